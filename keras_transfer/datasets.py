@@ -1,0 +1,222 @@
+"""Load a TensorFlow Datasets data set as `Splits`."""
+
+import hashlib
+import os
+import shutil
+
+import tensorflow_datasets as tfds
+
+from keras_transfer import samples, storage
+from keras_transfer.images import decode_tensor
+from keras_transfer.profiles import SAMPLE_DATA, Profile
+from keras_transfer.splits import (
+    FRACTIONS,
+    Splits,
+    build_splits,
+    cap,
+    describe_size,
+    settings_text,
+)
+
+WAYS_OUT = (
+    "Ways out: set TFDS_DATA_DIR to a folder that holds it prepared; use photos of "
+    "your own with load_directory(path), one subfolder a class; or stay with the "
+    'quick profile, kt.profile("quick"), which draws its images itself.'
+)
+
+
+class DatasetUnavailableError(RuntimeError):
+    """Says that a data set cannot be had here, and what to do instead."""
+
+
+def load_dataset(
+    name: str,
+    profile: Profile | None = None,
+    *,
+    image_size: int | None = None,
+    max_images: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    data_dir: str | os.PathLike | None = None,
+) -> Splits:
+    """Load an image-classification data set of TensorFlow Datasets in three splits.
+
+    Official splits are kept. Where there is none for validation or test, it is sliced
+    off the end of the training records: 15 % each, so 70/15/15 where there is only
+    `train`. Slices are cut first and capped by `max_images` afterwards, so a test
+    image under one cap is never a training image under another.
+
+    Args:
+        name: `"cats_vs_dogs"`, `"tf_flowers"`, `"sample_cats_vs_dogs"`,
+            `"sample_flowers"` (both drawn), or any other TFDS image-classification
+            data set, with its configuration or version if wanted.
+        profile: The `Profile` of the run, which gives image size and cap, and in the
+            quick profile the drawn samples in place of `name`. Defaults to `None`:
+            exactly the data set named.
+        image_size: Side of the square images in pixels. Defaults to the profile's,
+            else 224.
+        max_images: The most images in all splits together. Defaults to the profile's,
+            else all.
+        batch_size: Images in a batch. Defaults to `32`.
+        seed: Seed of the order in which training images come. Defaults to `0`.
+        data_dir: Folder of prepared data sets. Defaults to TFDS's own rule
+            (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`), and `data/tfds` of the
+            project. Drawn samples always lie in `data/tfds`.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        DatasetUnavailableError: If the data set is not there and cannot be fetched.
+        ValueError: If it holds no images with class labels, or an argument is wrong.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> splits = kt.load_dataset("sample_flowers", image_size=96, max_images=100)
+    >>> images, labels = next(iter(splits.train))
+    >>> images.shape
+    TensorShape([32, 96, 96, 3])
+    """
+    if profile is not None:
+        if profile.dataset_name(name) != name:
+            print(f"{profile.name.capitalize()} profile: drawn images stand for {name}.")
+        name = profile.dataset_name(name)
+        image_size = image_size or profile.image_size
+        max_images = max_images or profile.max_images
+    image_size = image_size or 224
+    builder = _prepared_builder(name, data_dir)
+    image_key, label_key = _keys(builder)
+    slices, sizes = _slices(builder)
+    counts = cap(sizes, max_images)
+
+    def examples(split):
+        instruction = tfds.core.ReadInstruction(
+            slices[split][0],
+            from_=slices[split][1],
+            to=slices[split][1] + counts[split],
+            unit="abs",
+        )
+
+        def read():
+            dataset = builder.as_dataset(
+                split=instruction,
+                decoders={image_key: tfds.decode.SkipDecoding()},
+                read_config=tfds.ReadConfig(try_autocache=False),
+                shuffle_files=False,
+            )
+            return dataset.map(lambda row: (row[image_key], row[label_key]))
+
+        return read
+
+    info = builder.info
+    stored = [
+        f"{key} {split.num_examples} {split.num_bytes} {split.shard_lengths}"
+        for key, split in sorted(info.splits.items())
+    ]
+    settings = [info.full_name, *stored, slices, counts, settings_text(image_size)]
+    splits = build_splits(
+        {split: examples(split) for split in slices},
+        decode_tensor,
+        counts=counts,
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        class_names=tuple(info.features[label_key].names),
+        name=name,
+        source=f"{info.full_name}: {describe_size(counts, image_size)}",
+        fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
+    )
+    print(f"Data: {splits.source}, from {builder.data_dir}")
+    return splits
+
+
+def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
+    own = storage.data_dir() / "tfds"
+    if name in SAMPLE_DATA.values():
+        return samples.prepare(name, own)
+    # TFDS looks for a prepared data set there too, and still writes to its own folder.
+    tfds.core.add_data_dir(str(own))
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise DatasetUnavailableError(
+            f"TensorFlow Datasets has no data set of this name. Expected "
+            f"cats_vs_dogs, tf_flowers or another name of its catalogue. {WAYS_OUT} "
+            f"Received: name={name}"
+        ) from error
+    if not builder.is_prepared():
+        _download(builder, name)
+    return builder
+
+
+def _download(builder, name) -> None:
+    info = builder.info
+    needed = (info.download_size or 0) + (info.dataset_size or 0)
+    folder = storage.existing_parent(builder.data_dir)
+    free = shutil.disk_usage(folder).free
+    print(
+        f"Data: {name} is not prepared here. Download: {info.download_size}; disk "
+        f"needed for it and the prepared data: {tfds.units.size_str(needed)} in "
+        f"{builder.data_dir} ({tfds.units.size_str(free)} free)."
+    )
+    if needed > free:
+        raise DatasetUnavailableError(
+            f"There is not enough room for {name}: {tfds.units.size_str(needed)} "
+            f"needed, {tfds.units.size_str(free)} free in {folder}. {WAYS_OUT} "
+            f"Received: name={name}"
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise DatasetUnavailableError(
+            f"{name} could not be downloaded and prepared "
+            f"({type(error).__name__}: {reason[0][:200] if reason else 'no reason'}). "
+            f"{WAYS_OUT} Received: name={name}"
+        ) from error
+
+
+def _keys(builder) -> tuple[str, str]:
+    keys = builder.info.supervised_keys
+    features = builder.info.features
+    if (
+        keys is None
+        or len(keys) != 2
+        or not isinstance(features[keys[0]], tfds.features.Image)
+        or not isinstance(features[keys[1]], tfds.features.ClassLabel)
+    ):
+        raise ValueError(
+            "Expected a data set with one image and one class label an example. "
+            f"Received: name={builder.name} with {features}"
+        )
+    return keys
+
+
+def _slices(builder) -> tuple[dict[str, tuple[str, int]], dict[str, int]]:
+    """Return for each split the stored split and first record, and its size."""
+    stored = {key: split.num_examples for key, split in builder.info.splits.items()}
+    base = "train" if "train" in stored or len(stored) > 1 else next(iter(stored))
+    if base not in stored:
+        raise ValueError(
+            f"Expected a split named train. Received: name={builder.name} with the "
+            f"splits {', '.join(stored)}"
+        )
+    sliced = [key for key in FRACTIONS if key == "train" or key not in stored]
+    if builder.info.disable_shuffling and len(sliced) > 1:
+        raise ValueError(
+            "The records of this data set are stored unshuffled, so a slice of them "
+            "would not be a fair sample. Expected a shuffled data set or one with "
+            f"official splits. Received: name={builder.name}"
+        )
+    slices, sizes, end = {}, {}, stored[base]
+    for key in reversed(sliced):
+        # `train` is cut last, so it takes what the others left.
+        size = end if key == "train" else round(stored[base] * FRACTIONS[key])
+        slices[key], sizes[key] = (base, end - size), size
+        end -= size
+    for key in FRACTIONS:
+        if key not in slices:
+            slices[key], sizes[key] = (key, 0), stored[key]
+    order = list(FRACTIONS)
+    return {k: slices[k] for k in order}, {k: sizes[k] for k in order}

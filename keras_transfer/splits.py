@@ -1,0 +1,153 @@
+"""`Splits`: the train, validation and test photos of one data set."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.images import RESIZE_RULE, resize
+
+FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
+# Decoded images are kept in memory (uint8) after the first epoch up to this size.
+CACHE_BYTES = 2 * 1024**3
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Splits:
+    """Hold a data set in three parts that share no image.
+
+    Attributes:
+        train: Batched `tf.data.Dataset` of float32 images `(batch, size, size, 3)`,
+            RGB, 0 to 255, and integer labels; shuffled anew in each epoch.
+        validation: The same, in stored order.
+        test: The same, in stored order.
+        class_names: Tuple of names; label `i` means `class_names[i]`.
+        counts: Number of images of each split, by its name.
+        name: Name of the data set.
+        source: One printable line: where the images came from and how many.
+        fingerprint: Changes when any image, label, split or size changes.
+        image_size: Side of the square images, in pixels.
+    """
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    test: tf.data.Dataset
+    class_names: tuple[str, ...]
+    counts: dict[str, int]
+    name: str
+    source: str
+    fingerprint: str
+    image_size: int
+    _ordered: dict[str, tf.data.Dataset]
+
+    def ordered(self, split: str) -> tf.data.Dataset:
+        """Return a split batched in stored order, also the training split.
+
+        Args:
+            split: `"train"`, `"validation"` or `"test"`.
+        """
+        if split not in self._ordered:
+            raise ValueError(
+                f"Expected one of the splits {', '.join(self._ordered)}. "
+                f"Received: split={split}"
+            )
+        return self._ordered[split]
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a whole split in memory, in stored order.
+
+        Args:
+            split: `"train"`, `"validation"` or `"test"`.
+
+        Returns:
+            uint8 images of shape `(count, size, size, 3)` and integer labels.
+        """
+        batches = self.ordered(split).as_numpy_iterator()
+        images, labels = zip(
+            *((images.astype("uint8"), labels) for images, labels in batches),
+            strict=True,
+        )
+        return np.concatenate(images), np.concatenate(labels)
+
+    def __repr__(self) -> str:
+        return f"Splits({self.source})"
+
+
+def build_splits(
+    examples: dict[str, Callable[[], tf.data.Dataset]],
+    decode: Callable,
+    *,
+    counts: dict[str, int],
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    **described,
+) -> Splits:
+    """Turn ordered examples `(encoded, label)` of each split into `Splits`.
+
+    Args:
+        examples: For each split, a function that returns its examples in stored
+            order; it is called twice, for `fit` and for reading in order.
+        decode: Maps one encoded example to an RGB image tensor.
+        counts: Number of images of each split.
+        image_size: Side of the square images, in pixels.
+        batch_size: Images in a batch.
+        seed: Seed of the order of training images.
+        **described: `class_names`, `name`, `source` and `fingerprint`.
+    """
+
+    def read(encoded, label):
+        return resize(decode(encoded), image_size), tf.cast(label, tf.int32)
+
+    def batched(dataset):
+        return (
+            dataset.batch(batch_size)
+            .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+    def pixels(dataset):
+        return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+
+    ordered = {name: batched(pixels(make())) for name, make in examples.items()}
+    train, count = examples["train"](), counts["train"]
+    validation = pixels(examples["validation"]())
+    if sum(counts.values()) * image_size**2 * 3 <= CACHE_BYTES:
+        train = pixels(train).cache().shuffle(count, seed=seed)
+        validation = validation.cache()
+    else:
+        train = pixels(train.shuffle(min(count, 8192), seed=seed))
+    return Splits(
+        train=batched(train),
+        validation=batched(validation),
+        test=ordered["test"],
+        counts=counts,
+        image_size=image_size,
+        _ordered=ordered,
+        **described,
+    )
+
+
+def describe_size(counts: dict[str, int], image_size: int) -> str:
+    """Return the printable part of `Splits.source` that says how many images."""
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return f"{sum(counts.values()):,} images at {image_size} px ({parts})"
+
+
+def cap(counts: dict[str, int], max_images: int | None) -> dict[str, int]:
+    """Return how many images of each split remain under `max_images` in all."""
+    if max_images is not None and max_images < len(counts):
+        raise ValueError(
+            f"max_images must be at least {len(counts)}, one for each split. "
+            f"Received: max_images={max_images}"
+        )
+    total = sum(counts.values())
+    if max_images is None or total <= max_images:
+        return dict(counts)
+    return {name: max(1, n * max_images // total) for name, n in counts.items()}
+
+
+def settings_text(image_size: int) -> str:
+    """Return the settings that belong into every fingerprint."""
+    return f"{image_size} px, {RESIZE_RULE}"
