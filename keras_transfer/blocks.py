@@ -1,0 +1,83 @@
+"""The blocks of a network, recognised from its graph.
+
+Layer names of the known architectures are the same in every process, so a model that
+was saved and loaded, or that has a head on top, still shows its blocks. InceptionV3's
+convolutions are numbered by the process, its `mixed` layers are not.
+"""
+
+import keras
+
+_EFFICIENTNET = {
+    "stem": "stem_activation",
+    "block1": "block1a_project_bn",
+    "block2": "block2b_add",
+    "block3": "block3b_add",
+    "block4": "block4c_add",
+    "block5": "block5c_add",
+    "block6": "block6d_add",
+    "block7": "block7a_project_bn",
+    "top": "top_activation",
+}
+_MOBILENET_ADDS = {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}
+
+# For each architecture: its blocks from input to output, each with its last layer.
+ARCHITECTURES = (
+    {
+        "conv1": "pool1_pool",
+        "conv2": "conv2_block3_out",
+        "conv3": "conv3_block4_out",
+        "conv4": "conv4_block6_out",
+        "conv5": "conv5_block3_out",
+    },
+    {f"block{n}": f"block{n}_pool" for n in range(1, 6)},
+    _EFFICIENTNET,
+    {f"mixed{n}": f"mixed{n}" for n in range(11)},
+    {
+        "conv1": "Conv1_relu",
+        "expanded_conv": "expanded_conv_project_BN",
+        **{
+            f"block_{n}": f"block_{n}_{'add' if n in _MOBILENET_ADDS else 'project_BN'}"
+            for n in range(1, 17)
+        },
+        "conv_last": "out_relu",
+    },
+)
+
+
+def block_ends(model: keras.Model) -> dict[str, str]:
+    """Return the blocks of `model`, each with the name of its last layer."""
+    names = {layer.name for layer in model.layers}
+    found = [
+        {block: end for block, end in blocks.items() if end in names}
+        for blocks in ARCHITECTURES
+    ]
+    ends = max(found, key=len)
+    if not ends:
+        raise ValueError(
+            "No block of a known backbone is in this model. Expected a model made "
+            "with build_backbone or build_classifier. Received: model with "
+            f"{len(model.layers)} layers, name={model.name}"
+        )
+    return ends
+
+
+def block_names(model: keras.Model) -> list[str]:
+    """List the blocks of a backbone, or of a classifier made from one.
+
+    Args:
+        model: A `keras.Model` from `build_backbone` or `build_classifier`, also one
+            that was saved and loaded again.
+
+    Returns:
+        List of block names, from input to output.
+
+    Raises:
+        ValueError: If the model holds no block of a known backbone.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> kt.block_names(kt.build_backbone("vgg16", weights=None))
+    ['block1', 'block2', 'block3', 'block4', 'block5']
+    """
+    return list(block_ends(model))

