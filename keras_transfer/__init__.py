@@ -1,0 +1,42 @@
+"""Lessons and building blocks for transfer learning with Keras."""
+
+import importlib
+
+_MODULES = {
+    "profile": "profiles",
+    "load_dataset": "datasets",
+    "DatasetUnavailableError": "datasets",
+    "load_directory": "directories",
+    "load_image": "images",
+    "UnreadableImageError": "images",
+    "build_backbone": "backbones",
+    "block_names": "blocks",
+    "WeightsUnavailableError": "weights",
+    "extract_features": "features",
+    "build_classifier": "classifier",
+    "compile_classifier": "classifier",
+    "fit_head": "classifier",
+    "save_classifier": "prediction",
+    "load_classifier": "prediction",
+    "class_probabilities": "prediction",
+    "record": "ledger",
+    "output_dir": "ledger",
+    "plots": None,
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported when first asked for: the package alone brings in neither Keras nor
+    # TensorFlow, which take seconds.
+    if _MODULES[name] is None:
+        return importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    globals()[name] = value = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
