@@ -1,0 +1,81 @@
+# Thin on purpose: what happens is in `python -m keras_transfer --help` and in pytest.
+# README.md has the plain commands for systems without make.
+
+PROFILE ?= quick
+LESSONS ?=
+WEIGHTS ?= resnet50 vgg16
+# Set PYTHON to choose an interpreter; without it the first that fits is taken.
+PYTHON ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+# Written last, so a half-made .venv has none and is made anew.
+STAMP := $(VENV)/installed
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python python3.13 python3.12 python3.11)
+VERSION := import platform; print(platform.python_version())
+FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+# Its interpreter may have gone since, or the checkout may have been moved: make it anew.
+HERE := import importlib.util as u, os, sys; s = u.find_spec("keras_transfer"); \
+	sys.exit(not os.path.samefile(s.origin, "keras_transfer/__init__.py"))
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell $(RUN) -I -c '$(HERE)' 2>/dev/null && echo whole),whole)
+$(shell rm -f $(STAMP))
+endif
+endif
+
+.PHONY: help install lessons test lab lint format clean
+
+help:
+	@echo "make lessons   run every lesson headless and write build/lessons/index.html"
+	@echo "               narrow it: make lessons PROFILE=lesson LESSONS=\"1 3\""
+	@echo "               without fetching weights: WEIGHTS=none make lessons"
+	@echo "make test      run the unit tests and all notebooks (quick profile)"
+	@echo "make lab       open JupyterLab on notebooks/"
+	@echo "make lint      check the code with ruff; make format rewrites it"
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@if [ -f $@ ]; then rm $@; exit 0; fi; \
+	for candidate in $(CANDIDATES); do \
+		found="$$found $$candidate ($$($$candidate -c '$(VERSION)' 2>/dev/null || echo 'not found'))"; \
+		if $$candidate -c '$(FITS)' 2>/dev/null; then \
+			echo "Making $(VENV) with $$candidate"; \
+			exec $$candidate -m venv --clear $(VENV); \
+		fi; \
+	done; \
+	echo "The lessons need Python 3.11, 3.12 or 3.13 with its venv module." >&2; \
+	echo "Found:$$found" >&2; \
+	echo "Install one, or name one: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The fetch is the only step that may use the network; the lessons then look on disk.
+lessons: $(STAMP)
+	@$(if $(filter none,$(WEIGHTS)),true,$(RUN) -m keras_transfer weights $(WEIGHTS)) || \
+		echo "The lessons go on with what is there."
+	@KERAS_TRANSFER_DOWNLOAD=none \
+		$(RUN) -m keras_transfer lessons $(LESSONS) --profile $(PROFILE)
+
+# tests/conftest.py sets the environment, of the notebooks' kernels too.
+test: $(STAMP)
+	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
+		--durations=10 --junitxml=build/test/junit.xml
+
+lab: $(STAMP)
+	$(RUN) -m jupyter lab --notebook-dir=notebooks
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(STAMP)
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean:
+	rm -rf build

@@ -1,0 +1,128 @@
+"""Command line of the package: `python -m keras_transfer --help`.
+
+Each command imports what it needs only when it runs, so that help comes at once.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: The words after `python -m keras_transfer`. Defaults to `None`:
+            those of the running process.
+
+    Returns:
+        0 if all went well, 1 if something failed, 2 if the arguments do not fit, 130
+        if interrupted.
+
+    Example:
+
+    >>> main(["lessons", "1", "--profile", "quick"])
+    0
+    """
+    options = parse(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return options.run(options)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or end the process if it does not fit."""
+    top = argparse.ArgumentParser(
+        prog="python -m keras_transfer",
+        description="Transfer learning with Keras: weights, lessons, measurements.",
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run, text: str, **options) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, **options)
+        added.set_defaults(run=run)
+        return added
+
+    weights = command("weights", _weights, "Fetch the ImageNet weights of backbones.")
+    weights.add_argument("names", nargs="+", metavar="NAME", help="such as resnet50")
+
+    lessons = command("lessons", _lessons, "Run the lessons headless and report.")
+    lessons.add_argument(
+        "numbers", nargs="*", type=int, metavar="NUMBER", help="default: all"
+    )
+    lessons.add_argument(
+        "--profile", choices=("quick", "lesson", "full"), default="quick"
+    )
+    lessons.add_argument("--output", help="default: build/lessons")
+    lessons.add_argument("--notebooks", help="default: notebooks")
+    lessons.add_argument(
+        "--cell-timeout", type=int, default=3600, metavar="SECONDS", help="0: no limit"
+    )
+
+    ledger = command("ledger", _ledger, "Use what a run of the lessons measured.")
+    ledger.add_argument("ledger", help="such as build/lessons/ledger.json")
+    ledger.add_argument("--readme", help="write the table between its markers")
+    ledger.add_argument("--bands", help="merge the accuracies into this JSON file")
+
+    # Its arguments are its own: `python -m keras_transfer backbones --help`.
+    command("backbones", _backbones, "Compare the backbones.", add_help=False)
+
+    options, others = top.parse_known_args(arguments)
+    if options.run is _backbones:
+        options.arguments = others
+    elif others:
+        top.error(f"unrecognized arguments: {' '.join(others)}")
+    return options
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from keras_transfer import weights
+
+    # All are tried, also after one that failed.
+    fetched = [weights.fetch_weights(name) for name in options.names]
+    return 0 if all(fetched) else 1
+
+
+def _lessons(options: argparse.Namespace) -> int:
+    from keras_transfer import lesson_report, lessons, storage
+
+    output = pathlib.Path(options.output or storage.build_dir() / "lessons").absolute()
+    folder = options.notebooks or storage.project_root() / "notebooks"
+    chosen = lessons.find_lessons(folder, options.numbers)
+    entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
+    print(f"\n{lesson_report.text_table(entries)}\n\n{output / 'index.html'}")
+    return 0 if all(entry["passed"] for entry in entries) else 1
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    from keras_transfer import bands, lesson_report
+
+    entries = json.loads(pathlib.Path(options.ledger).read_text(encoding="utf-8"))
+    if options.readme:
+        lesson_report.update_readme(entries, options.readme)
+        print(f"Wrote the table of {len(entries)} lessons into {options.readme}.")
+    if options.bands:
+        count = bands.merge_bands(entries, options.bands)
+        print(f"Wrote {count} accuracy bands into {options.bands}.")
+    if not (options.readme or options.bands):
+        print(lesson_report.text_table(entries))
+        print(lesson_report.measured_on(entries))
+    return 0
+
+
+def _backbones(options: argparse.Namespace) -> int:
+    from keras_transfer import probe
+
+    return probe.main(options.arguments) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Write what a run of the lessons gave: ledger, table, junit.xml, README table."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import xml.etree.ElementTree as ElementTree
+
+import nbformat
+
+from keras_transfer import lesson_pages, storage
+
+RUN_FILES = ("ledger.json", "index.html", "junit.xml")
+COLUMNS = (
+    "lesson",
+    "data",
+    "backbone",
+    "accuracy",
+    "seconds",
+    "peak memory",
+    "passed",
+)
+README_START = "<!-- lessons:start -->"
+README_END = "<!-- lessons:end -->"
+
+
+def table_rows(entries: list[dict]) -> list[tuple[str, ...]]:
+    """Return the printable cells of a ledger's table, a tuple a lesson.
+
+    Args:
+        entries: The entries of a ledger.
+
+    Returns:
+        A list of tuples in the order of `COLUMNS`.
+    """
+    return [
+        (
+            entry["lesson"],
+            str(entry.get("data", "-")),
+            str(entry.get("backbone", "-")),
+            _percent(entry.get("test_accuracy")),
+            f"{entry['seconds']:.0f}",
+            f"{entry['peak_memory_mb'] / 1000:.1f} GB",
+            "yes" if entry["passed"] else "no",
+        )
+        for entry in entries
+    ]
+
+
+def text_table(entries: list[dict]) -> str:
+    """Return the table of a ledger for a terminal."""
+    rows = [COLUMNS, *table_rows(entries)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(entries: list[dict]) -> str:
+    """Return the table of a ledger in Markdown."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *table_rows(entries)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def outcome(entry: dict) -> str:
+    """Return one line that says how a lesson ended."""
+    if not entry["passed"]:
+        return f"FAILED after {entry['seconds']:.0f} s: {first_line(entry['error'])}"
+    accuracy = entry.get("test_accuracy")
+    measured = "" if accuracy is None else f", accuracy {_percent(accuracy)}"
+    memory = f"{entry['peak_memory_mb'] / 1000:.1f} GB"
+    return f"passed, {entry['seconds']:.0f} s{measured}, {memory}"
+
+
+def write_run(entries: list[dict], output: pathlib.Path) -> None:
+    """Write `ledger.json`, `index.html` and `junit.xml` of a run."""
+    figures = {}
+    for entry in entries:
+        notebook = nbformat.read(output / entry["notebook"], as_version=4)
+        if figure := lesson_pages.first_figure(notebook):
+            figures[entry["lesson"]] = figure
+    rows, about = table_rows(entries), measured_on(entries)
+    texts = {
+        "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
+        "index.html": lesson_pages.index_page(entries, rows, COLUMNS, about, figures),
+        "junit.xml": _junit(entries),
+    }
+    for name, text in texts.items():
+        _write_text(output / name, text)
+
+
+def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
+    """Write the table of a ledger between the markers of a README.
+
+    Args:
+        entries: The entries of a ledger.
+        readme: The file, with a line `<!-- lessons:start -->` and a line
+            `<!-- lessons:end -->`.
+
+    Raises:
+        ValueError: If the markers are not there.
+    """
+    readme = pathlib.Path(readme)
+    before, start, rest = readme.read_text(encoding="utf-8").partition(README_START)
+    _, end, after = rest.partition(README_END)
+    if not (start and end):
+        raise ValueError(
+            f"A README needs the lines {README_START} and {README_END}. "
+            f"Received: {readme}"
+        )
+    about = measured_on(entries)
+    text = f"{before}{start}\n{markdown_table(entries)}\n\n{about}\n{end}{after}"
+    _write_text(readme, text)
+
+
+def measured_on(entries: list[dict]) -> str:
+    """Return the line under a table that names profile, machine and date."""
+
+    def distinct(key: str) -> str:
+        values = (str(entry[key]) for entry in entries if entry.get(key))
+        return "; ".join(dict.fromkeys(values)) or "-"
+
+    return (
+        f"Profile {distinct('profile')}, device {distinct('device')}. "
+        f"Measured on {distinct('machine')}, {distinct('date')}."
+    )
+
+
+def machine() -> str:
+    """Return one line that describes this machine and the versions that matter."""
+    import psutil
+
+    versions = [f"Python {platform.python_version()}"]
+    for label, package in (("TensorFlow", "tensorflow"), ("Keras", "keras")):
+        try:
+            versions.append(f"{label} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"no {label}")
+    memory = psutil.virtual_memory().total / 2**30
+    return ", ".join(
+        [
+            _processor(),
+            f"{psutil.cpu_count()} cores",
+            f"{memory:.0f} GiB",
+            f"{platform.system()} {platform.release()}",
+            *versions,
+        ]
+    )
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of an error, short enough for a terminal."""
+    line = plain_text(text or "").strip().partition("\n")[0]
+    return line if len(line) <= 160 else line[:157] + "..."
+
+
+def plain_text(text: str) -> str:
+    """Return a text without terminal colours and what XML cannot hold."""
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
+
+
+def _junit(entries: list[dict]) -> str:
+    failed = [entry for entry in entries if not entry["passed"]]
+    suite = ElementTree.Element(
+        "testsuite",
+        name="lessons",
+        tests=str(len(entries)),
+        failures=str(len(failed)),
+        errors="0",
+        time=str(round(sum(entry["seconds"] for entry in entries), 1)),
+    )
+    for entry in entries:
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            classname=f"lessons.{entry['profile']}",
+            name=entry["lesson"],
+            time=str(entry["seconds"]),
+        )
+        if not entry["passed"]:
+            message = first_line(entry["error"])
+            failure = ElementTree.SubElement(case, "failure", message=message)
+            failure.text = plain_text(entry["error"])
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _processor() -> str:
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        match = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+        if match:
+            return match[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    with storage.written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

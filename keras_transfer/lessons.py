@@ -1,0 +1,190 @@
+"""Run the numbered notebooks headless, each in a kernel of its own."""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import time
+from collections.abc import Iterable
+
+import nbformat
+
+from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report, storage
+from keras_transfer.lesson_progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """Name one lesson's notebook.
+
+    Attributes:
+        path: The notebook, `NN_name.ipynb`.
+    """
+
+    path: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """The notebook's file name without `.ipynb`."""
+        return self.path.stem
+
+    @property
+    def number(self) -> int:
+        """The number that the file name starts with."""
+        return int(self.name[:2])
+
+
+def find_lessons(
+    folder: str | os.PathLike, numbers: Iterable[int] = ()
+) -> list[Lesson]:
+    """Return the lessons of a folder, in order.
+
+    Args:
+        folder: The folder of notebooks named `NN_name.ipynb`.
+        numbers: Which lessons to take. Defaults to all.
+
+    Returns:
+        A list of `Lesson`.
+
+    Raises:
+        ValueError: If the folder holds no lesson, or none with a number asked for.
+
+    Example:
+
+    >>> [lesson.name for lesson in find_lessons("notebooks", [1])]
+    ['01_feature_extraction']
+    """
+    folder = pathlib.Path(folder).absolute()
+    found = [Lesson(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    numbers = list(numbers)
+    unknown = set(numbers) - {lesson.number for lesson in found}
+    if unknown or not found:
+        there = ", ".join(lesson.name for lesson in found) or "no lessons"
+        raise ValueError(
+            f"The folder {folder} holds {there}. "
+            f"Received: lessons {sorted(unknown) if numbers else 'all'}"
+        )
+    return [lesson for lesson in found if not numbers or lesson.number in numbers]
+
+
+def run_lessons(
+    lessons: list[Lesson],
+    output: str | os.PathLike,
+    profile: str = "quick",
+    cell_timeout: int = 3600,
+) -> list[dict]:
+    """Run lessons one after the other and write what they gave.
+
+    A lesson that fails does not stop the others. After each lesson the folder holds
+    `ledger.json`, `index.html` and `junit.xml` of the lessons that have run, and for
+    each of these its executed notebook as `.ipynb` and as an HTML page.
+
+    Args:
+        lessons: What `find_lessons` returned.
+        output: The folder to write to.
+        profile: Name of the profile. Defaults to `"quick"`.
+        cell_timeout: Seconds that one cell may take, 0 for no limit. Defaults to
+            `3600`.
+
+    Returns:
+        The ledger: a dictionary for each lesson that has run.
+
+    Raises:
+        KeyboardInterrupt: If interrupted, once everything is written.
+
+    Example:
+
+    >>> entries = run_lessons(find_lessons("notebooks"), "build/lessons")
+    """
+    output = pathlib.Path(output).absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    for name in lesson_report.RUN_FILES:
+        (output / name).unlink(missing_ok=True)
+    entries = []
+    for position, lesson in enumerate(lessons, start=1):
+        progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")
+        entry = run_lesson(lesson, output, profile, cell_timeout, progress)
+        entries.append(entry)
+        progress.end(lesson_report.outcome(entry))
+        lesson_report.write_run(entries, output)
+        if entry["error"] == lesson_kernel.INTERRUPTED:
+            raise KeyboardInterrupt
+    return entries
+
+
+def run_lesson(
+    lesson: Lesson,
+    output: pathlib.Path,
+    profile: str,
+    cell_timeout: int,
+    progress: Progress,
+) -> dict:
+    """Run one lesson, write its pages and return its entry of the ledger."""
+    # What an earlier run left must not pass for the result of a run that fails.
+    for suffix in (".keras", ".html", ".ipynb", ".log"):
+        (output / f"{lesson.name}{suffix}").unlink(missing_ok=True)
+    notebook = nbformat.v4.new_notebook()
+    started = time.monotonic()
+    try:
+        notebook = _read(lesson)
+        progress.cells = len(notebook.cells)
+        # What the kernel says outside of cells matters only where a lesson failed.
+        with (output / f"{lesson.name}.log").open("wb") as log:
+            start = {
+                "cwd": str(lesson.path.parent),
+                "env": lesson_kernel.environment(lesson.name, output, profile),
+                "stdout": log,
+                "stderr": log,
+            }
+            error = lesson_kernel.execute(notebook, start, cell_timeout, progress)
+    # Whatever is wrong with one lesson, the others run.
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"
+        notebook.cells.append(lesson_kernel.error_cell(error))
+    lesson_pages.drop_framework_log(notebook)
+    if error is None:
+        (output / f"{lesson.name}.log").unlink()
+    entry = {
+        "profile": profile,
+        **_recorded(notebook),
+        "lesson": lesson.name,
+        "notebook": lesson.path.name,
+        "title": _title(notebook) or lesson.name,
+        "machine": lesson_report.machine(),
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mb": round(progress.peak_memory / 1e6),
+        "passed": error is None,
+        "error": error,
+    }
+    with storage.written_whole(output / lesson.path.name) as temporary:
+        nbformat.write(notebook, temporary)
+    lesson_pages.write_page(notebook, entry, output / f"{lesson.name}.html")
+    return entry
+
+
+def _read(lesson: Lesson) -> nbformat.NotebookNode:
+    notebook = nbformat.read(lesson.path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def _recorded(notebook: nbformat.NotebookNode) -> dict:
+    """Return the figures that `keras_transfer.record` put into the outputs."""
+    figures = {}
+    for cell in notebook.cells:
+        for shown in cell.get("outputs", []):
+            figures.update(shown.get("data", {}).get(ledger.MIME_TYPE, {}))
+    return figures
+
+
+def _title(notebook: nbformat.NotebookNode) -> str | None:
+    lines = (
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+    )
+    return next((line[2:].strip() for line in lines if line.startswith("# ")), None)

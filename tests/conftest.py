@@ -1,0 +1,31 @@
+"""Give every test, and the kernel of every notebook, the same environment.
+
+pytest reads this file before it collects anything, and the kernels inherit what is
+set here: no test sees or harms the data, weights and settings of the machine.
+"""
+
+import os
+import pathlib
+
+BUILD = pathlib.Path(__file__).absolute().parent.parent / "build" / "test"
+
+for name in [*os.environ]:
+    if name.startswith("KERAS_TRANSFER_") or name in ("TFDS_DATA_DIR", "KERAS_BACKEND"):
+        del os.environ[name]
+
+os.environ.update(
+    KERAS_TRANSFER_PROFILE="quick",
+    # Kept from run to run, because data sets and features need making only once.
+    KERAS_TRANSFER_DATA_DIR=str(BUILD / "data"),
+    # Empty, and no network: the fallback backbone has to do.
+    KERAS_TRANSFER_WEIGHTS_DIR=str(BUILD / "no-weights"),
+    KERAS_HOME=str(BUILD / "keras-home"),
+    KERAS_TRANSFER_DOWNLOAD="none",
+    # Not build/lessons: a test must not replace a model that `make lessons` saved.
+    KERAS_TRANSFER_OUTPUT_DIR=str(BUILD / "lessons"),
+    TF_CPP_MIN_LOG_LEVEL="3",
+    # Tests and kernels share a GPU where there is one.
+    TF_FORCE_GPU_ALLOW_GROWTH="true",
+)
+for name in ("KERAS_TRANSFER_DATA_DIR", "KERAS_TRANSFER_WEIGHTS_DIR", "KERAS_HOME"):
+    pathlib.Path(os.environ[name]).mkdir(parents=True, exist_ok=True)

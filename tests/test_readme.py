@@ -1,0 +1,85 @@
+"""Every command in README.md is one that exists."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from keras_transfer import __main__, storage
+
+ROOT = storage.project_root()
+README = ROOT / "README.md"
+# What a reader types before anything of this repository is installed.
+SETUP = (
+    r"git clone \S+( \S+)?",
+    r"cd \S+",
+    r"(python3?|py -3\.\d+|python3\.\d+) -m venv \.venv",
+    r"(\. |source )?\.venv[/\\](bin/activate|Scripts[/\\]activate)",
+    r"(python -m )?pip install .+",
+    r"jupyter lab notebooks/?",
+    r"python -m pytest .+",
+)
+
+
+def readme_commands() -> list[str]:
+    if not README.is_file():
+        return []
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:sh|bash|shell|console)\n(.*?)^```", text, re.M | re.S)
+    lines = (line for block in blocks for line in block.splitlines())
+    bare = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in lines)
+    return [line.removeprefix("$ ") for line in bare if line]
+
+
+def make_targets() -> set[str]:
+    text = pathlib.Path(ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z]+):", text, re.M))
+
+
+def is_known(command: str) -> bool:
+    words = shlex.split(command)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    if words and words[0] == "make":
+        wanted = [word for word in words[1:] if "=" not in word]
+        return set(wanted) <= make_targets()
+    if words[:3] == ["python", "-m", "keras_transfer"]:
+        try:
+            __main__.parse(words[3:])
+        except SystemExit as end:
+            return end.code == 0
+        return True
+    return any(re.fullmatch(pattern, " ".join(words)) for pattern in SETUP)
+
+
+def test_readme_has_commands():
+    if not README.is_file():
+        pytest.skip("README.md is not here yet")
+    assert readme_commands()
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_command_exists(command):
+    assert is_known(command), f"README.md names a command that is not there: {command}"
+
+
+def test_known_commands():
+    assert is_known('make lessons PROFILE=lesson LESSONS="1 3"')
+    assert is_known("WEIGHTS=none make lessons")
+    assert is_known("python -m keras_transfer lessons 1 --profile quick")
+    assert not is_known("make nothing")
+    assert not is_known("python -m keras_transfer lessons --nothing")
+    assert not is_known("rm -rf data")
+
+
+def test_pytest_command_in_the_readme_is_the_makefiles():
+    """Windows has no make: the plain command must do the same."""
+    plan = subprocess.run(
+        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    plain = [line for line in readme_commands() if line.startswith("python -m pytest")]
+    for command in plain:
+        for option in re.findall(r"--nbval\S+", command):
+            assert option in plan
