@@ -89,7 +89,12 @@ def compile_classifier(
             from_logits=activation != "softmax"
         )
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy])
+    # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False
+    )
+    # Built here, so that a model saved before its first step loads without a warning.
+    model.optimizer.build(model.trainable_variables)
 
 
 def fit_head(

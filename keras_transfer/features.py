@@ -147,14 +147,14 @@ def _publish(temporary: pathlib.Path, folder: pathlib.Path, splits: Splits) -> N
     """Rename the finished folder; another process may have been quicker."""
     for _ in range(10):
         with contextlib.suppress(OSError):
-            os.replace(temporary, folder)
+            temporary.rename(folder)
             return
         if _read(folder, splits) is not None:
             return
         # A damaged one is in the way: it leaves under another name, then goes.
         aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(OSError):
-            os.replace(folder, aside)
+            folder.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
     raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
 
