@@ -1,0 +1,134 @@
+"""The drawn pictures as TFDS data sets, prepared under the folder one names."""
+
+import contextlib
+import io
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from keras_transfer.samples import animals, flowers
+
+_SEED = 0
+
+
+class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What both data sets share: drawn images, class labels, one split."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First drawings."}  # noqa: RUF012 - a name TFDS reads
+
+    label_names: tuple[str, ...]
+    num_images: int
+    draw: staticmethod
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+        label = tfds.features.ClassLabel(names=list(self.label_names))
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict({"image": image, "label": label}),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager):
+        del dl_manager  # Nothing is downloaded.
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[str, dict]]:
+        for index, (image, label) in enumerate(self.draw(self.num_images, _SEED)):
+            key = f"{self.label_names[label]}_{index // len(self.label_names):04d}"
+            encoded = io.BytesIO()
+            image.save(encoded, "png", compress_level=1)
+            encoded.seek(0)
+            yield key, {"image": encoded, "label": label}
+
+
+class SampleCatsVsDogs(_SampleBuilder):
+    """600 drawn pictures of cats and dogs, 300 of each."""
+
+    label_names = animals.CATS_VS_DOGS_LABELS
+    num_images = 600
+    draw = staticmethod(animals.draw_cats_vs_dogs)
+
+
+class SampleFlowers(_SampleBuilder):
+    """500 drawn pictures of five kinds of flowers, 100 of each."""
+
+    label_names = flowers.FLOWERS_LABELS
+    num_images = 500
+    draw = staticmethod(flowers.draw_flowers)
+
+
+_BUILDERS = {builder.name: builder for builder in (SampleCatsVsDogs, SampleFlowers)}
+
+
+def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedBuilder:
+    """Draw a sample data set into `data_dir` unless it lies there already.
+
+    The folder that the environment variable `TFDS_DATA_DIR` names is left alone.
+    Two processes may prepare the same data set at once.
+
+    Args:
+        name: `"sample_cats_vs_dogs"` or `"sample_flowers"`.
+        data_dir: Folder of TFDS data sets. It is made if it is missing.
+
+    Returns:
+        The builder, ready for `as_dataset`.
+
+    Raises:
+        ValueError: If `name` is no sample data set.
+        PermissionError: If the data set is missing and `data_dir` cannot be written.
+
+    Example:
+        >>> builder = prepare("sample_flowers", "data/tfds")
+        >>> builder.info.features["label"].names
+        ['daisy', 'dandelion', 'roses', 'sunflowers', 'tulips']
+    """
+    if name not in _BUILDERS:
+        known = ", ".join(sorted(_BUILDERS))
+        raise ValueError(f"No sample data set is called {name!r}. There are: {known}.")
+    folder = pathlib.Path(data_dir).expanduser().absolute()
+    builder = _BUILDERS[name](data_dir=folder)
+    # TFDS warns about a folder that is not there yet, so that it is not asked then.
+    if builder.data_path.exists() and builder.is_prepared():
+        return builder
+    _check_writable(folder, name)
+    print(f"Drawing {builder.num_images} sample images of {name} into {folder} ...")
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with _quiet(), tempfile.TemporaryDirectory() as unused:
+            builder.download_and_prepare(download_dir=unused, download_config=config)
+    except OSError:
+        # TFDS renames a finished folder into place. If another process was first,
+        # that fails, and its data set is the same as ours.
+        builder = _BUILDERS[name](data_dir=folder)
+        if not builder.is_prepared():
+            raise
+    return builder
+
+
+def _check_writable(folder: pathlib.Path, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{name} is drawn into {folder}, but that folder cannot be written "
+            f"({error.strerror}). Name another one with KERAS_TRANSFER_DATA_DIR."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the progress bars and "Downloading ..." lines of TFDS."""
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
