@@ -90,9 +90,7 @@ def compile_classifier(
         )
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
-    model.compile(
-        optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False
-    )
+    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
     # Built here, so that a model saved before its first step loads without a warning.
     model.optimizer.build(model.trainable_variables)
 
@@ -157,6 +155,8 @@ def fit_head(
         _check_features(head, *part)
     train, validation = parts["train"], parts.get("validation")
     compile_classifier(head, keras.optimizers.Adam(learning_rate))
+    # A step is so small that starting it costs more than computing it.
+    head.steps_per_execution = -(-len(train[0]) // batch_size)
     callbacks = list(callbacks or [])
     if validation is not None:
         callbacks.append(

@@ -1,8 +1,11 @@
 """Load a TensorFlow Datasets data set as `Splits`."""
 
+import contextlib
 import hashlib
 import os
 import shutil
+import urllib.error
+import urllib.request
 
 import tensorflow_datasets as tfds
 
@@ -80,7 +83,9 @@ def load_dataset(
     """
     if profile is not None:
         if profile.dataset_name(name) != name:
-            print(f"{profile.name.capitalize()} profile: drawn images stand for {name}.")
+            print(
+                f"{profile.name.capitalize()} profile: drawn images stand for {name}."
+            )
         name = profile.dataset_name(name)
         image_size = image_size or profile.image_size
         max_images = max_images or profile.max_images
@@ -151,22 +156,24 @@ def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
 
 
 def _download(builder, name) -> None:
-    info = builder.info
-    needed = (info.download_size or 0) + (info.dataset_size or 0)
+    urls = builder.url_infos or {}  # None for a data set that TFDS does not know.
+    download = sum(url.size or 0 for url in urls.values())
+    # The archive, what is unpacked from it, and the prepared records.
+    needed = download + 2 * max(download, builder.info.dataset_size or 0)
     folder = storage.existing_parent(builder.data_dir)
     free = shutil.disk_usage(folder).free
     print(
-        f"Data: {name} is not prepared here. Download: {info.download_size}; disk "
-        f"needed for it and the prepared data: {tfds.units.size_str(needed)} in "
-        f"{builder.data_dir} ({tfds.units.size_str(free)} free)."
+        f"Data: {name} is not prepared here. To download: {_megabytes(download)}; disk "
+        f"needed in all: about {_megabytes(needed)} in {builder.data_dir} "
+        f"({_megabytes(free)} free)."
     )
     if needed > free:
         raise DatasetUnavailableError(
-            f"There is not enough room for {name}: {tfds.units.size_str(needed)} "
-            f"needed, {tfds.units.size_str(free)} free in {folder}. {WAYS_OUT} "
-            f"Received: name={name}"
+            f"There is not enough room for {name}: {_megabytes(needed)} needed, "
+            f"{_megabytes(free)} free in {folder}. {WAYS_OUT} Received: name={name}"
         )
     try:
+        _check_connection(urls)
         builder.download_and_prepare()
     except Exception as error:
         reason = str(error).strip().splitlines()
@@ -175,6 +182,18 @@ def _download(builder, name) -> None:
             f"({type(error).__name__}: {reason[0][:200] if reason else 'no reason'}). "
             f"{WAYS_OUT} Received: name={name}"
         ) from error
+
+
+def _check_connection(urls) -> None:
+    # Without a network TFDS would try ten times, which takes more than three minutes.
+    for url in list(urls)[:1]:
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(url, timeout=10).close()
+
+
+def _megabytes(size: int | None) -> str:
+    # TFDS does not know the size of a few data sets.
+    return f"{size / 1e6:,.0f} MB" if size else "size unknown"
 
 
 def _keys(builder) -> tuple[str, str]:

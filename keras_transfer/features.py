@@ -12,6 +12,7 @@ import uuid
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer import storage
 from keras_transfer.images import RESIZE_RULE
@@ -119,6 +120,11 @@ def _check_shapes(backbone: keras.Model, splits: Splits) -> None:
 def _extract(backbone, splits, folder, verbose) -> None:
     pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.output)
     model = keras.Model(backbone.input, pooled)
+    # One graph for every batch size: the last batch of a split is a smaller one.
+    images_spec = tf.TensorSpec(backbone.input_shape, tf.float32)
+    run = tf.function(
+        lambda images: model(images, training=False), input_signature=[images_spec]
+    )
     hashes = {}
     for split, count in splits.counts.items():
         files = [folder / f"{split}_{part}.npy" for part in LabeledFeatures._fields]
@@ -129,7 +135,7 @@ def _extract(backbone, splits, folder, verbose) -> None:
         done = 0
         for images, batch_labels in splits.ordered(split):
             end = done + len(images)
-            features[done:end] = model.predict_on_batch(images)
+            features[done:end] = run(images).numpy()
             labels[done:end] = batch_labels
             done = end
         if done != count:
@@ -139,7 +145,9 @@ def _extract(backbone, splits, folder, verbose) -> None:
         del features, labels  # Closes the maps, so the files are whole.
         hashes |= {file.name: _file_hash(file) for file in files}
         if verbose:
-            print(f"Features: {count:,} {split} images x {shape[1]} from {backbone.name}")
+            print(
+                f"Features: {count:,} {split} images x {shape[1]} from {backbone.name}"
+            )
     (folder / "manifest.json").write_text(json.dumps(hashes))
 
 

@@ -81,9 +81,7 @@ def show_training_history(
     values = history.history
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(8, 2.8))
-        for axis, name, scale in zip(
-            axes, ("loss", "accuracy"), (1, 100), strict=True
-        ):
+        for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
             epochs = np.arange(1, len(values[name]) + 1)
             axis.plot(epochs, scale * np.array(values[name]), label="training")
             if f"val_{name}" in values:

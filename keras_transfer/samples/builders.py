@@ -48,18 +48,18 @@ class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class SampleCatsVsDogs(_SampleBuilder):
-    """600 drawn pictures of cats and dogs, 300 of each."""
+    """480 drawn pictures of cats and dogs, 240 of each."""
 
     label_names = animals.CATS_VS_DOGS_LABELS
-    num_images = 600
+    num_images = 480
     draw = staticmethod(animals.draw_cats_vs_dogs)
 
 
 class SampleFlowers(_SampleBuilder):
-    """500 drawn pictures of five kinds of flowers, 100 of each."""
+    """480 drawn pictures of five kinds of flowers, 96 of each."""
 
     label_names = flowers.FLOWERS_LABELS
-    num_images = 500
+    num_images = 480
     draw = staticmethod(flowers.draw_flowers)
 
 
