@@ -173,11 +173,18 @@ def _build_pretrained(name, image_size, weights) -> tuple[keras.Model, str]:
         return model, load_imagenet_weights(model, name, application)
     model = _build(name, image_size, pretrained=True)
     load_weights_file(model, name, weights)
-    if name == "efficientnet_b0" and not model.get_layer("normalization").mean.any():
-        # A normalization that was never adapted: not the ImageNet weights.
+    if name == "efficientnet_b0" and not _is_normalized(model):
+        # Trained without the ImageNet statistics, so without their preprocessing.
         model = _build(name, image_size, pretrained=False)
         load_weights_file(model, name, weights)
     return model, f"weights from {weights}"
+
+
+def _is_normalized(model: keras.Model) -> bool:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            return bool(keras.ops.any(layer.mean))
+    return False
 
 
 def _check_image_size(name: str, image_size: int) -> None:

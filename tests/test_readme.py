@@ -18,7 +18,7 @@ SETUP = (
     r"(python3?|py -3\.\d+|python3\.\d+) -m venv \.venv",
     r"(\. |source )?\.venv[/\\](bin/activate|Scripts[/\\]activate)",
     r"(python -m )?pip install .+",
-    r"jupyter lab notebooks/?",
+    r"python -m jupyter lab --notebook-dir=notebooks",
     r"python -m pytest .+",
 )
 
@@ -30,7 +30,7 @@ def readme_commands() -> list[str]:
     blocks = re.findall(r"^```(?:sh|bash|shell|console)\n(.*?)^```", text, re.M | re.S)
     lines = (line for block in blocks for line in block.splitlines())
     bare = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in lines)
-    return [line.removeprefix("$ ") for line in bare if line]
+    return [line.removeprefix("$ ").replace("\\", "/") for line in bare if line]
 
 
 def make_targets() -> set[str]:

@@ -1,0 +1,183 @@
+"""Backbones are flat, hold their preprocessing, and agree with keras.applications."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+
+APPLICATIONS = {
+    "resnet50": ("ResNet50", keras.applications.resnet),
+    "vgg16": ("VGG16", keras.applications.vgg16),
+    "efficientnet_b0": ("EfficientNetB0", keras.applications.efficientnet),
+    "inception_v3": ("InceptionV3", keras.applications.inception_v3),
+    "mobilenet_v2": ("MobileNetV2", keras.applications.mobilenet_v2),
+}
+BLOCKS = {
+    "resnet50": ("conv1", "conv5", 5),
+    "vgg16": ("block1", "block5", 5),
+    "efficientnet_lite0": ("stem", "top", 9),
+    "efficientnet_b0": ("stem", "top", 9),
+    "inception_v3": ("mixed0", "mixed10", 11),
+    "mobilenet_v2": ("conv1", "conv_last", 19),
+}
+SIZE = 96
+
+
+def photos(size=SIZE, count=2):
+    return np.random.default_rng(0).uniform(0, 255, (count, size, size, 3))
+
+
+def randomize(model):
+    """Give every BatchNormalization statistics that a wrong graph cannot hide."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(rng.normal(0, 0.1, shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
+            if layer.scale:
+                layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            layer.beta.assign(rng.normal(0, 0.1, shape))
+
+
+def outputs(model, images):
+    images = keras.ops.convert_to_tensor(images, "float32")
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_agrees_with_the_application(name):
+    application, module = APPLICATIONS[name]
+    reference = getattr(keras.applications, application)(
+        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
+    )
+    randomize(reference)
+    backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
+    backbone.set_weights(reference.get_weights())
+    documented = module.preprocess_input(photos().astype("float32").copy())
+    expected = outputs(reference, documented)
+    assert np.std(expected) > 0
+    np.testing.assert_allclose(
+        outputs(backbone, photos()), expected, atol=1e-4 * np.abs(expected).max()
+    )
+
+
+def test_pretrained_efficientnet_b0_divides_by_the_deviation_once(tmp_path):
+    # What keras.applications builds around its downloaded weights, and only there.
+    images = keras.Input((SIZE, SIZE, 3))
+    scale, mean = np.array([0.229, 0.224, 0.225]), np.array([0.485, 0.456, 0.406])
+    plain = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
+    )
+    randomize(plain)
+    (normalization,) = (
+        layer for layer in plain.layers if isinstance(layer, keras.layers.Normalization)
+    )
+    rest = keras.Model(normalization.output, plain.output)
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.Rescaling(1 / scale, -mean / scale)(x)
+    reference = keras.Model(images, rest(x))
+
+    # As in the downloaded file: the mean, and the deviation where the variance goes.
+    normalization.adapt_mean.assign(mean)
+    normalization.adapt_variance.assign(scale)
+    path = tmp_path / "efficientnet_b0.weights.h5"
+    plain.save_weights(path)
+    backbone = kt.build_backbone("efficientnet_b0", weights=path, image_size=SIZE)
+    expected = outputs(reference, photos())
+    np.testing.assert_allclose(
+        outputs(backbone, photos()), expected, atol=1e-3 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_flat_and_cut_at_every_block(name):
+    first, last, count = BLOCKS[name]
+    kt.build_backbone(name, weights=None, image_size=SIZE)
+    # The second model of a process, whose automatic names have other numbers.
+    backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
+    assert backbone.name == name
+    assert not [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    names = kt.block_names(backbone)
+    assert (names[0], names[-1], len(names)) == (first, last, count)
+    cut = kt.build_backbone(name, weights=None, image_size=SIZE, output_block=first)
+    assert kt.block_names(cut) == [first]
+    assert cut.output_shape[1] >= backbone.output_shape[1]
+    assert kt.block_names(kt.build_classifier(backbone, 2)) == names
+
+
+def test_loads_in_a_fresh_process_with_keras_alone(tmp_path):
+    np.save(tmp_path / "photos.npy", photos())
+    expected = {}
+    for name in BLOCKS:
+        backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
+        randomize(backbone)
+        backbone.save(tmp_path / f"{name}.keras")
+        expected[name] = outputs(backbone, photos())
+    script = (
+        "import sys, keras, numpy as np\n"
+        "photos = np.load('photos.npy').astype('float32')\n"
+        "for name in sys.argv[1:]:\n"
+        "    model = keras.saving.load_model(name + '.keras')\n"
+        "    np.save(name + '.npy', model(photos, training=False).numpy())\n"
+        "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, *BLOCKS], cwd=tmp_path, check=True, timeout=300
+    )
+    for name, before in expected.items():
+        after = np.load(tmp_path / f"{name}.npy")
+        np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
+
+
+def test_preprocessing_survives_mixed_precision():
+    kt.profile("quick")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        backbone = kt.build_backbone("resnet50", weights=None, image_size=64)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    layer = backbone.get_layer("backbone_preprocessing")
+    assert layer.compute_dtype == "float32"
+    assert backbone.get_layer("conv1_conv").compute_dtype == "bfloat16"
+
+
+def test_quick_profile_falls_back_and_says_so(capsys):
+    profile = kt.profile("quick")
+    backbone = kt.build_backbone("resnet50", profile=profile)
+    assert backbone.name == "efficientnet_lite0"
+    assert backbone.input_shape == (None, 128, 128, 3)
+    printed = capsys.readouterr().out
+    assert "resnet50 cannot be had here, so efficientnet_lite0 stands in" in printed
+
+
+def test_other_profiles_stop_with_the_ways_out():
+    for profile in (kt.profile("lesson"), None):
+        with pytest.raises(kt.WeightsUnavailableError) as caught:
+            kt.build_backbone("vgg16", profile=profile)
+        for part in ("KERAS_TRANSFER_WEIGHTS_DIR", "keras_transfer weights vgg16"):
+            assert part in str(caught.value)
+    kt.profile("quick")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "resnet51"}, "resnet50, vgg16.*Received: name=resnet51"),
+        ({"name": "vgg16", "image_size": 16}, "at least 32.*Received: image_size=16"),
+        ({"name": "inception_v3", "image_size": 64}, "at least 75"),
+        ({"name": "vgg16", "output_block": "conv5"}, "block1.*output_block=conv5"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kt.build_backbone(weights=None, **arguments)
+
+
+def test_block_names_of_another_model():
+    with pytest.raises(ValueError, match="No block of a known backbone"):
+        kt.block_names(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))

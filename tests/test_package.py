@@ -1,0 +1,112 @@
+"""The package is thin to import, and its public names are the ones it lists."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+
+PACKAGE = pathlib.Path(kt.__file__).parent
+# One way: a module imports only from those before it.
+ORDER = [
+    ["storage"],
+    ["profiles"],
+    ["samples", "images"],
+    ["splits"],
+    ["datasets", "directories"],
+    ["torch_checkpoint", "onnx_initializers", "package_fetch"],
+    ["carriers"],
+    ["weights_file", "keras_download"],
+    ["weights", "efficientnet_lite0", "blocks"],
+    ["backbones"],
+    ["features"],
+    ["classifier"],
+    ["prediction", "plots", "probe"],
+    ["bands"],
+    ["ledger"],
+    ["lesson_pages", "lesson_progress"],
+    ["lesson_report"],
+    ["lesson_kernel"],
+    ["lessons"],
+    ["__main__"],
+]
+
+
+def test_import_alone_brings_in_no_framework():
+    script = (
+        "import sys, keras_transfer\n"
+        "heavy = {'keras', 'tensorflow', 'tensorflow_datasets', 'matplotlib',"
+        " 'sklearn', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert 'build_backbone' in dir(keras_transfer)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_public_names_exist():
+    for name in kt.__all__:
+        assert getattr(kt, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        kt.no_such_name  # noqa: B018
+
+
+def test_data_flows_one_way():
+    rank = {name: i for i, names in enumerate(ORDER) for name in names}
+    for path in PACKAGE.glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            if node.module == "keras_transfer":
+                used = [alias.name for alias in node.names]
+            elif node.module.startswith("keras_transfer."):
+                used = [node.module.split(".")[1]]
+            else:
+                continue
+            for name in used:
+                assert rank[name] < rank[path.stem], f"{path.name} imports {name}"
+
+
+def test_modules_stay_readable():
+    lengths = {p: len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert not {str(p): n for p, n in lengths.items() if n > 260}
+
+
+def test_lessons_use_public_names_and_spell_one_backbone():
+    import nbformat
+
+    from keras_transfer.backbones import ARCHITECTURES
+
+    notebooks = sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        cells = [
+            cell.source
+            for cell in nbformat.read(path, 4).cells
+            if cell.cell_type == "code"
+        ]
+        code = "\n".join(cells)
+        assert "from keras_transfer" not in code
+        assert not [c for c in cells if len(c.splitlines()) > 25]
+        spelled = [n for n in ARCHITECTURES for _ in range(code.count(f'"{n}"'))]
+        assert len(spelled) <= 1, f"{path.name} spells {spelled}"
+
+
+def test_plots_draw():
+    matplotlib.use("Agg")
+    figure = kt.plots.show_images(np.full((7, 8, 8, 3), 300.0), list("abcdefg"))
+    assert len(figure.axes) == 12
+    assert "none found" in kt.plots.show_images([]).axes[0].texts[0].get_text()
+    axes = kt.plots.show_confusion_matrix([0, 0, 1], [0, 1, 1], ["cat", "dog"])
+    assert [text.get_text() for text in axes.texts] == ["1", "1", "0", "1"]
+    curve = np.array([[0.5, 0.7], [0.6, 0.9]])
+    axes = kt.plots.show_learning_curve([10, 100], {"a": curve, "b": curve - 0.1})
+    assert np.allclose(axes.lines[0].get_ydata(), [55, 80])
+    assert axes.get_xlabel()
+    assert axes.get_ylabel().endswith("(%)")
