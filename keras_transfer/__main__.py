@@ -68,7 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
 
     ledger = command("ledger", _ledger, "Use what a run of the lessons measured.")
-    ledger.add_argument("ledger", help="such as build/lessons/ledger.json")
+    ledger.add_argument("ledgers", nargs="+", help="such as build/lessons/ledger.json")
     ledger.add_argument("--readme", help="write the table between its markers")
     ledger.add_argument("--bands", help="merge the accuracies into this JSON file")
 
@@ -105,7 +105,11 @@ def _lessons(options: argparse.Namespace) -> int:
 def _ledger(options: argparse.Namespace) -> int:
     from keras_transfer import bands, lesson_report
 
-    entries = json.loads(pathlib.Path(options.ledger).read_text(encoding="utf-8"))
+    entries = [
+        entry
+        for path in options.ledgers
+        for entry in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    ]
     if options.readme:
         lesson_report.update_readme(entries, options.readme)
         print(f"Wrote the table of {len(entries)} lessons into {options.readme}.")

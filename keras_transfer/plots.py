@@ -4,6 +4,7 @@ Each function draws with Matplotlib and returns its `Axes` or `Figure`, so title
 sizes can still be changed.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -21,6 +22,19 @@ STYLE = {
     "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
 }
+
+
+@contextlib.contextmanager
+def _style(**changes):
+    # Not pyplot's rc_context: in a notebook it would also undo what Matplotlib sets up
+    # at the first figure, and no later figure would be shown.
+    style = STYLE | changes
+    before = {name: plt.rcParams[name] for name in style}
+    plt.rcParams.update(style)
+    try:
+        yield
+    finally:
+        plt.rcParams.update(before)
 
 
 def show_images(
@@ -49,7 +63,7 @@ def show_images(
     count = max(1, len(images))
     columns = min(columns, count)
     rows = -(-count // columns)
-    with plt.rc_context(STYLE):
+    with _style():
         figure, axes = plt.subplots(
             rows, columns, figsize=(1.6 * columns, 1.85 * rows), squeeze=False
         )
@@ -79,7 +93,7 @@ def show_training_history(
         A Matplotlib `Figure`.
     """
     values = history.history
-    with plt.rc_context(STYLE):
+    with _style():
         figure, axes = plt.subplots(1, 2, figsize=(8, 2.8))
         for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
             epochs = np.arange(1, len(values[name]) + 1)
@@ -118,7 +132,7 @@ def show_confusion_matrix(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.5 * len(class_names)
-    with plt.rc_context(STYLE | {"axes.grid": False}):
+    with _style(**{"axes.grid": False}):
         _, axes = plt.subplots(figsize=(size + 0.6, size))
         ConfusionMatrixDisplay.from_predictions(
             labels,
@@ -157,7 +171,7 @@ def show_learning_curve(
     >>> curve = np.array([[0.6, 0.8], [0.7, 0.9]])
     >>> axes = kt.plots.show_learning_curve([10, 100], {"ours": curve})
     """
-    with plt.rc_context(STYLE):
+    with _style():
         _, axes = plt.subplots(figsize=(7, 3.8))
         for index, (name, values) in enumerate(accuracies.items()):
             values = 100 * np.asarray(values)

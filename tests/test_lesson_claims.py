@@ -1,10 +1,14 @@
-"""Lesson 1 fails when it stops being true: its labels are shuffled, its band notices."""
+"""A lesson fails when it stops being true, and shows the figures that it draws."""
 
+import json
+import os
 import pathlib
 
-import nbclient
 import nbformat
 import pytest
+
+from keras_transfer.lesson_kernel import execute
+from keras_transfer.lesson_progress import Progress
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 SHUFFLE = """
@@ -36,17 +40,14 @@ def run_lesson(change: str) -> str | None:
         if "kt.extract_features(backbone" in cell.source:
             cells.append(nbformat.v4.new_code_cell(f"{change}\n{STAND_IN}"))
     notebook.cells = cells
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
-    )
-    try:
-        client.execute()
-    except nbclient.exceptions.CellExecutionError as error:
-        return str(error)
-    return None
+    return run(notebook)
+
+
+def run(notebook) -> str | None:
+    """Run a notebook where the lessons lie; return its error."""
+    progress = Progress("test")
+    start = {"cwd": str(NOTEBOOKS), "env": dict(os.environ)}
+    return execute(notebook, start, cell_timeout=300, progress=progress)
 
 
 def test_true_labels_are_inside_the_band():
@@ -61,8 +62,16 @@ def test_shuffled_labels_fall_out_of_the_band():
 
 @pytest.mark.parametrize("profile", ["quick", "lesson"])
 def test_every_lesson_declares_bands(profile):
-    import json
-
     bands = json.loads((NOTEBOOKS / "bands.json").read_text())
     for path in NOTEBOOKS.glob("0*.ipynb"):
         assert bands[path.stem][profile]
+
+
+def test_each_cell_that_draws_shows_its_figure():
+    draw = "import keras_transfer as kt\nkt.plots.show_images([]);"
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(draw) for _ in range(3)]
+    )
+    assert run(notebook) is None
+    for cell in notebook.cells:
+        assert any("image/png" in output.get("data", {}) for output in cell.outputs)
