@@ -5,7 +5,7 @@ import importlib
 _MODULES = {
     "profile": "profiles",
     "load_dataset": "datasets",
-    "DatasetUnavailableError": "datasets",
+    "DatasetUnavailableError": "splits",
     "load_directory": "directories",
     "load_image": "images",
     "UnreadableImageError": "images",

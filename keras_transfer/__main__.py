@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -84,8 +87,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _weights(options: argparse.Namespace) -> int:
-    from keras_transfer import weights
+    from keras_transfer import backbones, weights
 
+    known = backbones.ARCHITECTURES
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"Unknown backbone. Expected some of: {', '.join(known)}. "
+            f"Received: {', '.join(unknown)}"
+        )
     # All are tried, also after one that failed.
     fetched = [weights.fetch_weights(name) for name in options.names]
     return 0 if all(fetched) else 1

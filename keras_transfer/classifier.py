@@ -217,7 +217,7 @@ def _check(backbone, num_classes, hidden_units, dropout, activation) -> None:
 
 
 def _check_features(head, features, labels) -> None:
-    if np.ndim(features) != 2 or features.shape[1] != head.input_shape[-1]:
+    if np.ndim(features) != 2 or np.shape(features)[1] != head.input_shape[-1]:
         raise ValueError(
             f"The head takes features of shape (count, {head.input_shape[-1]}), from "
             "extract_features with the same backbone. "

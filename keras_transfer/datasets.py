@@ -10,26 +10,18 @@ import urllib.request
 import tensorflow_datasets as tfds
 
 from keras_transfer import samples, storage
-from keras_transfer.images import decode_tensor
+from keras_transfer.images import decode_any_tensor
 from keras_transfer.profiles import SAMPLE_DATA, Profile
 from keras_transfer.splits import (
     FRACTIONS,
+    WAYS_OUT,
+    DatasetUnavailableError,
     Splits,
     build_splits,
     cap,
     describe_size,
     settings_text,
 )
-
-WAYS_OUT = (
-    "Ways out: set TFDS_DATA_DIR to a folder that holds it prepared; use photos of "
-    "your own with load_directory(path), one subfolder a class; or stay with the "
-    'quick profile, kt.profile("quick"), which draws its images itself.'
-)
-
-
-class DatasetUnavailableError(RuntimeError):
-    """Says that a data set cannot be had here, and what to do instead."""
 
 
 def load_dataset(
@@ -122,7 +114,7 @@ def load_dataset(
     settings = [info.full_name, *stored, slices, counts, settings_text(image_size)]
     splits = build_splits(
         {split: examples(split) for split in slices},
-        decode_tensor,
+        decode_any_tensor,
         counts=counts,
         image_size=image_size,
         batch_size=batch_size,
@@ -140,8 +132,11 @@ def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
     own = storage.data_dir() / "tfds"
     if name in SAMPLE_DATA.values():
         return samples.prepare(name, own)
-    # TFDS looks for a prepared data set there too, and still writes to its own folder.
-    tfds.core.add_data_dir(str(own))
+    # TFDS looks for prepared data sets in these too. The variable is named again, for
+    # TFDS reads it only once, and a learner may set it later in the same notebook.
+    for folder in (own, os.environ.get("TFDS_DATA_DIR")):
+        if folder:
+            tfds.core.add_data_dir(str(folder))
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -221,7 +216,8 @@ def _slices(builder) -> tuple[dict[str, tuple[str, int]], dict[str, int]]:
             f"Expected a split named train. Received: name={builder.name} with the "
             f"splits {', '.join(stored)}"
         )
-    sliced = [key for key in FRACTIONS if key == "train" or key not in stored]
+    # A lone split, whatever its name, is all there is to slice.
+    sliced = [k for k in FRACTIONS if k in ("train", base) or k not in stored]
     if builder.info.disable_shuffling and len(sliced) > 1:
         raise ValueError(
             "The records of this data set are stored unshuffled, so a slice of them "

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_transfer import images
 from keras_transfer.splits import (
     FRACTIONS,
+    WAYS_OUT,
     Splits,
     build_splits,
     cap,
@@ -43,9 +44,9 @@ def load_directory(
     """Load a folder of photos, one subfolder a class, in three splits.
 
     Each class is split 70/15/15 by a seed, then capped. JPEG, PNG, BMP, GIF (first
-    frame) and WebP files are read at any depth, whatever their names end in; files
-    that begin with a dot are passed over; others that cannot be read are skipped and
-    named in a warning.
+    frame) and WebP files are read at any depth, whatever their names end in; files and
+    folders that begin with a dot are passed over; exact copies, and files that cannot
+    be read, are skipped and named in a warning.
 
     Args:
         path: Folder whose subfolders are the classes, in alphabetical order.
@@ -113,14 +114,16 @@ def load_directory(
 def _class_names(path: pathlib.Path) -> tuple[str, ...]:
     if not path.is_dir():
         raise NotADirectoryError(
-            f"Expected a folder with one subfolder a class. Received: path={path}"
+            "There is no folder here. Expected one with a subfolder a class. "
+            f"{WAYS_OUT} Received: path={path}"
         )
     folders = [folder for folder in path.iterdir() if folder.is_dir()]
     names = sorted(f.name for f in folders if not f.name.startswith("."))
     if len(names) < 2:
         raise ValueError(
             "Expected a folder with at least two subfolders, one a class, each with "
-            f"its images. Received: path={path} with the subfolders {names}"
+            f"its images. {WAYS_OUT} "
+            f"Received: path={path} with the subfolders {names}"
         )
     if {name.lower() for name in names} <= SPLIT_NAMES:
         raise ValueError(
@@ -136,11 +139,19 @@ def _scan(path: pathlib.Path, class_names: tuple[str, ...]) -> list[_File]:
         (file, label)
         for label, name in enumerate(class_names)
         for file in sorted((path / name).rglob("*"))
-        if file.is_file() and not file.name.startswith(".")
+        if file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
     ]
     # Pillow lets go of the interpreter's lock while it decodes, so threads do help.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(lambda item: _examine(*item), paths))
+        files = list(threads.map(lambda item: _examine(*item), paths))
+    # The same file twice could land in training and in test.
+    first = {}
+    for index, file in enumerate(files):
+        if not file.problem and first.setdefault(file.sha256, file) is not file:
+            twin = first[file.sha256].path.relative_to(path)
+            files[index] = dataclasses.replace(file, problem=f"a copy of {twin}")
+    return files
 
 
 def _examine(path: pathlib.Path, label: int) -> _File:
@@ -172,8 +183,8 @@ def _split(path, readable, class_names, max_images, seed) -> dict[str, list[_Fil
         if len(files) < 3:
             raise ValueError(
                 "Expected at least three readable images a class, one for each split. "
-                f"Add images, or move the folder away. Received: {path / name} with "
-                f"{len(files)} readable image(s)"
+                f"Add images, or move the folder away. {WAYS_OUT} "
+                f"Received: {path / name} with {len(files)} readable image(s)"
             )
     members = {name: [] for name in FRACTIONS}
     for label, files in enumerate(by_class):

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import time
 import typing
 import uuid
 
@@ -95,10 +97,9 @@ def extract_features(
     temporary.mkdir(parents=True)
     try:
         _extract(backbone, splits, temporary, verbose)
-        _publish(temporary, folder, splits)
+        return _publish(temporary, folder, splits)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return _read(folder, splits)
 
 
 def _check_shapes(backbone: keras.Model, splits: Splits) -> None:
@@ -151,19 +152,20 @@ def _extract(backbone, splits, folder, verbose) -> None:
     (folder / "manifest.json").write_text(json.dumps(hashes))
 
 
-def _publish(temporary: pathlib.Path, folder: pathlib.Path, splits: Splits) -> None:
+def _publish(temporary: pathlib.Path, folder: pathlib.Path, splits: Splits) -> Features:
     """Rename the finished folder; another process may have been quicker."""
     for _ in range(10):
         with contextlib.suppress(OSError):
             temporary.rename(folder)
-            return
-        if _read(folder, splits) is not None:
-            return
+        found = _read(folder, splits)
+        if found is not None:
+            return found
         # A damaged one is in the way: it leaves under another name, then goes.
         aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(OSError):
             folder.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
+        time.sleep(0.05)
     raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
 
 
@@ -199,7 +201,9 @@ def _key(backbone: keras.Model, splits: Splits) -> str:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
         digest.update(repr((value.shape, str(value.dtype))).encode())
         digest.update(value.view(np.uint8) if value.ndim else value.tobytes())
-    return f"{backbone.name}-{splits.name}-{digest.hexdigest()[:24]}"
+    # A name with a configuration or a version holds characters that no file name may.
+    name = re.sub(r"[^\w.-]+", "_", splits.name)
+    return f"{backbone.name}-{name}-{digest.hexdigest()[:24]}"
 
 
 def _file_hash(path: pathlib.Path) -> str:

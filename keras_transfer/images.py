@@ -43,7 +43,9 @@ def decode(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if _is_16_bit_png(data):
                 image.load()  # Raises for a truncated file, as below.
+                exif = image.getexif()
                 image = _reduce_16_bit(data)
+                image.getexif().update(exif)
             image = ImageOps.exif_transpose(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
@@ -104,8 +106,7 @@ def inspect(data: bytes) -> bool:
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            upright = image.getexif().get(_ORIENTATION, 1) == 1
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and upright
+            plain = _is_plain(image)
         if plain:
             # An eighth of the size reads every byte and saves most of the arithmetic.
             tf.io.decode_jpeg(data, ratio=8)
@@ -117,15 +118,31 @@ def inspect(data: bytes) -> bool:
 
 
 def decode_tensor(data):
-    """Decode a scalar string tensor of a plain image inside a `tf.data` pipeline."""
+    """Decode a scalar string tensor of a plain JPEG inside a `tf.data` pipeline."""
     import tensorflow as tf
 
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def decode_any_tensor(data):
+    """Decode a scalar string tensor of any image inside a `tf.data` pipeline."""
+    import tensorflow as tf
+
+    def is_plain(data):
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return np.bool_(_is_plain(image))
+
     image = tf.cond(
-        tf.io.is_jpeg(data),
-        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+        tf.numpy_function(is_plain, [data], tf.bool),
+        lambda: decode_tensor(data),
+        lambda: tf.numpy_function(decode, [data], tf.uint8),
     )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    upright = image.getexif().get(_ORIENTATION, 1) == 1
+    return upright and image.format == "JPEG" and image.mode in ("RGB", "L")
 
 
 def resize(image, image_size: int):
@@ -145,7 +162,10 @@ def _reduce_16_bit(data: bytes) -> Image.Image:
     # from scaling by 1/257, which maps 65535 to 255 and 0 to 0.
     import tensorflow as tf
 
-    pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
+    try:
+        pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise OSError("broken PNG file") from error
     pixels = np.round(pixels / 257).astype("uint8")
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
     return Image.fromarray(pixels.squeeze(-1) if mode == "L" else pixels, mode)

@@ -13,6 +13,17 @@ FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
 CACHE_BYTES = 2 * 1024**3
 
 
+WAYS_OUT = (
+    "Ways out: set TFDS_DATA_DIR to a folder of prepared data sets; use photos of your "
+    "own with load_directory(path), one subfolder a class; or stay with the quick "
+    'profile, kt.profile("quick"), which draws its images itself.'
+)
+
+
+class DatasetUnavailableError(RuntimeError):
+    """Says that a data set cannot be had here, and what to do instead."""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Splits:
     """Hold a data set in three parts that share no image.

@@ -54,6 +54,18 @@ class WithAll(NumberedImages):
     SPLITS = {"train": 60, "validation": 20, "test": 20}
 
 
+class OnlyTest(NumberedImages):
+    """A lone split with the name of an official one."""
+
+    SPLITS = {"test": 100}
+
+
+class OnlyValidation(NumberedImages):
+    """The same with another name."""
+
+    SPLITS = {"validation": 100}
+
+
 class Unlabeled(NumberedImages):
     """No image and label named as the supervised pair."""
 
@@ -111,6 +123,14 @@ def test_official_splits_are_kept(load):
     assert sorted(found["train"] + found["validation"]) == list(range(100))
     splits = load(WithAll)
     assert splits.counts == {"train": 60, "validation": 20, "test": 20}
+
+
+@pytest.mark.parametrize("only", [OnlyTest, OnlyValidation])
+def test_a_lone_split_is_sliced_like_train(load, only):
+    splits = load(only)
+    assert splits.counts == {"train": 70, "validation": 15, "test": 15}
+    found = numbers(splits)
+    assert sorted(itertools.chain(*found.values())) == list(range(100))
 
 
 def test_only_training_is_shuffled(load):

@@ -108,6 +108,19 @@ def test_mixed_formats_in_one_folder(tmp_path):
     assert sum(len(splits.arrays(name)[1]) for name in splits.counts) == 11
 
 
+def test_copies_and_hidden_folders_stay_out(tmp_path):
+    folder = make_folder(tmp_path, {"a": 10, "b": 10})
+    data = (folder / "a" / "000.png").read_bytes()
+    (folder / "a" / "copy.png").write_bytes(data)
+    (folder / "a" / ".thumbnails").mkdir()
+    (folder / "a" / ".thumbnails" / "000.png").write_bytes(data)
+    with pytest.warns(UserWarning, match="copy.png: a copy of a.000.png") as caught:
+        splits = kt.load_directory(folder, image_size=32)
+    assert str(caught[0].message).startswith("1 file(s)")
+    parts = contents(splits)
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == 20
+
+
 @pytest.mark.parametrize(
     ("counts", "error", "message"),
     [
@@ -122,6 +135,7 @@ def test_wrong_folders(tmp_path, counts, error, message):
     with pytest.raises(error, match=message) as caught:
         kt.load_directory(make_folder(tmp_path, counts))
     assert "Received: " in str(caught.value)
+    assert "splits, not classes" in message or "Ways out" in str(caught.value)
 
 
 def test_missing_folder(tmp_path):

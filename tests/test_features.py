@@ -1,5 +1,6 @@
 """Features are computed once, never for other weights, and a damaged file is redone."""
 
+import dataclasses
 import threading
 import time
 
@@ -62,6 +63,13 @@ def test_key_holds_all_that_features_depend_on(splits, backbone, tmp_path):
     other = keras.Model(pixels, network(keras.layers.Rescaling(1 / 255)(pixels)))
     paths.add(kt.extract_features(other, splits, tmp_path).path)
     assert len(paths) == 5
+
+
+def test_a_name_with_a_configuration_makes_one_folder(splits, backbone, tmp_path):
+    named = dataclasses.replace(splits, name="data/config:1.0.0")
+    folder = kt.extract_features(backbone, named, tmp_path).path
+    assert folder.parent == tmp_path
+    assert ":" not in folder.name
 
 
 def test_same_weights_in_a_new_model_are_found(splits, backbone, tmp_path):

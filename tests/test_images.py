@@ -140,3 +140,37 @@ def test_load_image_names_the_file(tmp_path):
     path.write_text("no image")
     with pytest.raises(images.UnreadableImageError, match=r"Received: path=.*notes"):
         images.load_image(path, 32)
+
+
+def test_damaged_16_bit_png_is_unreadable():
+    data = bytearray(tf.io.encode_png(np.zeros((9, 9, 3), "uint16")).numpy())
+    data[data.index(b"IDAT") + 8] ^= 255
+    with pytest.raises(images.UnreadableImageError):
+        images.inspect(bytes(data))
+
+
+def test_16_bit_png_keeps_its_exif_rotation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(np.zeros((12, 24), "uint16"))
+    assert images.decode(encoded(wide, "PNG", exif=exif)).shape == (24, 12, 3)
+
+
+@pytest.mark.parametrize("kind", ["rotated", "transparent", "plain", "gray"])
+def test_training_and_prediction_see_the_same_pixels(kind):
+    image, options = Image.fromarray(PIXELS), {"format": "JPEG"}
+    if kind == "rotated":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    if kind == "transparent":
+        image.putalpha(100)
+        options["format"] = "PNG"
+    if kind == "gray":
+        image = image.convert("L")
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    data = buffer.getvalue()
+    in_pipeline = next(
+        iter(tf.data.Dataset.from_tensors(data).map(images.decode_any_tensor))
+    )
+    assert np.array_equal(in_pipeline.numpy(), images.decode(data))

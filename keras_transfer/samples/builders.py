@@ -90,7 +90,9 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     """
     if name not in _BUILDERS:
         known = ", ".join(sorted(_BUILDERS))
-        raise ValueError(f"No sample data set is called {name!r}. There are: {known}.")
+        raise ValueError(
+            f"Unknown sample data set. Expected one of: {known}. Received: name={name}"
+        )
     folder = pathlib.Path(data_dir).expanduser().absolute()
     builder = _BUILDERS[name](data_dir=folder)
     # TFDS warns about a folder that is not there yet, so that it is not asked then.
@@ -118,8 +120,9 @@ def _check_writable(folder: pathlib.Path, name: str) -> None:
             pass
     except OSError as error:
         raise PermissionError(
-            f"{name} is drawn into {folder}, but that folder cannot be written "
-            f"({error.strerror}). Name another one with KERAS_TRANSFER_DATA_DIR."
+            f"{name} is drawn into a folder that cannot be written "
+            f"({error.strerror}). Name another one with KERAS_TRANSFER_DATA_DIR. "
+            f"Received: data_dir={folder}"
         ) from error
 
 
