@@ -42,14 +42,14 @@ def test_weights_tries_all_and_tells_by_its_status(monkeypatch):
         asked.append(name)
         return None if name == "resnet50" else "a path"
 
-    weights = types.SimpleNamespace(fetch_weights=fetch_weights)
-    monkeypatch.setitem(sys.modules, "keras_transfer.weights", weights)
-    import keras_transfer
+    from keras_transfer import weights
 
-    monkeypatch.setattr(keras_transfer, "weights", weights, raising=False)
+    monkeypatch.setattr(weights, "fetch_weights", fetch_weights)
     assert __main__.main(["weights", "resnet50", "vgg16"]) == 1
     assert asked == ["resnet50", "vgg16"]
     assert __main__.main(["weights", "vgg16"]) == 0
+    assert __main__.main(["weights", "resnet_50"]) == 2
+    assert "resnet_50" not in asked
 
 
 def test_backbones_passes_its_arguments_on(monkeypatch):
