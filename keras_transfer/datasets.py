@@ -68,7 +68,7 @@ def load_dataset(
     Example:
 
     >>> import keras_transfer as kt
-    >>> splits = kt.load_dataset("sample_flowers", image_size=96, max_images=100)
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=96, max_images=60)
     >>> images, labels = next(iter(splits.train))
     >>> images.shape
     TensorShape([32, 96, 96, 3])

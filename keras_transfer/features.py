@@ -78,11 +78,11 @@ def extract_features(
     Example:
 
     >>> import keras_transfer as kt
-    >>> splits = kt.load_dataset("sample_flowers", image_size=96, max_images=100)
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=96, max_images=60)
     >>> backbone = kt.build_backbone("efficientnet_lite0", image_size=96)
     >>> features = kt.extract_features(backbone, splits)
     >>> features.test.features.shape
-    (15, 1280)
+    (9, 1280)
     """
     _check_shapes(backbone, splits)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "features")

@@ -49,8 +49,8 @@ def record(
 
     Example:
 
-    >>> figures = record(lesson="01_feature_extraction", test_accuracy=0.95,
-    ...                  test_images=90, backbone="resnet50", data=splits)
+    >>> import keras_transfer as kt
+    >>> figures = kt.record(test_accuracy=0.95, test_images=90, data="my_photos")
     """
     from keras_transfer import profiles
 
@@ -112,7 +112,9 @@ def output_dir() -> pathlib.Path:
 
     Example:
 
-    >>> model.save(output_dir() / "01_feature_extraction.keras")
+    >>> import keras_transfer as kt
+    >>> kt.output_dir().is_dir()
+    True
     """
     configured = os.environ.get("KERAS_TRANSFER_OUTPUT_DIR")
     folder = pathlib.Path(configured or storage.build_dir() / "lessons").absolute()

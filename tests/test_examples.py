@@ -1,0 +1,33 @@
+"""The example in every public docstring runs."""
+
+import doctest
+
+import pytest
+
+import keras_transfer as kt
+
+
+class AnyOutput(doctest.OutputChecker):
+    """Compare values, but let pass what an example prints besides."""
+
+    def check_output(self, want, got, optionflags):
+        return got.endswith(want)
+
+
+def examples():
+    found = []
+    for name in kt.__all__:
+        if name == "plots" or name.endswith("Error"):
+            continue
+        value = getattr(kt, name)
+        found += doctest.DocTestFinder(recurse=False).find(value, name)
+    return found
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_example(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(AnyOutput(), verbose=False)
+    report = []
+    result = runner.run(example, out=report.append)
+    assert result.failed == 0, "".join(report)
