@@ -126,6 +126,7 @@ def _extract(backbone, splits, folder, verbose) -> None:
     run = tf.function(
         lambda images: model(images, training=False), input_signature=[images_spec]
     )
+    storage.check_room(folder, 4 * sum(splits.counts.values()) * (pooled.shape[-1] + 1))
     hashes = {}
     for split, count in splits.counts.items():
         files = [folder / f"{split}_{part}.npy" for part in LabeledFeatures._fields]

@@ -154,6 +154,11 @@ def cap(counts: dict[str, int], max_images: int | None) -> dict[str, int]:
             f"Received: max_images={max_images}"
         )
     total = sum(counts.values())
+    if min(counts.values()) < 1:
+        raise ValueError(
+            "Expected at least one image in each split. Use a data set with more "
+            f"images. Received: counts={counts}"
+        )
     if max_images is None or total <= max_images:
         return dict(counts)
     return {name: max(1, n * max_images // total) for name, n in counts.items()}

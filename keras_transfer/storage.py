@@ -71,3 +71,18 @@ def existing_parent(path: str | os.PathLike) -> pathlib.Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def check_room(folder: str | os.PathLike, size: int) -> None:
+    """Raise `OSError` unless `size` bytes are free where `folder` lies.
+
+    Writing into a mapped file on a full disk ends the process without a word, so this
+    is asked first.
+    """
+    free = shutil.disk_usage(existing_parent(folder)).free
+    if size > free:
+        raise OSError(
+            f"There is not enough room: {size / 1e6:,.0f} MB needed, "
+            f"{free / 1e6:,.0f} MB free. Make room, or name another folder. "
+            f"Received: {folder}"
+        )

@@ -54,6 +54,12 @@ class WithAll(NumberedImages):
     SPLITS = {"train": 60, "validation": 20, "test": 20}
 
 
+class Tiny(NumberedImages):
+    """Fifteen percent of it are less than half an image."""
+
+    SPLITS = {"train": 3}
+
+
 class OnlyTest(NumberedImages):
     """A lone split with the name of an official one."""
 
@@ -220,6 +226,11 @@ def test_profile_gives_size_cap_and_samples(capsys):
 def test_wrong_arguments(load, arguments):
     with pytest.raises(ValueError, match="Received: max_images=2"):
         load(NumberedImages, **arguments)
+
+
+def test_too_few_images_for_three_splits(load):
+    with pytest.raises(ValueError, match="at least one image in each split"):
+        load(Tiny)
 
 
 def test_unknown_split(load):

@@ -119,6 +119,14 @@ def test_a_stopped_extraction_leaves_nothing(splits, backbone, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_said_before_the_work(splits, backbone, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match="not enough room"):
+        kt.extract_features(backbone, splits, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_shapes(splits, backbone):
     with pytest.raises(ValueError, match="image_size=64 to build_backbone"):
         kt.extract_features(
