@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import textwrap
 import warnings
 
@@ -48,12 +47,7 @@ def save_weights_file(model: keras.Model, path: pathlib.Path) -> pathlib.Path:
     needed = sum(array.nbytes for array in model.get_weights())
     with storage.written_whole(path) as temporary:
         # HDF5 can crash the process when a disk fills up under it.
-        free = shutil.disk_usage(temporary.parent).free
-        if free < 1.1 * needed:
-            raise OSError(
-                f"No space left in {temporary.parent}: {needed / 1e6:.1f} MB are "
-                f"needed, {free / 1e6:.1f} MB are free"
-            )
+        storage.check_room(temporary.parent, int(1.1 * needed))
         model.save_weights(temporary)
     return path
 
