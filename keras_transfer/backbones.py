@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.blocks import block_ends
+from keras_transfer.blocks import block_ends, check_block
 from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.profiles import Profile
 from keras_transfer.weights import (
@@ -139,13 +139,8 @@ def build_backbone(
             name = fallback
             model, source = _build_pretrained(name, image_size, weights)
     if output_block is not None:
-        ends = block_ends(model)
-        if output_block not in ends:
-            raise ValueError(
-                f"{name} has the blocks {', '.join(ends)}. "
-                f"Received: output_block={output_block}"
-            )
-        output = model.get_layer(ends[output_block]).output
+        check_block(model, output_block, "output_block")
+        output = model.get_layer(block_ends(model)[output_block]).output
         model = keras.Model(model.input, output, name=name)
     print(f"Backbone: {name} at {image_size} px, {source}")
     return model

@@ -1,8 +1,9 @@
 """The blocks of a network, recognised from its graph.
 
-Layer names of the known architectures are the same in every process, so a model that
-was saved and loaded, or that has a head on top, still shows its blocks. InceptionV3's
-convolutions are numbered by the process, its `mixed` layers are not.
+The layers that end a block have the same name in every process, and everything between
+two of them belongs to the second one. So a model that was saved and loaded, or that has
+a head on top, still shows its blocks, although InceptionV3's convolutions are numbered
+by the process.
 """
 
 import keras
@@ -44,9 +45,12 @@ ARCHITECTURES = (
 )
 
 
+HEAD = "head"
+
+
 def block_ends(model: keras.Model) -> dict[str, str]:
     """Return the blocks of `model`, each with the name of its last layer."""
-    names = {layer.name for layer in model.layers}
+    names = [layer.name for layer in model.layers]
     found = [
         {block: end for block, end in blocks.items() if end in names}
         for blocks in ARCHITECTURES
@@ -54,11 +58,41 @@ def block_ends(model: keras.Model) -> dict[str, str]:
     ends = max(found, key=len)
     if not ends:
         raise ValueError(
-            "No block of a known backbone is in this model. Expected a model made "
-            "with build_backbone or build_classifier. Received: model with "
-            f"{len(model.layers)} layers, name={model.name}"
+            "No block of a known backbone is in this model. Expected a flat model made "
+            "with build_backbone or build_classifier, not one that holds the backbone "
+            f"as a single layer. Received: model with {len(model.layers)} layers, "
+            f"name={model.name}"
         )
+    if "mixed0" in ends:
+        # InceptionV3's stem ends in its second pooling, which has an automatic name.
+        before = model.layers[: names.index("mixed0")]
+        pools = [x.name for x in before if isinstance(x, keras.layers.MaxPooling2D)]
+        ends = ({"stem": pools[-1]} if pools else {}) | ends
     return ends
+
+
+def block_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+    """Return the layers of each block from input to output, and last those of `head`.
+
+    All that a block computes passes through its last layer, and Keras keeps a model's
+    layers in order of depth: so a block is what lies between two ends.
+    """
+    layers = model.layers
+    names = [layer.name for layer in layers]
+    blocks, start = {}, 0
+    for block, end in block_ends(model).items():
+        stop = names.index(end) + 1
+        blocks[block], start = layers[start:stop], stop
+    return blocks | {HEAD: layers[start:]}
+
+
+def check_block(model: keras.Model, block: str, argument: str = "block") -> None:
+    """Raise an error that lists the blocks, if `block` is none of them."""
+    ends = block_ends(model)
+    if block not in ends:
+        raise ValueError(
+            f"This model has the blocks {', '.join(ends)}. Received: {argument}={block}"
+        )
 
 
 def block_names(model: keras.Model) -> list[str]:

@@ -102,6 +102,7 @@ def fit_head(
     epochs: int = 30,
     learning_rate: float = 1e-3,
     batch_size: int = 32,
+    class_weight: dict[int, float] | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int | str = 0,
 ) -> keras.Model:
@@ -119,6 +120,7 @@ def fit_head(
         epochs: Passes over the features. Defaults to `30`.
         learning_rate: Of the Adam optimizer, above 0. Defaults to `1e-3`.
         batch_size: Feature vectors in a step. Defaults to `32`.
+        class_weight: Weight of each label in the loss, as in `keras.Model.fit`.
         callbacks: Keras callbacks, added to those that this function uses.
         verbose: As in `keras.Model.fit`. Defaults to `0`.
 
@@ -170,6 +172,7 @@ def fit_head(
         validation_data=validation and tuple(np.asarray(a) for a in validation),
         epochs=epochs,
         batch_size=batch_size,
+        class_weight=class_weight,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -177,6 +180,14 @@ def fit_head(
     compile_classifier(model, keras.optimizers.Adam(learning_rate))
     model.history = history
     return model
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """Return the part before the head as a model that shares its layers."""
+    _head(model)
+    output = model.get_layer(POOLING_NAME).input
+    name = model.name.removesuffix("_classifier")
+    return keras.Model(model.input, output, name=name)
 
 
 def _head(model: keras.Model) -> keras.Model:

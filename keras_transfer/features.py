@@ -1,23 +1,16 @@
 """Run a frozen backbone over a data set once, and keep the features on disk."""
 
-import contextlib
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-import re
-import shutil
-import time
 import typing
-import uuid
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import storage
-from keras_transfer.images import RESIZE_RULE
+from keras_transfer import feature_store, storage
+from keras_transfer.precision import compute_dtype, frozen_copy
 from keras_transfer.splits import Splits
 
 
@@ -52,6 +45,8 @@ def extract_features(
     splits: Splits,
     cache_dir: str | os.PathLike | None = None,
     verbose: bool = True,
+    *,
+    dtype: str | None = None,
 ) -> Features:
     """Run the frozen backbone once and return globally averaged features.
 
@@ -63,9 +58,13 @@ def extract_features(
     Args:
         backbone: `keras.Model` from RGB images 0-255 to a feature map
             `(batch, height, width, channels)`.
-        splits: `Splits` with images of the backbone's input size.
+        splits: `Splits` with images of the backbone's input size, or the `FeatureMaps`
+            that the layers before it made.
         cache_dir: Folder that keeps the features. Defaults to `data/features`.
         verbose: Whether to print one line. Defaults to `True`.
+        dtype: Precision of the computation, `"float32"` or `"bfloat16"`. Defaults to
+            bfloat16 where the processor computes with it and the backbone gains by it,
+            else float32; the printed line says which.
 
     Returns:
         `Features`: float32 arrays of shape `(count, channels)` and integer labels of
@@ -84,129 +83,49 @@ def extract_features(
     >>> features.test.features.shape
     (9, 1280)
     """
-    _check_shapes(backbone, splits)
+    feature_store.check_network(backbone, splits)
+    frozen = frozen_copy(backbone, dtype)
+    dtype = compute_dtype(frozen)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "features")
-    folder = cache_dir / _key(backbone, splits)
-    found = _read(folder, splits)
-    if found is not None:
-        if verbose:
-            print(f"Features: read back from {folder}")
-        return found
-    # A folder of its own name for each process; the last step renames it.
-    temporary = cache_dir / f".{folder.name}-{uuid.uuid4().hex[:8]}"
-    temporary.mkdir(parents=True)
-    try:
-        _extract(backbone, splits, temporary, verbose)
-        return _publish(temporary, folder, splits)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _check_shapes(backbone: keras.Model, splits: Splits) -> None:
-    if len(backbone.output_shape) != 4:
-        raise ValueError(
-            "Expected a backbone whose output is a feature map (batch, height, width, "
-            "channels), as build_backbone makes it. "
-            f"Received: output_shape={backbone.output_shape}"
-        )
-    size = splits.image_size
-    if backbone.input_shape[1:3] != (size, size):
-        raise ValueError(
-            f"The images are {size} x {size}, the backbone takes another size. Pass "
-            f"image_size={size} to build_backbone. "
-            f"Received: input_shape={backbone.input_shape}"
-        )
-
-
-def _extract(backbone, splits, folder, verbose) -> None:
-    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.output)
-    model = keras.Model(backbone.input, pooled)
-    # One graph for every batch size: the last batch of a split is a smaller one.
-    images_spec = tf.TensorSpec(backbone.input_shape, tf.float32)
-    run = tf.function(
-        lambda images: model(images, training=False), input_signature=[images_spec]
+    folder = cache_dir / feature_store.key(backbone, splits, dtype)
+    files = [
+        f"{split}_{part}" for split in splits.counts for part in LabeledFeatures._fields
+    ]
+    arrays, found = feature_store.keep(
+        folder, files, lambda path: _extract(frozen, splits, path)
     )
-    storage.check_room(folder, 4 * sum(splits.counts.values()) * (pooled.shape[-1] + 1))
-    hashes = {}
-    for split, count in splits.counts.items():
-        files = [folder / f"{split}_{part}.npy" for part in LabeledFeatures._fields]
-        shape = (count, pooled.shape[-1])
-        # Written as they come, so memory does not grow with the number of images.
-        features = np.lib.format.open_memmap(files[0], "w+", np.float32, shape)
-        labels = np.lib.format.open_memmap(files[1], "w+", np.int32, (count,))
-        done = 0
-        for images, batch_labels in splits.ordered(split):
-            end = done + len(images)
-            features[done:end] = run(images).numpy()
-            labels[done:end] = batch_labels
-            done = end
-        if done != count:
-            raise ValueError(
-                f"Expected {count} images in the {split} split. Received: {done}"
-            )
-        del features, labels  # Closes the maps, so the files are whole.
-        hashes |= {file.name: _file_hash(file) for file in files}
-        if verbose:
+    if verbose and found:
+        print(f"Features: read back from {folder}")
+    elif verbose:
+        for split, count in splits.counts.items():
+            channels = backbone.output_shape[-1]
             print(
-                f"Features: {count:,} {split} images x {shape[1]} from {backbone.name}"
+                f"Features: {count:,} {split} images x {channels} from "
+                f"{backbone.name}, computed in {dtype}"
             )
-    (folder / "manifest.json").write_text(json.dumps(hashes))
+    return Features(
+        # Labels are few; features stay on disk until they are used.
+        **{
+            split: LabeledFeatures(
+                arrays[f"{split}_features"], np.array(arrays[f"{split}_labels"])
+            )
+            for split in splits.counts
+        },
+        class_names=splits.class_names,
+        path=folder,
+    )
 
 
-def _publish(temporary: pathlib.Path, folder: pathlib.Path, splits: Splits) -> Features:
-    """Rename the finished folder; another process may have been quicker."""
-    for _ in range(10):
-        with contextlib.suppress(OSError):
-            temporary.rename(folder)
-        found = _read(folder, splits)
-        if found is not None:
-            return found
-        # A damaged one is in the way: it leaves under another name, then goes.
-        aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-        with contextlib.suppress(OSError):
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        time.sleep(0.05)
-    raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
-
-
-def _read(folder: pathlib.Path, splits: Splits) -> Features | None:
-    """Return the features kept in `folder`, or `None` if any file is not whole."""
-    try:
-        hashes = json.loads((folder / "manifest.json").read_text())
-        parts = {}
-        for split in splits.counts:
-            arrays = []
-            for part in LabeledFeatures._fields:
-                file = folder / f"{split}_{part}.npy"
-                if _file_hash(file) != hashes[file.name]:
-                    return None
-                arrays.append(np.load(file, mmap_mode="r"))
-            # Labels are few; features stay on disk until they are used.
-            parts[split] = LabeledFeatures(arrays[0], np.array(arrays[1]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Features(**parts, class_names=splits.class_names, path=folder)
-
-
-def _key(backbone: keras.Model, splits: Splits) -> str:
-    digest = hashlib.sha256()
-    described = [splits.fingerprint, RESIZE_RULE, backbone.input_shape]
-    for operation in backbone.operations:
-        config = operation.get_config() if hasattr(operation, "get_config") else {}
-        # Numbers in automatic names depend on what else the process has built.
-        config.pop("name", None)
-        described.append((type(operation).__name__, repr(config)))
-    digest.update(repr(described).encode())
-    for variable in backbone.variables:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        digest.update(repr((value.shape, str(value.dtype))).encode())
-        digest.update(value.view(np.uint8) if value.ndim else value.tobytes())
-    # A name with a configuration or a version holds characters that no file name may.
-    name = re.sub(r"[^\w.-]+", "_", splits.name)
-    return f"{backbone.name}-{name}-{digest.hexdigest()[:24]}"
-
-
-def _file_hash(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _extract(frozen: keras.Model, splits: Splits, folder: pathlib.Path) -> None:
+    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(frozen.output)
+    run = feature_store.compiled(keras.Model(frozen.input, pooled), tf.float32)
+    storage.check_room(folder, 4 * sum(splits.counts.values()) * (pooled.shape[-1] + 1))
+    for split, count in splits.counts.items():
+        feature_store.write_outputs(
+            run,
+            splits.ordered(split),
+            folder / f"{split}_features.npy",
+            folder / f"{split}_labels.npy",
+            (count, pooled.shape[-1]),
+            np.float32,
+        )

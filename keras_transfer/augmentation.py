@@ -1,0 +1,63 @@
+"""Image augmentation, as one layer made of Keras's own."""
+
+import keras
+
+STRENGTHS = ("light", "standard", "strong")
+
+
+def build_augmentation(strength: str = "standard", seed: int | None = None):
+    """Build a layer that changes training images at random, and no others.
+
+    Apply it to images after everything that is cached: `fine_tune` does, and so does
+    `dataset.map(lambda images, labels: (layer(images, training=True), labels))`. In a
+    model it is active in `fit` only.
+
+    Args:
+        strength: `"light"` (mirrored, moved by up to 5 %), `"standard"` (also turned by
+            up to 20 degrees, zoomed, more or less contrast) or `"strong"` (mirrored,
+            then two random changes of shape or colour by RandAugment, then moved).
+            Defaults to `"standard"`.
+        seed: Integer from 0, so that two layers draw the same changes. Defaults to the
+            state of `keras.utils.set_random_seed`.
+
+    Returns:
+        A serialisable `keras.Sequential` of Keras layers, for float images
+        `(batch, height, width, 3)`, RGB, 0 to 255.
+
+    Raises:
+        ValueError: If there is no such strength.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> augmentation = kt.build_augmentation("light")
+    >>> images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    >>> bool(np.all(augmentation(images, training=False) == images.astype("float32")))
+    True
+
+    Reference:
+
+    - [Cubuk et al., 2019](https://arxiv.org/abs/1909.13719) (RandAugment)
+    """
+    if strength not in STRENGTHS:
+        raise ValueError(
+            f"strength must be one of {', '.join(STRENGTHS)}. "
+            f"Received: strength={strength}"
+        )
+    layers = keras.layers
+    common = {"seed": seed, "dtype": "float32"}
+    # "nearest" repeats the edge: "reflect" would show a second ear or petal.
+    moved = {"fill_mode": "nearest", **common}
+    chosen = [layers.RandomFlip("horizontal", **common)]
+    if strength == "strong":
+        chosen.append(
+            layers.RandAugment((0, 255), num_ops=2, factor=0.4, **common),
+        )
+    if strength == "standard":
+        chosen += [
+            layers.RandomRotation(20 / 360, **moved),
+            layers.RandomZoom((-0.2, 0.1), **moved),
+            layers.RandomContrast(0.2, value_range=(0, 255), **common),
+        ]
+    chosen.append(layers.RandomTranslation(0.05, 0.05, **moved))
+    return keras.Sequential(chosen, name=f"{strength}_augmentation")

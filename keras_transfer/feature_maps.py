@@ -1,0 +1,206 @@
+"""Run the first blocks of a network once, so that only the last ones are trained."""
+
+import dataclasses
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import feature_store, storage
+from keras_transfer.blocks import block_ends, check_block
+from keras_transfer.precision import compute_dtype, frozen_copy
+from keras_transfer.splits import Splits
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class FeatureMaps(Splits):
+    """Hold the feature maps of a data set in place of its images.
+
+    The same three parts with the same labels, for the layers that come after those
+    that were run. `train` goes through the copies of the training photos in turn, one
+    in each epoch.
+    """
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the feature maps of a whole split, float32, and integer labels.
+
+        Args:
+            split: `"train"`, `"validation"` or `"test"`.
+        """
+        maps, labels = zip(*self.ordered(split).as_numpy_iterator(), strict=True)
+        return np.concatenate(maps), np.concatenate(labels)
+
+
+def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.Model]:
+    """Cut a model behind a block into two models that share its layers.
+
+    Args:
+        model: `keras.Model` from `build_backbone` or `build_classifier`.
+        block: Last block of the first part, one of `block_names(model)`.
+
+    Returns:
+        The part from images to the output of `block`, and the part that goes on from
+        there. What the parts learn, `model` has learnt.
+
+    Raises:
+        ValueError: If there is no such block.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=96)
+    >>> first, last = kt.split_at_block(backbone, "block4")
+    >>> first.output_shape, last.output_shape
+    ((None, 6, 6, 512), (None, 3, 3, 512))
+    """
+    check_block(model, block)
+    output = model.get_layer(block_ends(model)[block]).output
+    return (
+        keras.Model(model.input, output, name=f"{model.name}_to_{block}"),
+        keras.Model(output, model.output, name=f"{model.name}_after_{block}"),
+    )
+
+
+def extract_feature_maps(
+    network: keras.Model,
+    splits: Splits,
+    *,
+    augmentation: keras.layers.Layer | None = None,
+    augmented_copies: int = 2,
+    batch_size: int = 32,
+    seed: int = 0,
+    dtype: str | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    verbose: bool = True,
+) -> FeatureMaps:
+    """Run frozen layers once over a data set and keep their feature maps on disk.
+
+    With augmentation, the training photos are also run in `augmented_copies` changed
+    versions. An epoch then sees one of the copies, and the next epoch the next.
+
+    Args:
+        network: `keras.Model` from images to a feature map, such as the first part
+            from `split_at_block`.
+        splits: `Splits` with images of the network's input size.
+        augmentation: Layer from `build_augmentation`. Defaults to none.
+        augmented_copies: Changed versions of each training photo, at least 1. Used
+            with `augmentation` only. Defaults to `2`.
+        batch_size: Feature maps in a batch. Defaults to `32`.
+        seed: Seed of the order of the training data. Defaults to `0`.
+        dtype: Precision of the computation, as in `extract_features`.
+        cache_dir: Folder that keeps the maps. Defaults to `data/feature_maps`.
+        verbose: Whether to print one line for each part. Defaults to `True`.
+
+    Returns:
+        `FeatureMaps`, to use wherever `Splits` are. On disk they are float16.
+
+    Raises:
+        ValueError: If the shapes do not fit, or `augmented_copies` is below 1.
+        OSError: If there is not enough room on the disk.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=36)
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> first, last = kt.split_at_block(backbone, "block4")
+    >>> maps = kt.extract_feature_maps(first, splits)
+    >>> maps.arrays("test")[0].shape
+    (5, 4, 4, 512)
+    """
+    feature_store.check_network(network, splits)
+    if augmentation is not None and augmented_copies < 1:
+        raise ValueError(
+            "augmented_copies must be at least 1. "
+            f"Received: augmented_copies={augmented_copies}"
+        )
+    parts = {name: (name, 0) for name in splits.counts}
+    if augmentation is not None:
+        parts |= {f"train_{i}": ("train", i) for i in range(1, augmented_copies + 1)}
+    frozen = frozen_copy(network, dtype)
+    run = feature_store.compiled(frozen, tf.float16)
+    cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
+    shape = network.output_shape[1:]
+    arrays, labels = {}, {}
+    for part, (split, copy) in parts.items():
+        dataset = splits.ordered(split)
+        described = [compute_dtype(frozen), split]
+        if copy:
+            described += [copy, repr(augmentation.get_config())]
+            dataset = _augmented(dataset, augmentation, copy)
+        folder = cache_dir / feature_store.key(network, splits, *described)
+        size = (splits.counts[split], *shape)
+
+        def write(path, dataset=dataset, size=size):
+            storage.check_room(path, 2 * int(np.prod(size)))
+            files = (path / "maps.npy", path / "labels.npy")
+            feature_store.write_outputs(run, dataset, *files, size, np.float16)
+
+        found, was_there = feature_store.keep(folder, ["maps", "labels"], write)
+        arrays[part], labels[part] = found["maps"], np.array(found["labels"])
+        if verbose:
+            how = "read back" if was_there else f"computed in {described[0]}"
+            megabytes = 2 * np.prod(size) / 1e6
+            print(
+                f"Feature maps: {size[0]:,} {split} images x {shape}"
+                f"{f', augmented copy {copy}' if copy else ''}, {how}, "
+                f"{megabytes:,.0f} MB"
+            )
+    ordered = {
+        name: _dataset([arrays[name]], labels[name], batch_size)
+        for name in splits.counts
+    }
+    copies = [arrays[part] for part, (split, _) in parts.items() if split == "train"]
+    return FeatureMaps(
+        train=_dataset(copies, labels["train"], batch_size, seed),
+        validation=ordered["validation"],
+        test=ordered["test"],
+        class_names=splits.class_names,
+        counts=splits.counts,
+        name=splits.name,
+        source=f"{splits.source}; feature maps {shape} of {network.name}",
+        fingerprint=feature_store.key(network, splits, compute_dtype(frozen)),
+        image_size=shape[0],
+        _ordered=ordered,
+    )
+
+
+def _dataset(copies, labels, batch_size, seed=None) -> tf.data.Dataset:
+    """Read batches of the copies, a copy in each pass, shuffled if there is a seed."""
+    passes = 0
+
+    def batches():
+        nonlocal passes
+        order, maps = np.arange(len(labels)), copies[passes % len(copies)]
+        if seed is not None:
+            order = np.random.default_rng((seed, passes)).permutation(order)
+        passes += 1
+        for start in range(0, len(order), batch_size):
+            # Sorted, so that a disk is read in one direction.
+            chosen = np.sort(order[start : start + batch_size])
+            yield maps[chosen].astype("float32"), labels[chosen]
+
+    shape = copies[0].shape[1:]
+    dataset = tf.data.Dataset.from_generator(
+        batches,
+        output_signature=(
+            tf.TensorSpec((None, *shape), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+        ),
+    )
+    steps = -(-len(labels) // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def _augmented(dataset, augmentation, copy: int) -> tf.data.Dataset:
+    # A layer of its own for each copy, so that a copy that is kept on disk does not
+    # change what the next one draws.
+    layer = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(augmentation)
+    )
+    for variable in layer.variables:
+        # The state of a generator is its seed and a counter.
+        variable.assign(variable + np.array([0, copy * 1_000_003], "uint32"))
+    return dataset.map(lambda images, labels: (layer(images, training=True), labels))

@@ -1,0 +1,158 @@
+"""Folders of arrays that a network has computed, kept on disk whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.images import RESIZE_RULE
+from keras_transfer.splits import Splits
+
+# Hashing a larger file on each reading would take longer than it protects.
+HASHED_BYTES = 64 * 1024**2
+
+
+def keep(
+    folder: pathlib.Path, files: list[str], write: Callable[[pathlib.Path], None]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return the arrays kept in `folder`, written by `write` if they are not there.
+
+    Returns:
+        Memory-mapped arrays by name, and whether they were there.
+    """
+    found = _read(folder, files)
+    if found is not None:
+        return found, True
+    # A folder of its own name for each process; the last step renames it.
+    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+        manifest = {name: _state(temporary / f"{name}.npy") for name in files}
+        (temporary / "manifest.json").write_text(json.dumps(manifest))
+        return _publish(temporary, folder, files), False
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_outputs(
+    run: Callable,
+    dataset: Iterable,
+    outputs: pathlib.Path,
+    labels: pathlib.Path,
+    shape: tuple[int, ...],
+    dtype: type,
+) -> None:
+    """Write what `run` makes of each batch into a file, and the labels into another.
+
+    Written as they come, so memory does not grow with the number of images.
+    """
+    count, done = shape[0], 0
+    output_map = np.lib.format.open_memmap(outputs, "w+", dtype, shape)
+    label_map = np.lib.format.open_memmap(labels, "w+", np.int32, (count,))
+    for images, batch_labels in dataset:
+        end = done + len(images)
+        output_map[done:end] = run(images).numpy()
+        label_map[done:end] = batch_labels
+        done = end
+    if done != count:
+        raise ValueError(
+            f"Expected {count} images, as counted before. Received: {done}"
+        )
+    output_map.flush()
+    label_map.flush()
+
+
+def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
+    """Return `model` in inference mode as one graph for every batch size."""
+    images = tf.TensorSpec(model.input_shape, tf.float32)
+    return tf.function(
+        lambda images: tf.cast(model(images, training=False), dtype),
+        input_signature=[images],
+    )
+
+
+def check_network(model: keras.Model, splits: Splits) -> None:
+    """Raise an error if `model` makes no feature map of the images in `splits`."""
+    if len(model.output_shape) != 4:
+        raise ValueError(
+            "Expected a backbone whose output is a feature map (batch, height, width, "
+            "channels), as build_backbone makes it. "
+            f"Received: output_shape={model.output_shape}"
+        )
+    shape = tuple(splits.train.element_spec[0].shape[1:])
+    if model.input_shape[1:] != shape:
+        raise ValueError(
+            f"The images are of shape {shape}, the backbone takes another one. Pass "
+            f"image_size={shape[0]} to build_backbone. "
+            f"Received: input_shape={model.input_shape}"
+        )
+
+
+def key(model: keras.Model, splits: Splits, *more) -> str:
+    """Return the name of the folder for what `model` makes of `splits`.
+
+    It holds all that the values depend on: images and splits, the values of the
+    weights, the layers, image size and resize rule, and whatever else is given.
+    """
+    digest = hashlib.sha256()
+    described = [splits.fingerprint, RESIZE_RULE, model.input_shape, more]
+    for operation in model.operations:
+        config = operation.get_config() if hasattr(operation, "get_config") else {}
+        # Numbers in automatic names depend on what else the process has built.
+        config.pop("name", None)
+        described.append((type(operation).__name__, repr(config)))
+    digest.update(repr(described).encode())
+    for variable in model.variables:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        digest.update(repr((value.shape, str(value.dtype))).encode())
+        digest.update(value.view(np.uint8) if value.ndim else value.tobytes())
+    # A name with a configuration or a version holds characters that no file name may.
+    name = re.sub(r"[^\w.-]+", "_", splits.name)
+    return f"{model.name}-{name}-{digest.hexdigest()[:24]}"
+
+
+def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: list[str]):
+    """Rename the finished folder; another process may have been quicker."""
+    for _ in range(10):
+        with contextlib.suppress(OSError):
+            temporary.rename(folder)
+        found = _read(folder, files)
+        if found is not None:
+            return found
+        # A damaged one is in the way: it leaves under another name, then goes.
+        aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+        with contextlib.suppress(OSError):
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        time.sleep(0.05)
+    raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
+
+
+def _read(folder: pathlib.Path, files: list[str]) -> dict[str, np.ndarray] | None:
+    """Return the arrays kept in `folder`, or `None` if any file is not whole."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        for name in files:
+            if _state(folder / f"{name}.npy") != manifest[name]:
+                return None
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in files}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _state(path: pathlib.Path) -> list:
+    size = path.stat().st_size
+    if size > HASHED_BYTES:
+        return [size]
+    with path.open("rb") as file:
+        return [size, hashlib.file_digest(file, "sha256").hexdigest()]

@@ -1,0 +1,124 @@
+"""Freeze and unfreeze the blocks of a backbone, in a way that Keras cannot ignore."""
+
+import keras
+
+from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
+from keras_transfer.compiling import compile_settings, recompile
+
+
+def freeze(model: keras.Model) -> None:
+    """Freeze the backbone of a model, and leave its head as it is.
+
+    A compiled model is compiled again with the same settings of optimizer, loss and
+    metrics, because Keras ignores a change after the first `fit`. The state of the
+    optimizer (momentum, step count) starts anew.
+
+    Args:
+        model: `keras.Model` with a backbone from `build_backbone`, compiled or not,
+            before or after `fit`, also one that was saved and loaded.
+
+    Raises:
+        ValueError: If the model has no known backbone, or cannot be compiled again.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> kt.freeze(model)
+    >>> [variable.path for variable in model.trainable_variables]
+    ['head_predictions/kernel', 'head_predictions/bias']
+    """
+    layers = _backbone_layers(model)
+    config = compile_settings(model)
+    for layer in layers:
+        layer.trainable = False
+    recompile(model, config)
+
+
+def unfreeze(
+    model: keras.Model,
+    from_block: str | None = None,
+    num_layers: int | None = None,
+    *,
+    train_batch_normalization: bool = False,
+) -> None:
+    """Make the last part of a backbone trainable, and freeze the part before it.
+
+    Exactly one of `from_block` and `num_layers` says where it begins. As with
+    `freeze`, a compiled model is compiled again with the same settings, and the state
+    of its optimizer starts anew.
+
+    Args:
+        model: `keras.Model` with a backbone from `build_backbone`, compiled or not,
+            before or after `fit`, also one that was saved and loaded.
+        from_block: First block to train, one of `block_names(model)`.
+        num_layers: Number of layers to train, counted from the backbone's output;
+            only layers that hold weights count, and BatchNormalization only where it
+            is trained.
+        train_batch_normalization: Whether BatchNormalization is trained too. Frozen,
+            it also stays in inference mode: few photos in a batch are a poor estimate
+            of the statistics that it learnt from millions. Defaults to `False`.
+
+    Raises:
+        ValueError: If not exactly one of the two is given, there is no such block or
+            number of layers, or the model cannot be compiled again.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> kt.unfreeze(model, from_block="block5")
+    >>> len(model.trainable_variables)
+    8
+
+    Reference:
+
+    - [Yosinski et al., 2014](https://arxiv.org/abs/1411.1792)
+    """
+    if (from_block is None) == (num_layers is None):
+        raise ValueError(
+            "Pass exactly one of from_block and num_layers. "
+            f"Received: from_block={from_block}, num_layers={num_layers}"
+        )
+    names = block_names(model)
+    if from_block is not None:
+        check_block(model, from_block, "from_block")
+        names = names[names.index(from_block) :]
+    chosen = [
+        layer
+        for block in names
+        for layer in trainable_block_layers(model, block, train_batch_normalization)
+    ]
+    if num_layers is not None:
+        weighted = [layer for layer in chosen if layer.weights]
+        if not isinstance(num_layers, int) or not 1 <= num_layers <= len(weighted):
+            raise ValueError(
+                f"num_layers must be a whole number from 1 to {len(weighted)}. "
+                f"Received: num_layers={num_layers}"
+            )
+        chosen = weighted[-num_layers:]
+    config = compile_settings(model)
+    for layer in _backbone_layers(model):
+        layer.trainable = False
+    for layer in chosen:
+        layer.trainable = True
+    recompile(model, config)
+
+
+def trainable_block_layers(
+    model: keras.Model, block: str, train_batch_normalization: bool = False
+) -> list[keras.layers.Layer]:
+    """Return the layers of a block that are made trainable when it is unfrozen."""
+    # The statistics of a Normalization layer are preprocessing, never trained.
+    still = [keras.layers.Normalization]
+    if not train_batch_normalization:
+        still.append(keras.layers.BatchNormalization)
+    layers = block_layers(model)[block]
+    return [layer for layer in layers if not isinstance(layer, tuple(still))]
+
+
+def _backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    blocks = block_layers(model)
+    return [layer for block in blocks if block != HEAD for layer in blocks[block]]

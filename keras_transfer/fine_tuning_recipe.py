@@ -1,0 +1,244 @@
+"""The whole recipe of fine-tuning in one call."""
+
+import keras
+
+from keras_transfer.blocks import block_names, check_block
+from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
+from keras_transfer.feature_maps import extract_feature_maps, split_at_block
+from keras_transfer.features import extract_features
+from keras_transfer.fine_tuning import freeze, unfreeze
+from keras_transfer.learning_rates import discriminative_learning_rates
+from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
+from keras_transfer.splits import Splits
+
+# Part of the steps in which the learning rate rises from zero.
+WARMUP = 0.1
+
+
+def fine_tune(
+    model: keras.Model,
+    splits: Splits,
+    epochs: int = 5,
+    *,
+    freeze_epochs: int = 1,
+    from_block: str | None = None,
+    learning_rate: float = 2e-4,
+    decay_rate: float = 0.5,
+    head_learning_rate: float = 1e-3,
+    optimizer: str | keras.optimizers.Optimizer = "adamw",
+    augmentation: keras.layers.Layer | None = None,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    label_smoothing: float = 0.0,
+    class_weight: dict[int, float] | None = None,
+    train_batch_normalization: bool = False,
+    cache_prefix: bool = False,
+    augmented_copies: int = 2,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+    verbose: int | str = "auto",
+) -> keras.callbacks.History:
+    """Train the head on cached features, then unfreeze and train with falling rates.
+
+    The first stage keeps the backbone frozen and costs one pass over the photos. In
+    the second the learning rate warms up over a tenth of the steps, then falls to zero
+    along a cosine, and is smaller the nearer a block is to the input. At the end the
+    model has the weights of the epoch with the lowest validation loss, those before
+    the second stage included.
+
+    Args:
+        model: `keras.Model` from `build_classifier`, with one sigmoid unit, softmax or
+            logits. It is trained in place, and left compiled with a stock optimizer.
+        splits: `Splits` with images of the model's input size.
+        epochs: Passes over the training photos after those of `freeze_epochs`, from 0.
+            Defaults to `5`.
+        freeze_epochs: Passes over the cached features before, from 0. Defaults to `1`.
+        from_block: First block to train, one of `block_names(model)`. Defaults to all
+            blocks.
+        learning_rate: Highest rate of the head in the second stage, above 0. Defaults
+            to `2e-4`.
+        decay_rate: Factor of the rate from each block to the one before it, above 0
+            and at most 1. Defaults to `0.5`.
+        head_learning_rate: Rate of the first stage (Adam), above 0. Defaults to `1e-3`.
+        optimizer: As in `discriminative_learning_rates`. Defaults to `"adamw"`.
+        augmentation: Layer from `build_augmentation`, used in the second stage.
+            Defaults to none.
+        mixup: Alpha of `keras.layers.MixUp`, or 0 for none. Defaults to `0.0`.
+        cutmix: Factor of `keras.layers.CutMix`, or 0 for none. Defaults to `0.0`.
+        label_smoothing: Part of each label that is spread over all classes, 0 to below
+            1. Defaults to `0.0`.
+        class_weight: Weight of each label in the loss, as in `keras.Model.fit`.
+        train_batch_normalization: As in `unfreeze`. Defaults to `False`.
+        cache_prefix: Whether the blocks before `from_block` are run once and their
+            output kept on disk, so that an epoch computes only what is trained.
+            Defaults to `False`.
+        augmented_copies: With `cache_prefix` and `augmentation`, the number of changed
+            versions of each training photo. Defaults to `2`.
+        callbacks: Keras callbacks of the second stage.
+        verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
+
+    Returns:
+        One `keras.callbacks.History` of both stages. Its `history["stage"]` names the
+        stage of each epoch: `"head"` or `"fine-tuning"`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or model and data do not fit.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=36)
+    >>> backbone = kt.build_backbone("efficientnet_lite0", image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> history = kt.fine_tune(model, splits, epochs=1, from_block="top", verbose=0)
+    >>> history.history["stage"]
+    ['head', 'fine-tuning']
+
+    Reference:
+
+    - [Howard and Ruder, 2018](https://arxiv.org/abs/1801.06146) (rates by depth)
+    - [Loshchilov and Hutter, 2016](https://arxiv.org/abs/1608.03983) (cosine decay)
+    - [Zhang et al., 2017](https://arxiv.org/abs/1710.09412) (mixup)
+    """
+    soft = bool(mixup or cutmix or label_smoothing)
+    _check(model, splits, epochs, freeze_epochs, from_block, cache_prefix)
+    _check_mixing(mixup, cutmix, label_smoothing, cache_prefix)
+    # Made before it is needed, because it checks the rates.
+    discriminative_learning_rates(model, learning_rate, decay_rate, optimizer)
+    blocks = block_names(model)
+    from_block = from_block or blocks[0]
+    freeze(model)
+    histories = {}
+    if freeze_epochs:
+        features = extract_features(backbone_of(model), splits, verbose=bool(verbose))
+        fit_head(
+            model,
+            features,
+            epochs=freeze_epochs,
+            learning_rate=head_learning_rate,
+            class_weight=class_weight,
+        )
+        histories["head"] = model.history
+    unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
+    if epochs:
+        network, data = model, splits
+        if cache_prefix:
+            before = blocks[blocks.index(from_block) - 1]
+            frozen, network = split_at_block(model, before)
+            data = extract_feature_maps(
+                frozen,
+                splits,
+                augmentation=augmentation,
+                augmented_copies=augmented_copies,
+                verbose=bool(verbose),
+            )
+        train, validation = data.train, data.validation
+        if augmentation is not None and not cache_prefix:
+            train = train.map(lambda x, y: (augmentation(x, training=True), y))
+        steps = epochs * int(train.cardinality())
+        rates = discriminative_learning_rates(
+            network, _schedule(learning_rate, steps), decay_rate, optimizer
+        )
+        if soft:
+            units = model.output_shape[-1]
+            train, validation = soften(train, units), soften(validation, units)
+            train = mix(train, mixup, cutmix)
+            compile_for_soft_labels(network, rates, label_smoothing)
+        else:
+            compile_classifier(network, rates)
+        histories["fine-tuning"] = _fit_and_keep_best(
+            network,
+            train,
+            validation,
+            initial_epoch=freeze_epochs,
+            epochs=freeze_epochs + epochs,
+            class_weight=class_weight,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+    stock = keras.optimizers.get(optimizer)
+    config = stock.get_config() | {"learning_rate": learning_rate}
+    compile_classifier(model, stock.__class__.from_config(config))
+    model.history = _joined(histories)
+    return model.history
+
+
+def _schedule(learning_rate: float, steps: int):
+    warmup = max(1, round(WARMUP * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+
+
+def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **arguments):
+    before, weights = model.evaluate(validation, verbose=0)[0], model.get_weights()
+    best = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=arguments["epochs"], restore_best_weights=True
+    )
+    history = model.fit(
+        train,
+        validation_data=validation,
+        callbacks=[*(callbacks or []), best],
+        verbose=verbose,
+        shuffle=False,  # The data set shuffles itself.
+        **arguments,
+    )
+    if not min(history.history.get("val_loss", [before])) <= before:
+        model.set_weights(weights)
+        if verbose:
+            print(
+                "No epoch of fine-tuning has a lower validation loss than the model "
+                "had before, so it has its earlier weights again."
+            )
+    return history
+
+
+def _joined(histories: dict) -> keras.callbacks.History:
+    joined = keras.callbacks.History()
+    joined.history = {"stage": []}
+    for stage, history in histories.items():
+        joined.history["stage"] += [stage] * len(history.epoch)
+        for name, values in history.history.items():
+            joined.history.setdefault(name, []).extend(values)
+    joined.epoch = list(range(len(joined.history["stage"])))
+    return joined
+
+
+def _check(model, splits, epochs, freeze_epochs, from_block, cache_prefix) -> None:
+    first = block_names(model)[0]
+    for name, value in {"epochs": epochs, "freeze_epochs": freeze_epochs}.items():
+        if not isinstance(value, int) or value < 0 or epochs + freeze_epochs == 0:
+            raise ValueError(
+                "epochs and freeze_epochs must be whole numbers from 0, and not both "
+                f"0. Received: {name}={value}"
+            )
+    if from_block is not None:
+        check_block(model, from_block, "from_block")
+    if cache_prefix and from_block in (None, first):
+        raise ValueError(
+            "cache_prefix=True keeps the output of the blocks before from_block, so "
+            f"from_block must be one after {first}. Received: from_block={from_block}"
+        )
+    classes = max(2, model.output_shape[-1])
+    if len(splits.class_names) != classes:
+        raise ValueError(
+            f"The model has {classes} classes, the data {len(splits.class_names)}. "
+            "Build the classifier with num_classes=len(splits.class_names). "
+            f"Received: class_names={splits.class_names}"
+        )
+
+
+def _check_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> None:
+    if mixup < 0 or cutmix < 0 or not 0 <= label_smoothing < 1:
+        raise ValueError(
+            "mixup and cutmix must be at least 0, and label_smoothing from 0 to below "
+            f"1. Received: mixup={mixup}, cutmix={cutmix}, "
+            f"label_smoothing={label_smoothing}"
+        )
+    if cache_prefix and (mixup or cutmix):
+        raise ValueError(
+            "mixup and cutmix mix images, and cache_prefix=True trains on feature "
+            f"maps. Use one or the other. Received: mixup={mixup}, cutmix={cutmix}"
+        )

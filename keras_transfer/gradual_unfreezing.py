@@ -1,0 +1,124 @@
+"""Unfreeze a backbone block by block, inside one `fit`."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
+from keras_transfer.compiling import build_optimizer, check_loss
+from keras_transfer.fine_tuning import trainable_block_layers
+
+
+class GradualUnfreezing(keras.callbacks.Callback):
+    """Train the head first, then one more block every few epochs, from the top down.
+
+    The model is not compiled again, so the optimizer keeps its state, and a learning
+    rate schedule goes on. A block that is still frozen stays bit-identical, also under
+    weight decay, and costs no gradients. What is trainable follows from the number of
+    the epoch alone, so `initial_epoch` and `keras.callbacks.BackupAndRestore` go on
+    where they were; dropout and shuffling draw new random numbers after a restart,
+    because Keras keeps neither in the backup.
+
+    Adam corrects its moments by the number of steps since the start, so in a block that
+    is unfrozen late its first steps are up to six times as long as later ones;
+    `beta_2=0.99` limits that to about two.
+
+    Args:
+        blocks: Names of the blocks to unfreeze, in any order; the others stay frozen.
+            Defaults to all blocks of the backbone.
+        epochs_per_block: Epochs of the head alone, and then of each further block
+            until the next one joins, at least 1. Defaults to `1`.
+        train_batch_normalization: Whether BatchNormalization is trained too. Defaults
+            to `False`, which also keeps it in inference mode.
+
+    Raises:
+        ValueError: If `epochs_per_block` or `blocks` is out of its range, or at the
+            start of `fit` if the model has no such block or no loss.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> schedule = kt.callbacks.GradualUnfreezing(["block4", "block5"])
+    >>> schedule.trainable_blocks(model, epoch=1)
+    ['block5']
+
+    Reference:
+
+    - [Howard and Ruder, 2018](https://arxiv.org/abs/1801.06146)
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[str] | None = None,
+        epochs_per_block: int = 1,
+        *,
+        train_batch_normalization: bool = False,
+    ):
+        super().__init__()
+        if isinstance(blocks, str) or (blocks is not None and len(blocks) == 0):
+            raise ValueError(
+                "blocks must be a list of at least one block name, or None for all. "
+                f"Received: blocks={blocks!r}"
+            )
+        if not isinstance(epochs_per_block, int) or epochs_per_block < 1:
+            raise ValueError(
+                "epochs_per_block must be a whole number of at least 1. "
+                f"Received: epochs_per_block={epochs_per_block}"
+            )
+        self.blocks = blocks
+        self.epochs_per_block = epochs_per_block
+        self.train_batch_normalization = train_batch_normalization
+        self._current = None
+
+    def trainable_blocks(self, model: keras.Model, epoch: int) -> list[str]:
+        """Return the blocks that are trained in an epoch, beside the head.
+
+        Args:
+            model: The model that is or will be trained.
+            epoch: Number of the epoch, from 0.
+        """
+        for block in self.blocks or ():
+            check_block(model, block, "blocks")
+        names = block_names(model)
+        chosen = [
+            block for block in names if self.blocks is None or block in self.blocks
+        ]
+        count = min(epoch // self.epochs_per_block, len(chosen))
+        return chosen[len(chosen) - count :]
+
+    def set_model(self, model: keras.Model) -> None:
+        """Let the optimizer know all that will be trained, before anything is frozen.
+
+        Keras calls this before `on_train_begin`, so `BackupAndRestore` finds a complete
+        optimizer to restore, in whatever order the callbacks are given.
+        """
+        super().set_model(model)
+        check_loss(model, "GradualUnfreezing")
+        before = [layer.trainable for layer in model.layers]
+        self._freeze_except(self.trainable_blocks(model, epoch=10**9))
+        build_optimizer(model, model.trainable_variables)
+        for layer, trainable in zip(model.layers, before, strict=True):
+            layer.trainable = trainable
+        self._current = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set what is trainable in this epoch, and trace the step anew if it changed."""
+        blocks = self.trainable_blocks(self.model, epoch)
+        if blocks != self._current:
+            self._current = blocks
+            self._freeze_except(blocks)
+            self.model.make_train_function(force=True)
+
+    def _freeze_except(self, blocks: list[str]) -> None:
+        for block, layers in block_layers(self.model).items():
+            if block == HEAD:
+                continue
+            chosen = []
+            if block in blocks:
+                chosen = trainable_block_layers(
+                    self.model, block, self.train_batch_normalization
+                )
+            for layer in layers:
+                layer.trainable = any(layer is other for other in chosen)

@@ -1,0 +1,171 @@
+"""Find a learning rate by trying them all in one short sweep."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.compiling import check_loss
+
+
+class LearningRateFinder(keras.callbacks.Callback):
+    """Raise the learning rate step by step, note the loss, and undo all of it.
+
+    At the end of the sweep the weights, the state of the optimizer and of the random
+    generators of layers are what they were before, bit for bit, and training stops.
+
+    Args:
+        min_learning_rate: First rate, above 0. Defaults to `1e-6`.
+        max_learning_rate: Last rate, above the first. Defaults to `1.0`.
+        num_steps: Steps of the sweep, each one batch, at least 10; it ends earlier
+            where the loss runs away. Defaults to `60`.
+
+    Attributes:
+        learning_rates: Rates that were tried.
+        losses: Loss of the batch that each was tried on, smoothed.
+        suggestion: A tenth of the rate with the lowest loss.
+
+    Raises:
+        ValueError: If the range or the number of steps makes no sweep.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> kt.callbacks.LearningRateFinder(1e-5, 1e-1, num_steps=30).learning_rates
+    []
+
+    Reference:
+
+    - [Smith, 2017](https://arxiv.org/abs/1506.01186)
+    """
+
+    def __init__(
+        self,
+        min_learning_rate: float = 1e-6,
+        max_learning_rate: float = 1.0,
+        num_steps: int = 60,
+    ):
+        super().__init__()
+        if not 0 < min_learning_rate < max_learning_rate:
+            raise ValueError(
+                "Expected 0 < min_learning_rate < max_learning_rate. Received: "
+                f"min_learning_rate={min_learning_rate}, "
+                f"max_learning_rate={max_learning_rate}"
+            )
+        if not isinstance(num_steps, int) or num_steps < 10:
+            raise ValueError(
+                "A sweep takes a whole number of at least 10 steps. "
+                f"Received: num_steps={num_steps}"
+            )
+        self._rates = np.geomspace(min_learning_rate, max_learning_rate, num_steps)
+        self.learning_rates: list[float] = []
+        self.losses: list[float] = []
+        self._average = 0.0
+        self._before = None
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate with the lowest smoothed loss."""
+        if not self.losses:
+            raise ValueError("There is no suggestion before the sweep has run.")
+        return self.learning_rates[int(np.argmin(self.losses))] / 10
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Keep a copy of all that the sweep will change."""
+        model = self.model
+        check_loss(model, "LearningRateFinder")
+        optimizer = _inner(model.optimizer)
+        schedules = keras.optimizers.schedules.LearningRateSchedule
+        if isinstance(optimizer._learning_rate, schedules):
+            raise ValueError(
+                "A learning rate that follows a schedule cannot be swept. Compile with "
+                "a number, find the rate, then build the schedule. "
+                f"Received: learning_rate={optimizer._learning_rate}"
+            )
+        if model.steps_per_execution != 1:
+            raise ValueError(
+                "The sweep needs the loss of each step. Compile with "
+                "steps_per_execution=1. "
+                f"Received: steps_per_execution={model.steps_per_execution}"
+            )
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        variables = [*model.variables, *model.optimizer.variables]
+        self._before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in variables]
+        self.learning_rates, self.losses, self._average = [], [], 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Set the next rate; the loss in `logs` is to be this batch's alone."""
+        _inner(self.model.optimizer).learning_rate = self._rates[len(self.losses)]
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Note the loss, and stop at the last rate or where the loss runs away."""
+        loss, step = logs["loss"], len(self.losses) + 1
+        # An exponential average, corrected for its start at zero.
+        self._average = 0.9 * self._average + 0.1 * loss
+        smoothed = self._average / (1 - 0.9**step)
+        if np.isfinite(smoothed):
+            self.learning_rates.append(float(self._rates[step - 1]))
+            self.losses.append(float(smoothed))
+        ran_away = not np.isfinite(loss) or smoothed > 4 * min(self.losses)
+        if step == len(self._rates) or (ran_away and step > 10):
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Put back all that the sweep has changed."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Put back weights, optimizer and random states, as `on_train_end` does."""
+        for variable, value in self._before or ():
+            variable.assign(value)
+        self._before = None
+
+
+def find_learning_rate(
+    model: keras.Model, dataset: tf.data.Dataset, **sweep
+) -> LearningRateFinder:
+    """Sweep the learning rate over a data set, and leave the model as it was.
+
+    Args:
+        model: Compiled `keras.Model`; what is trainable in it is what is swept.
+        dataset: Batched training data, for example `splits.train`; repeated if the
+            sweep takes more steps than it has batches.
+        **sweep: `min_learning_rate`, `max_learning_rate` and `num_steps` of
+            `callbacks.LearningRateFinder`.
+
+    Returns:
+        The `LearningRateFinder` with its `learning_rates`, `losses` and `suggestion`;
+        `plots.show_learning_rate_finder` draws it.
+
+    Raises:
+        ValueError: If the model has no loss, or the sweep is not one.
+
+    Example:
+
+    >>> import tensorflow as tf, keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=32)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> kt.compile_classifier(model, "adam")
+    >>> data = tf.data.Dataset.from_tensors((tf.ones((2, 32, 32, 3)), [0, 1]))
+    >>> finder = kt.find_learning_rate(model, data, num_steps=10)
+    >>> finder.suggestion < 1
+    True
+    """
+    finder = LearningRateFinder(**sweep)
+    try:
+        model.fit(
+            dataset.repeat(),
+            steps_per_epoch=len(finder._rates),
+            epochs=1,
+            callbacks=[finder],
+            verbose=0,
+            shuffle=False,  # The data set shuffles itself.
+        )
+    finally:
+        finder.restore()
+    return finder
+
+
+def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    return getattr(optimizer, "inner_optimizer", optimizer)

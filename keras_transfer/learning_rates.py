@@ -1,0 +1,190 @@
+"""A learning rate for each block: smaller steps for what every image needs."""
+
+from collections.abc import Mapping
+
+import keras
+
+from keras_transfer.blocks import HEAD, block_layers
+
+
+class BlockLearningRates:
+    """Scale each variable's step. Mixed into a Keras optimizer, in front of it."""
+
+    def __init__(self, *args, learning_rate_scales: dict[str, float], **kwargs):
+        super().__init__(*args, **kwargs)
+        self.learning_rate_scales = dict(learning_rate_scales)
+
+    def build(self, variables):
+        if self.built:
+            return
+        unknown = [v.path for v in variables if v.path not in self.learning_rate_scales]
+        if unknown:
+            raise ValueError(
+                "This optimizer has no learning rate for some variables: it was made "
+                "for another model, or for a mapping without their block. Make it with "
+                "discriminative_learning_rates for this model. "
+                f"Received: variables={unknown[:3]}"
+            )
+        self._scales = [self.learning_rate_scales[v.path] for v in variables]
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        # The step itself is scaled. Adam divides by the size of the gradients, so
+        # scaling those would change nothing.
+        scale = self._scales[self._get_variable_index(variable)]
+        learning_rate = keras.ops.cast(learning_rate, variable.dtype) * scale
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            decay = keras.ops.cast(self.weight_decay, variable.dtype) * learning_rate
+            self.assign_sub(variable, variable * decay)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _apply_weight_decay(self, variables):
+        """Do nothing: `update_step` decays with the learning rate of the block."""
+
+    def get_config(self):
+        return super().get_config() | {
+            "learning_rate_scales": self.learning_rate_scales
+        }
+
+
+def _with_block_rates(optimizer: type) -> type:
+    name = f"BlockLearningRates{optimizer.__name__}"
+    scaled = type(name, (BlockLearningRates, optimizer), {"__module__": __name__})
+    return keras.saving.register_keras_serializable("keras_transfer")(scaled)
+
+
+_CLASSES = {
+    optimizer: _with_block_rates(optimizer)
+    for optimizer in (
+        keras.optimizers.AdamW,
+        keras.optimizers.Adam,
+        keras.optimizers.SGD,
+        keras.optimizers.RMSprop,
+        keras.optimizers.Lion,
+    )
+}
+
+
+def discriminative_learning_rates(
+    model: keras.Model,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Mapping,
+    decay_rate: float = 0.5,
+    optimizer: str | keras.optimizers.Optimizer = "adamw",
+) -> keras.optimizers.Optimizer:
+    """Make an optimizer whose learning rate falls from the head to the input.
+
+    The head learns with `learning_rate`, the last block with `decay_rate` times that,
+    the block before it with `decay_rate` squared, and so on. What is scaled is the
+    whole step, weight decay included. `optimizer.learning_rate` is the head's, so
+    `LearningRateScheduler`, `ReduceLROnPlateau` and Keras's schedules move all blocks
+    together.
+
+    A model compiled with it needs `import keras_transfer.learning_rates` before it is
+    loaded again. `fine_tune` leaves a stock optimizer behind, which needs nothing.
+
+    Args:
+        model: `keras.Model` with a backbone from `build_backbone` and a head.
+        learning_rate: Of the head: a float above 0 or a Keras schedule. Or a mapping
+            with a rate for `"head"` and for each block that is to be trained.
+        decay_rate: Factor from each block to the one before it, above 0 and at most 1.
+            Not used with a mapping. Defaults to `0.5`.
+        optimizer: `"adamw"`, `"adam"`, `"sgd"`, `"rmsprop"`, `"lion"`, or such an
+            optimizer, whose other settings are taken over. Defaults to `"adamw"`.
+
+    Returns:
+        A Keras optimizer, to compile the model with.
+
+    Raises:
+        ValueError: If a rate is out of its range, a block is unknown, or the optimizer
+            is none of these.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> kt.unfreeze(model, from_block="block5")
+    >>> optimizer = kt.discriminative_learning_rates(model, 1e-3, decay_rate=0.1)
+    >>> kt.compile_classifier(model, optimizer)
+
+    Reference:
+
+    - [Howard and Ruder, 2018](https://arxiv.org/abs/1801.06146)
+    """
+    blocks = block_layers(model)
+    if isinstance(learning_rate, Mapping):
+        rates = _checked_mapping(learning_rate, list(blocks))
+        learning_rate = rates[HEAD]
+        scales = {block: rate / learning_rate for block, rate in rates.items()}
+    else:
+        _check_rates(learning_rate, decay_rate)
+        depths = range(len(blocks) - 1, -1, -1)
+        scales = {
+            block: decay_rate**depth
+            for block, depth in zip(blocks, depths, strict=True)
+        }
+    stock = keras.optimizers.get(optimizer)
+    if type(stock) not in _CLASSES:
+        names = ", ".join(known.__name__.lower() for known in _CLASSES)
+        raise ValueError(
+            f"optimizer must be one of {names}, by name or as a Keras optimizer. "
+            f"Received: optimizer={optimizer}"
+        )
+    config = stock.get_config() | {"name": stock.name, "learning_rate": learning_rate}
+    return _CLASSES[type(stock)](
+        learning_rate_scales={
+            weight.path: scales[block]
+            for block in scales
+            for layer in blocks[block]
+            for weight in layer.weights
+        },
+        **config,
+    )
+
+
+def block_learning_rates(model: keras.Model) -> dict[str, float | None]:
+    """Return the current learning rate of each block, `None` if not compiled."""
+    blocks = block_layers(model)
+    optimizer = model.optimizer if model.compiled else None
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None:
+        return dict.fromkeys(blocks)
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    scales = getattr(optimizer, "learning_rate_scales", None)
+    if scales is None:
+        return dict.fromkeys(blocks, rate)
+    found = {}
+    for block, layers in blocks.items():
+        paths = [weight.path for layer in layers for weight in layer.weights]
+        scale = next((scales[path] for path in paths if path in scales), None)
+        found[block] = scale and rate * scale
+    return found
+
+
+def _check_rates(learning_rate, decay_rate) -> None:
+    schedules = keras.optimizers.schedules.LearningRateSchedule
+    if not isinstance(learning_rate, schedules) and not learning_rate > 0:
+        raise ValueError(
+            f"learning_rate must be above 0. Received: learning_rate={learning_rate}"
+        )
+    if not 0 < decay_rate <= 1:
+        raise ValueError(
+            "decay_rate must be above 0 and at most 1, because earlier blocks take "
+            f"smaller steps. Received: decay_rate={decay_rate}"
+        )
+
+
+def _checked_mapping(rates: Mapping, blocks: list[str]) -> dict[str, float]:
+    unknown = [block for block in rates if block not in blocks]
+    if unknown or HEAD not in rates:
+        raise ValueError(
+            f"A mapping of learning rates names blocks of {', '.join(blocks)}, and "
+            f"{HEAD} always. Received: learning_rate={dict(rates)}"
+        )
+    for block, rate in rates.items():
+        if not rate > 0:
+            raise ValueError(
+                "Each learning rate must be above 0; leave a block out to keep it "
+                f"frozen. Received: learning_rate[{block!r}]={rate}"
+            )
+    return dict(rates)

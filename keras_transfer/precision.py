@@ -1,0 +1,64 @@
+"""The precision in which frozen layers are computed."""
+
+import pathlib
+import platform
+
+import keras
+
+DTYPES = ("float32", "bfloat16")
+
+
+def frozen_copy(model: keras.Model, dtype: str | None = None) -> keras.Model:
+    """Return a copy of `model` to compute features with, as fast as is safe here.
+
+    bfloat16 takes half to two thirds of the time of float32 where the processor
+    computes with it, and costs no accuracy that we could measure. A network of
+    depthwise convolutions gains nothing and stays in float32, and a model of mixed
+    precision stays as it is.
+    """
+    if dtype not in (*DTYPES, None):
+        raise ValueError(
+            f"dtype must be one of {', '.join(DTYPES)}, or None for the faster one "
+            f"of them on this machine. Received: dtype={dtype}"
+        )
+    layers = model.layers
+    mixed = any(layer.compute_dtype != layer.variable_dtype for layer in layers)
+    depthwise = any(isinstance(x, keras.layers.DepthwiseConv2D) for x in layers)
+    if dtype is None:
+        dtype = "bfloat16" if has_native_bfloat16() and not depthwise else "float32"
+    if mixed or dtype == "float32":
+        return model
+
+    def clone(layer):
+        config = layer.get_config()
+        # Pixels keep their 8 bits until the preprocessing has centred them.
+        pixels = isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
+        if isinstance(layer, keras.layers.Layer) and not pixels:
+            config["dtype"] = "mixed_bfloat16"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def compute_dtype(model: keras.Model) -> str:
+    """Return the name of the precision that `model` computes in."""
+    return model.layers[-1].compute_dtype
+
+
+def has_native_bfloat16() -> bool:
+    """Return whether the device computes with bfloat16 itself."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    if platform.system() != "Linux":
+        return False
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
