@@ -4,6 +4,8 @@ Keras takes note of `trainable` when it compiles and when it traces the training
 change after that is ignored without a word, or ends in `Unknown variable`.
 """
 
+import warnings
+
 import keras
 
 
@@ -26,7 +28,10 @@ def compile_settings(model: keras.Model) -> dict | None:
     if not model.compiled:
         return None
     try:
-        return keras.saving.deserialize_keras_object(model.get_compile_config())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of functions it must save.
+            config = model.get_compile_config()
+        return keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError) as error:
         raise ValueError(
             "This model is compiled with a loss, metric or optimizer that Keras cannot "
@@ -58,9 +63,15 @@ def build_optimizer(model: keras.Model, variables: list) -> None:
 
 def check_loss(model: keras.Model, user: str) -> None:
     """Raise an error if `model` is not ready to be trained."""
-    if not model.compiled or model.loss is None:
-        loss = model.loss if model.compiled else "not compiled"
-        raise ValueError(
-            f"{user} needs a model that is compiled with a loss, for example by "
-            f"compile_classifier(model, optimizer). Received: loss={loss}"
-        )
+    loss = "the model is not compiled"
+    if model.compiled:
+        # Not `model.loss`, which keeps the loss of an earlier `compile`.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of functions it must save.
+            loss = model.get_compile_config().get("loss")
+        if loss is not None:
+            return
+    raise ValueError(
+        f"{user} needs a model that is compiled with a loss, for example by "
+        f"compile_classifier(model, optimizer). Received: loss={loss}"
+    )

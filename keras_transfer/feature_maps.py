@@ -128,7 +128,7 @@ def extract_feature_maps(
         dataset = splits.ordered(split)
         described = [compute_dtype(frozen), split]
         if copy:
-            described += [copy, repr(augmentation.get_config())]
+            described += [copy, feature_store.nameless(augmentation.get_config())]
             dataset = _augmented(dataset, augmentation, copy)
         folder = cache_dir / feature_store.key(network, splits, *described)
         size = (splits.counts[split], *shape)

@@ -108,9 +108,7 @@ def key(model: keras.Model, splits: Splits, *more) -> str:
     described = [splits.fingerprint, RESIZE_RULE, model.input_shape, more]
     for operation in model.operations:
         config = operation.get_config() if hasattr(operation, "get_config") else {}
-        # Numbers in automatic names depend on what else the process has built.
-        config.pop("name", None)
-        described.append((type(operation).__name__, repr(config)))
+        described.append((type(operation).__name__, nameless(config)))
     digest.update(repr(described).encode())
     for variable in model.variables:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
@@ -119,6 +117,19 @@ def key(model: keras.Model, splits: Splits, *more) -> str:
     # A name with a configuration or a version holds characters that no file name may.
     name = re.sub(r"[^\w.-]+", "_", splits.name)
     return f"{model.name}-{name}-{digest.hexdigest()[:24]}"
+
+
+def nameless(config):
+    """Return a configuration without names, at any depth.
+
+    Numbers in automatic names depend on what else the process has built.
+    """
+    if isinstance(config, dict):
+        left_out = ("name", "build_config", "build_input_shape")
+        return {k: nameless(v) for k, v in config.items() if k not in left_out}
+    if isinstance(config, list | tuple):
+        return [nameless(item) for item in config]
+    return config
 
 
 def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: list[str]):

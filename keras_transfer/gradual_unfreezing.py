@@ -104,7 +104,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         self._current = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Set what is trainable in this epoch, and trace the step anew if it changed."""
+        """Set what is trainable in this epoch; trace the step anew if it changed."""
         blocks = self.trainable_blocks(self.model, epoch)
         if blocks != self._current:
             self._current = blocks

@@ -4,37 +4,26 @@ Each function draws with Matplotlib and returns its `Axes` or `Figure`, so title
 sizes can still be changed.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-# Okabe and Ito, 2008: told apart with any form of colour blindness, and in print.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
-    "axes.prop_cycle": plt.cycler(color=COLORS),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.titlesize": "medium",
-    "figure.constrained_layout.use": True,
-}
+from keras_transfer.plot_style import COLORS, style
+from keras_transfer.training_plots import (
+    show_learning_rate_finder,
+    show_training_history,
+    show_unfreezing_schedule,
+)
 
-
-@contextlib.contextmanager
-def _style(**changes):
-    # Not pyplot's rc_context: in a notebook it would also undo what Matplotlib sets up
-    # at the first figure, and no later figure would be shown.
-    style = STYLE | changes
-    before = {name: plt.rcParams[name] for name in style}
-    plt.rcParams.update(style)
-    try:
-        yield
-    finally:
-        plt.rcParams.update(before)
+__all__ = [
+    "show_confusion_matrix",
+    "show_images",
+    "show_learning_curve",
+    "show_learning_rate_finder",
+    "show_training_history",
+    "show_unfreezing_schedule",
+]
 
 
 def show_images(
@@ -63,7 +52,7 @@ def show_images(
     count = max(1, len(images))
     columns = min(columns, count)
     rows = -(-count // columns)
-    with _style():
+    with style():
         figure, axes = plt.subplots(
             rows, columns, figsize=(1.6 * columns, 1.85 * rows), squeeze=False
         )
@@ -77,33 +66,6 @@ def show_images(
                 axis.set_title(titles[index], fontsize=8)
         if title:
             figure.suptitle(title, fontsize=11)
-    return figure
-
-
-def show_training_history(
-    history: keras.callbacks.History, title: str = "Training history"
-) -> plt.Figure:
-    """Show loss and accuracy of each epoch, in training and validation.
-
-    Args:
-        history: What `fit` returned, with the metric `accuracy`.
-        title: Title of the figure. Defaults to `"Training history"`.
-
-    Returns:
-        A Matplotlib `Figure`.
-    """
-    values = history.history
-    with _style():
-        figure, axes = plt.subplots(1, 2, figsize=(8, 2.8))
-        for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
-            epochs = np.arange(1, len(values[name]) + 1)
-            axis.plot(epochs, scale * np.array(values[name]), label="training")
-            if f"val_{name}" in values:
-                measured = scale * np.array(values[f"val_{name}"])
-                axis.plot(epochs, measured, "--", label="validation")
-            axis.set(xlabel="epoch", ylabel=name if scale == 1 else f"{name} (%)")
-        axes[0].legend(frameon=False)
-        figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -132,7 +94,7 @@ def show_confusion_matrix(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     size = 2.2 + 0.5 * len(class_names)
-    with _style(**{"axes.grid": False}):
+    with style(**{"axes.grid": False}):
         _, axes = plt.subplots(figsize=(size + 0.6, size))
         ConfusionMatrixDisplay.from_predictions(
             labels,
@@ -171,7 +133,7 @@ def show_learning_curve(
     >>> curve = np.array([[0.6, 0.8], [0.7, 0.9]])
     >>> axes = kt.plots.show_learning_curve([10, 100], {"ours": curve})
     """
-    with _style():
+    with style():
         _, axes = plt.subplots(figsize=(7, 3.8))
         for index, (name, values) in enumerate(accuracies.items()):
             values = 100 * np.asarray(values)

@@ -21,7 +21,7 @@ BLOCKS = {
     "vgg16": ("block1", "block5", 5),
     "efficientnet_lite0": ("stem", "top", 9),
     "efficientnet_b0": ("stem", "top", 9),
-    "inception_v3": ("mixed0", "mixed10", 11),
+    "inception_v3": ("stem", "mixed10", 12),
     "mobilenet_v2": ("conv1", "conv_last", 19),
 }
 SIZE = 96

@@ -1,0 +1,191 @@
+"""Each block takes a step of its own length, weight decay included."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from tests.small_networks import images_and_labels, small_classifier, values
+
+BLOCKS = ("block1", "block2", "head")
+
+
+def network():
+    model = small_classifier()
+    kt.unfreeze(model, from_block="block1")
+    return model
+
+
+def gradients(model, images, labels):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = model.compute_loss(images, labels, outputs)
+    found = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    paths = [v.path for v in model.trainable_variables]
+    return {p: np.array(g, "float64") for p, g in zip(paths, found, strict=True)}
+
+
+def rate_of(path, rates):
+    return next(rate for block, rate in rates.items() if path.startswith(block))
+
+
+def adamw_step(value, gradient, rate, step, moments, decay=0.004):
+    moments[0] = 0.9 * moments[0] + 0.1 * gradient
+    moments[1] = 0.999 * moments[1] + 0.001 * gradient**2
+    mean, square = moments[0] / (1 - 0.9**step), moments[1] / (1 - 0.999**step)
+    # Keras adds epsilon to the root before the correction of the second moment.
+    epsilon = 1e-7 / np.sqrt(1 - 0.999**step)
+    return value * (1 - rate * decay) - rate * mean / (np.sqrt(square) + epsilon)
+
+
+@pytest.mark.parametrize("as_mapping", [False, True])
+def test_adamw_steps_as_computed_by_hand(as_mapping):
+    keras.utils.set_random_seed(0)
+    model = network()
+    rates = {"head": 0.08, "block2": 0.02, "block1": 0.005}
+    if as_mapping:
+        optimizer = kt.discriminative_learning_rates(model, rates)
+    else:
+        optimizer = kt.discriminative_learning_rates(model, 0.08, decay_rate=0.25)
+    kt.compile_classifier(model, optimizer)
+    images, labels = images_and_labels()
+    moments = {path: [0.0, 0.0] for path in values(model)}
+    for step in (1, 2, 3):
+        before, gradient = values(model), gradients(model, images, labels)
+        model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+        for path, value in values(model).items():
+            expected = adamw_step(
+                before[path],
+                gradient[path],
+                rate_of(path, rates),
+                step,
+                moments[path],
+            )
+            np.testing.assert_allclose(value, expected, atol=2e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop", "lion"])
+def test_a_rate_of_its_own_equals_a_stock_optimizer_at_that_rate(name):
+    """Where only one block differs from a stock optimizer's rate, only it differs."""
+    images, labels = images_and_labels()
+    found = {}
+    for kind, rate in {"blocks": None, 0.02: 0.02, 0.01: 0.01}.items():
+        keras.utils.set_random_seed(0)
+        model = network()
+        if rate is None:
+            optimizer = kt.discriminative_learning_rates(
+                model, {"head": 0.02, "block2": 0.01, "block1": 0.01}, optimizer=name
+            )
+        else:
+            optimizer = keras.optimizers.get(name)
+            optimizer.learning_rate = rate
+        kt.compile_classifier(model, optimizer)
+        model.fit(images, labels, batch_size=8, verbose=0)
+        found[kind] = values(model)
+    for path, value in found["blocks"].items():
+        same = 0.02 if path.startswith("head") else 0.01
+        np.testing.assert_allclose(value, found[same][path], atol=1e-7, err_msg=path)
+
+
+def test_callbacks_and_schedules_move_all_blocks_together():
+    images, labels = images_and_labels()
+    model = network()
+    optimizer = kt.discriminative_learning_rates(model, 0.1, decay_rate=0.5)
+    kt.compile_classifier(model, optimizer)
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=99)
+    model.fit(images, labels, epochs=2, callbacks=[halve, plateau], verbose=0)
+    rates = {r["block"]: r["learning_rate"] for r in kt.trainable_summary(model).rows}
+    assert rates == pytest.approx({"head": 0.025, "block2": 0.0125, "block1": 0.00625})
+
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.0])
+    kt.compile_classifier(model, kt.discriminative_learning_rates(model, schedule))
+    start = values(model)
+    model.fit(images, labels, batch_size=8, verbose=0)
+    moved = values(model)
+    assert all(np.any(moved[path] != start[path]) for path in start)
+    model.fit(images, labels, batch_size=8, verbose=0)  # Step 1 and later: rate 0.
+    model.fit(images, labels, batch_size=8, verbose=0)
+    again = values(model)
+    model.fit(images, labels, batch_size=8, verbose=0)
+    assert all(np.array_equal(values(model)[path], again[path]) for path in again)
+
+
+def test_mixed_precision():
+    images, labels = images_and_labels()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network()
+        optimizer = kt.discriminative_learning_rates(model, 0.1)
+        kt.compile_classifier(model, optimizer)
+        assert model.optimizer.inner_optimizer is optimizer
+        start = values(model)
+        model.fit(images, labels, batch_size=8, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    # Adam's first step is as long as its rate, whatever the gradient.
+    longest = {
+        block: max(
+            np.abs(values(model)[path] - start[path]).max()
+            for path in start
+            if path.startswith(block)
+        )
+        for block in BLOCKS
+    }
+    assert longest == pytest.approx(
+        {"head": 0.1, "block2": 0.05, "block1": 0.025}, rel=0.02
+    )
+
+
+def test_settings_of_an_optimizer_are_taken_over_and_survive_a_recompile():
+    model = network()
+    stock = keras.optimizers.AdamW(1.0, weight_decay=0.3, beta_2=0.99, clipnorm=2.0)
+    optimizer = kt.discriminative_learning_rates(model, 0.1, 0.5, stock)
+    kt.compile_classifier(model, optimizer)
+    kt.freeze(model)
+    kt.unfreeze(model, from_block="block2")
+    config = model.optimizer.get_config()
+    assert type(model.optimizer) is type(optimizer)
+    assert config["weight_decay"] == 0.3
+    assert (config["beta_2"], config["clipnorm"]) == (0.99, 2.0)
+    rows = kt.trainable_summary(model).rows
+    assert [row["learning_rate"] for row in rows] == pytest.approx([None, 0.05, 0.1])
+
+
+def test_a_saved_model_compiled_with_it_loads(tmp_path):
+    model = network()
+    kt.compile_classifier(model, kt.discriminative_learning_rates(model, 0.1))
+    model.fit(*images_and_labels(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    model.fit(*images_and_labels(), verbose=0, shuffle=False)
+    loaded.fit(*images_and_labels(), verbose=0, shuffle=False)
+    for path, value in values(model).items():
+        assert np.array_equal(value, values(loaded)[path])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": -1e-3}, "above 0. Received: learning_rate=-0.001"),
+        ({"learning_rate": 0.1, "decay_rate": 1.5}, "decay_rate=1.5"),
+        ({"learning_rate": 0.1, "decay_rate": 0}, "decay_rate=0"),
+        ({"learning_rate": {"head": 0.1, "conv5": 0.1}}, "block1, block2, head"),
+        ({"learning_rate": {"block2": 0.1}}, "head always"),
+        ({"learning_rate": {"head": 0.1, "block2": -1}}, r"\['block2'\]=-1"),
+        ({"learning_rate": 0.1, "optimizer": "ftrl"}, "adamw, adam, .*optimizer=ftrl"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kt.discriminative_learning_rates(network(), **arguments)
+
+
+def test_a_block_without_a_rate_is_named():
+    model = network()
+    optimizer = kt.discriminative_learning_rates(model, {"head": 0.1, "block2": 0.1})
+    with pytest.raises(ValueError, match=r"no learning rate .*block1_conv1/kernel"):
+        kt.compile_classifier(model, optimizer)
