@@ -157,7 +157,11 @@ def _build(name: str, image_size: int, pretrained: bool) -> keras.Model:
     else:
         application = getattr(keras.applications, architecture.application)
         network = application(include_top=False, weights=None, input_tensor=images)
-    return keras.Model(inputs, network.output, name=name)
+    model = keras.Model(inputs, network.output, name=name)
+    if name == "inception_v3":
+        # Named, so that the stem is known also where it is all that is left.
+        model.get_layer(block_ends(model)["stem"]).name = "stem_pool"
+    return model
 
 
 def _build_pretrained(name, image_size, weights) -> tuple[keras.Model, str]:

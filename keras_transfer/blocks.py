@@ -32,7 +32,7 @@ ARCHITECTURES = (
     },
     {f"block{n}": f"block{n}_pool" for n in range(1, 6)},
     _EFFICIENTNET,
-    {f"mixed{n}": f"mixed{n}" for n in range(11)},
+    {"stem": "stem_pool", **{f"mixed{n}": f"mixed{n}" for n in range(11)}},
     {
         "conv1": "Conv1_relu",
         "expanded_conv": "expanded_conv_project_BN",
@@ -63,8 +63,9 @@ def block_ends(model: keras.Model) -> dict[str, str]:
             f"as a single layer. Received: model with {len(model.layers)} layers, "
             f"name={model.name}"
         )
-    if "mixed0" in ends:
-        # InceptionV3's stem ends in its second pooling, which has an automatic name.
+    if "mixed0" in ends and "stem" not in ends:
+        # Keras gives the second pooling of InceptionV3, where its stem ends, an
+        # automatic name.
         before = model.layers[: names.index("mixed0")]
         pools = [x.name for x in before if isinstance(x, keras.layers.MaxPooling2D)]
         ends = ({"stem": pools[-1]} if pools else {}) | ends

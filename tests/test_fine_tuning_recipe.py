@@ -18,6 +18,17 @@ def splits():
     return kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=60)
 
 
+class Changed(keras.callbacks.Callback):
+    """Note which blocks of a model changed, whether they are kept or not."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.whole, self.before, self.blocks = whole, values(whole), set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.blocks |= changed_blocks(self.before, self.whole)
+
+
 def classifier(**head):
     keras.utils.set_random_seed(0)
     backbone = kt.build_backbone("efficientnet_lite0", image_size=64)
@@ -35,13 +46,12 @@ def fine_tune(model, epochs=1, **arguments):
 )
 def test_both_stages_for_every_kind_of_output(activation, soft):
     model = classifier(activation=activation)
-    before = values(model)
-    more = {}
+    changed, more = Changed(model), {}
     if soft:
         more = {"mixup": 0.2, "cutmix": 0.5, "label_smoothing": 0.1}
         more |= {"augmentation": kt.build_augmentation("light", seed=0)}
         more |= {"class_weight": {0: 1.0, 1: 2.0}}
-    history = fine_tune(model, 2, freeze_epochs=3, learning_rate=1e-3, **more)
+    history = fine_tune(model, 2, freeze_epochs=3, callbacks=[changed], **more)
     assert isinstance(history, keras.callbacks.History)
     assert model.history is history
     assert history.history["stage"] == ["head"] * 3 + ["fine-tuning"] * 2
@@ -49,7 +59,7 @@ def test_both_stages_for_every_kind_of_output(activation, soft):
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         assert np.isfinite(history.history[name]).all()
         assert len(history.history[name]) == 5
-    assert changed_blocks(before, model) == {"head", "top"}
+    assert changed.blocks == {"head", "top"}
     # Left with a stock optimizer, and metrics for the integer labels of the splits.
     assert type(model.optimizer) is keras.optimizers.AdamW
     images, labels = splits().arrays("test")
@@ -61,20 +71,21 @@ def test_both_stages_for_every_kind_of_output(activation, soft):
 
 def test_a_cached_prefix_trains_the_same_blocks_and_the_whole_model_has_learnt():
     model = classifier(dropout=0.0)
-    before = values(model)
+    changed = Changed(model)
     history = fine_tune(
         model,
         2,
         freeze_epochs=1,
-        learning_rate=1e-3,
+        callbacks=[changed],
         cache_prefix=True,
         augmentation=kt.build_augmentation("light", seed=0),
         augmented_copies=1,
     )
-    assert changed_blocks(before, model) == {"head", "top"}
+    assert changed.blocks == {"head", "top"}
     loss = model.evaluate(splits().validation, verbose=0)[0]
-    # The maps are kept as float16.
-    assert loss == pytest.approx(min(history.history["val_loss"][1:]), rel=0.02)
+    # The maps are kept as float16. The head's own epoch may be the best one.
+    best = min(history.history["val_loss"])
+    assert loss == pytest.approx(best, rel=0.02)
 
 
 def test_batch_normalization_stands_still():
