@@ -37,7 +37,8 @@ def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.M
     """Cut a model behind a block into two models that share its layers.
 
     Args:
-        model: `keras.Model` from `build_backbone` or `build_classifier`.
+        model: Whole `keras.Model` from `build_backbone` or `build_classifier`, not a
+            part that was cut before.
         block: Last block of the first part, one of `block_names(model)`.
 
     Returns:
@@ -45,7 +46,7 @@ def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.M
         there. What the parts learn, `model` has learnt.
 
     Raises:
-        ValueError: If there is no such block.
+        ValueError: If there is no such block, or the model is a part itself.
 
     Example:
 
@@ -57,10 +58,18 @@ def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.M
     """
     check_block(model, block)
     output = model.get_layer(block_ends(model)[block]).output
-    return (
-        keras.Model(model.input, output, name=f"{model.name}_to_{block}"),
-        keras.Model(output, model.output, name=f"{model.name}_after_{block}"),
-    )
+    # The same with and without a head, so that what is kept on disk is found again.
+    name = model.name.removesuffix("_classifier")
+    try:
+        return (
+            keras.Model(model.input, output, name=f"{name}_to_{block}"),
+            keras.Model(output, model.output, name=f"{name}_after_{block}"),
+        )
+    except ValueError as error:
+        raise ValueError(
+            "A part that was cut before cannot be cut again. Cut the whole model. "
+            f"Received: model with name={model.name}"
+        ) from error
 
 
 def extract_feature_maps(

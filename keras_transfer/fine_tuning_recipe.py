@@ -107,9 +107,20 @@ def fine_tune(
     blocks = block_names(model)
     from_block = from_block or blocks[0]
     freeze(model)
-    histories = {}
+    network, backbone, data, histories = model, backbone_of(model), splits, {}
+    if cache_prefix:
+        before = blocks[blocks.index(from_block) - 1]
+        frozen, backbone = split_at_block(backbone, before)
+        network = split_at_block(model, before)[1]
+        data = extract_feature_maps(
+            frozen,
+            splits,
+            augmentation=augmentation,
+            augmented_copies=augmented_copies,
+            verbose=bool(verbose),
+        )
     if freeze_epochs:
-        features = extract_features(backbone_of(model), splits, verbose=bool(verbose))
+        features = extract_features(backbone, data, verbose=bool(verbose))
         fit_head(
             model,
             features,
@@ -120,17 +131,6 @@ def fine_tune(
         histories["head"] = model.history
     unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
     if epochs:
-        network, data = model, splits
-        if cache_prefix:
-            before = blocks[blocks.index(from_block) - 1]
-            frozen, network = split_at_block(model, before)
-            data = extract_feature_maps(
-                frozen,
-                splits,
-                augmentation=augmentation,
-                augmented_copies=augmented_copies,
-                verbose=bool(verbose),
-            )
         train, validation = data.train, data.validation
         if augmentation is not None and not cache_prefix:
             train = train.map(lambda x, y: (augmentation(x, training=True), y))

@@ -22,7 +22,8 @@ class LearningRateFinder(keras.callbacks.Callback):
     Attributes:
         learning_rates: Rates that were tried.
         losses: Loss of the batch that each was tried on, smoothed.
-        suggestion: A tenth of the rate with the lowest loss.
+        suggestion: A tenth of the highest rate at which the loss was still nearer to
+            its lowest value than to where it began.
 
     Raises:
         ValueError: If the range or the number of steps makes no sweep.
@@ -64,10 +65,15 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     @property
     def suggestion(self) -> float:
-        """A tenth of the rate with the lowest smoothed loss."""
+        """A tenth of the highest rate that did no harm yet."""
         if not self.losses:
             raise ValueError("There is no suggestion before the sweep has run.")
-        return self.learning_rates[int(np.argmin(self.losses))] / 10
+        losses = np.array(self.losses)
+        losses[~np.isfinite(losses)] = np.inf
+        # At the first rates nothing is learnt yet, so they tell where the loss began.
+        began = np.median(losses[: max(1, len(losses) // 4)])
+        low = losses <= (losses.min() + began) / 2
+        return self.learning_rates[int(np.flatnonzero(low)[-1])] / 10
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Keep a copy of all that the sweep will change."""
@@ -104,10 +110,11 @@ class LearningRateFinder(keras.callbacks.Callback):
         # An exponential average, corrected for its start at zero.
         self._average = 0.9 * self._average + 0.1 * loss
         smoothed = self._average / (1 - 0.9**step)
-        if np.isfinite(smoothed):
-            self.learning_rates.append(float(self._rates[step - 1]))
-            self.losses.append(float(smoothed))
-        ran_away = not np.isfinite(loss) or smoothed > 4 * min(self.losses)
+        self.learning_rates.append(float(self._rates[step - 1]))
+        self.losses.append(float(smoothed))
+        # A loss near zero doubles by chance, so the first losses count as well.
+        bound = max(4 * min(self.losses), 2 * max(self.losses[:5]))
+        ran_away = not np.isfinite(loss) or smoothed > bound
         if step == len(self._rates) or (ran_away and step > 10):
             self.model.stop_training = True
 

@@ -94,6 +94,8 @@ def test_no_room_is_said_before_the_work(splits, parts, tmp_path, monkeypatch):
 def test_wrong_arguments(splits, backbone, parts):
     with pytest.raises(ValueError, match=r"block7, top\. Received: block=block9"):
         kt.split_at_block(backbone, "block9")
+    with pytest.raises(ValueError, match=r"Cut the whole model\. Received: .*_after_"):
+        kt.split_at_block(parts[1], "block7")
     augmentation = kt.build_augmentation()
     with pytest.raises(ValueError, match="augmented_copies=0"):
         kt.extract_feature_maps(
