@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_transfer import feature_store, storage
 from keras_transfer.blocks import block_ends, check_block
-from keras_transfer.precision import compute_dtype, frozen_copy
+from keras_transfer.precision import compute_dtype, fast_copy
 from keras_transfer.splits import Splits
 
 
@@ -128,7 +128,7 @@ def extract_feature_maps(
     parts = {name: (name, 0) for name in splits.counts}
     if augmentation is not None:
         parts |= {f"train_{i}": ("train", i) for i in range(1, augmented_copies + 1)}
-    frozen = frozen_copy(network, dtype)
+    frozen = fast_copy(network, dtype)
     run = feature_store.compiled(frozen, tf.float16)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
     shape = network.output_shape[1:]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_store, storage
-from keras_transfer.precision import compute_dtype, frozen_copy
+from keras_transfer.precision import compute_dtype, fast_copy
 from keras_transfer.splits import Splits
 
 
@@ -84,7 +84,7 @@ def extract_features(
     (9, 1280)
     """
     feature_store.check_network(backbone, splits)
-    frozen = frozen_copy(backbone, dtype)
+    frozen = fast_copy(backbone, dtype)
     dtype = compute_dtype(frozen)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "features")
     folder = cache_dir / feature_store.key(backbone, splits, dtype)

@@ -8,6 +8,7 @@ from keras_transfer.feature_maps import extract_feature_maps, split_at_block
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import freeze, unfreeze
 from keras_transfer.learning_rates import discriminative_learning_rates
+from keras_transfer.precision import fast_copy
 from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
 from keras_transfer.splits import Splits
 
@@ -34,6 +35,7 @@ def fine_tune(
     train_batch_normalization: bool = False,
     cache_prefix: bool = False,
     augmented_copies: int = 2,
+    dtype: str | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int | str = "auto",
 ) -> keras.callbacks.History:
@@ -73,6 +75,8 @@ def fine_tune(
             Defaults to `False`.
         augmented_copies: With `cache_prefix` and `augmentation`, the number of changed
             versions of each training photo. Defaults to `2`.
+        dtype: With `cache_prefix`, the precision of the whole computation, as in
+            `extract_features`. The model and its weights stay float32.
         callbacks: Keras callbacks of the second stage.
         verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
 
@@ -117,10 +121,11 @@ def fine_tune(
             splits,
             augmentation=augmentation,
             augmented_copies=augmented_copies,
+            dtype=dtype,
             verbose=bool(verbose),
         )
     if freeze_epochs:
-        features = extract_features(backbone, data, verbose=bool(verbose))
+        features = extract_features(backbone, data, verbose=bool(verbose), dtype=dtype)
         fit_head(
             model,
             features,
@@ -131,22 +136,24 @@ def fine_tune(
         histories["head"] = model.history
     unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
     if epochs:
+        # Where it is the faster one here, a copy in bfloat16 learns in its place.
+        learner = fast_copy(network, dtype) if cache_prefix else network
         train, validation = data.train, data.validation
         if augmentation is not None and not cache_prefix:
             train = train.map(lambda x, y: (augmentation(x, training=True), y))
         steps = epochs * int(train.cardinality())
         rates = discriminative_learning_rates(
-            network, _schedule(learning_rate, steps), decay_rate, optimizer
+            learner, _schedule(learning_rate, steps), decay_rate, optimizer
         )
         if soft:
             units = model.output_shape[-1]
             train, validation = soften(train, units), soften(validation, units)
             train = mix(train, mixup, cutmix)
-            compile_for_soft_labels(network, rates, label_smoothing)
+            compile_for_soft_labels(learner, rates, label_smoothing)
         else:
-            compile_classifier(network, rates)
+            compile_classifier(learner, rates)
         histories["fine-tuning"] = _fit_and_keep_best(
-            network,
+            learner,
             train,
             validation,
             initial_epoch=freeze_epochs,
@@ -155,6 +162,7 @@ def fine_tune(
             callbacks=callbacks,
             verbose=verbose,
         )
+        network.set_weights(learner.get_weights())
     stock = keras.optimizers.get(optimizer)
     config = stock.get_config() | {"learning_rate": learning_rate}
     compile_classifier(model, stock.__class__.from_config(config))

@@ -23,7 +23,8 @@ class LearningRateFinder(keras.callbacks.Callback):
         learning_rates: Rates that were tried.
         losses: Loss of the batch that each was tried on, smoothed.
         suggestion: A tenth of the highest rate at which the loss was still nearer to
-            its lowest value than to where it began.
+            its lowest value than to where it began; where it never fell clearly, of
+            the highest rate at which it had not risen yet.
 
     Raises:
         ValueError: If the range or the number of steps makes no sweep.
@@ -70,9 +71,12 @@ class LearningRateFinder(keras.callbacks.Callback):
             raise ValueError("There is no suggestion before the sweep has run.")
         losses = np.array(self.losses)
         losses[~np.isfinite(losses)] = np.inf
-        # At the first rates nothing is learnt yet, so they tell where the loss began.
-        began = np.median(losses[: max(1, len(losses) // 4)])
-        low = losses <= (losses.min() + began) / 2
+        # At the first rates nothing is learnt yet: they tell where the loss began, and
+        # how far it differs from batch to batch.
+        early = losses[: max(1, len(losses) // 4)]
+        fall = np.median(early) - losses.min()
+        bound = losses.min() + fall / 2 if fall > np.ptp(early) else early.max()
+        low = losses <= bound
         return self.learning_rates[int(np.flatnonzero(low)[-1])] / 10
 
     def on_train_begin(self, logs: dict | None = None) -> None:

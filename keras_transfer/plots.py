@@ -17,12 +17,14 @@ from keras_transfer.training_plots import (
 )
 
 __all__ = [
+    "show_accuracies",
     "show_confusion_matrix",
     "show_images",
     "show_learning_curve",
     "show_learning_rate_finder",
     "show_training_history",
     "show_unfreezing_schedule",
+    "style",
 ]
 
 
@@ -148,4 +150,43 @@ def show_learning_curve(
         axes.set(xlabel="labelled training photos", ylabel="test accuracy (%)")
         axes.set_title(title)
         axes.legend(frameon=False, loc="best")
+    return axes
+
+
+def show_accuracies(
+    right: Mapping[str, np.ndarray], title: str = "Test accuracy, 95 % intervals"
+) -> plt.Axes:
+    """Show the accuracy of several models with its Wilson interval.
+
+    Args:
+        right: For each model a boolean array of shape `(test images,)`: whether it was
+            right about each.
+        title: Title of the axes.
+
+    Returns:
+        A Matplotlib `Axes`, the first model on top.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> axes = kt.plots.show_accuracies({"ours": np.array([True, True, False])})
+
+    Reference:
+
+    - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953)
+    """
+    from scipy.stats import binomtest
+
+    with style():
+        _, axes = plt.subplots(figsize=(6, 1.1 + 0.4 * len(right)))
+        for row, found in enumerate(right.values()):
+            interval = binomtest(int(np.sum(found)), len(found)).proportion_ci(
+                method="wilson"
+            )
+            mean = np.mean(found)
+            errors = [[100 * (mean - interval.low)], [100 * (interval.high - mean)]]
+            axes.errorbar(100 * mean, row, xerr=errors, fmt="o", capsize=4)
+        axes.set_yticks(range(len(right)), list(right))
+        axes.set_ylim(len(right) - 0.5, -0.5)
+        axes.set(xlabel="test accuracy (%)", title=title)
     return axes

@@ -74,8 +74,9 @@ def show_learning_rate_finder(
         axes.axvline(suggestion, color="C1", ls="--", label=f"{suggestion:.1g}")
         axes.set_xscale("log")
         # The last rates blow the loss up; the rest of the curve must stay readable.
-        spread = max(losses[0], np.median(losses)) - losses.min()
-        axes.set_ylim(losses.min() - 0.1 * spread, losses.min() + 2.5 * spread)
+        low, middle = np.nanmin(losses), max(losses[0], np.nanmedian(losses))
+        spread = max(middle - low, 1e-6)
+        axes.set_ylim(low - 0.1 * spread, low + 2.5 * spread)
         axes.set(xlabel="learning rate", ylabel="loss (smoothed)", title=title)
         axes.legend(frameon=False, title="suggestion")
     return axes

@@ -16,11 +16,12 @@ class AnyOutput(doctest.OutputChecker):
 
 def examples():
     found = []
-    for name in kt.__all__:
-        if name == "plots" or name.endswith("Error"):
-            continue
-        value = getattr(kt, name)
-        found += doctest.DocTestFinder(recurse=False).find(value, name)
+    public = {name: getattr(kt, name) for name in kt.__all__}
+    for module in (public.pop("plots"), public.pop("callbacks")):
+        public |= {name: getattr(module, name) for name in module.__all__}
+    for name, value in public.items():
+        if not name.endswith("Error"):
+            found += doctest.DocTestFinder(recurse=False).find(value, name)
     return found
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.precision import compute_dtype, frozen_copy
+from keras_transfer.precision import compute_dtype, fast_copy
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def test_wrong_arguments(splits, backbone, parts):
         kt.extract_features(backbone, splits, dtype="float64")
 
 
-def test_a_frozen_copy_in_bfloat16_agrees():
+def test_a_fast_copy_in_bfloat16_agrees():
     backbone = kt.build_backbone("vgg16", weights=None, image_size=32)
-    copy = frozen_copy(backbone, "bfloat16")
+    copy = fast_copy(backbone, "bfloat16")
     assert (compute_dtype(backbone), compute_dtype(copy)) == ("float32", "bfloat16")
     # Pixels are not rounded to 8 bits before the mean is off.
     assert copy.get_layer("backbone_preprocessing").compute_dtype == "float32"
@@ -121,15 +121,15 @@ def test_a_frozen_copy_in_bfloat16_agrees():
 
 def test_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
     monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: True)
-    assert frozen_copy(backbone) is backbone
+    assert fast_copy(backbone) is backbone
     plain = kt.build_backbone("vgg16", weights=None, image_size=32)
-    assert compute_dtype(frozen_copy(plain)) == "bfloat16"
-    assert frozen_copy(plain, "float32") is plain
+    assert compute_dtype(fast_copy(plain)) == "bfloat16"
+    assert fast_copy(plain, "float32") is plain
     keras.config.set_dtype_policy("mixed_float16")
     try:
         mixed = kt.build_backbone("vgg16", weights=None, image_size=32)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert frozen_copy(mixed) is mixed
+    assert fast_copy(mixed) is mixed
     monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: False)
-    assert frozen_copy(plain) is plain
+    assert fast_copy(plain) is plain

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import matplotlib
 import numpy as np
 import pytest
@@ -115,3 +116,33 @@ def test_plots_draw():
     assert np.allclose(axes.lines[0].get_ydata(), [55, 80])
     assert axes.get_xlabel()
     assert axes.get_ylabel().endswith("(%)")
+    axes = kt.plots.show_accuracies({"a": np.array([True] * 3 + [False]), "b": [True]})
+    assert axes.get_yticklabels()[0].get_text() == "a"
+    assert np.allclose(axes.containers[0].lines[0].get_xdata(), [75])
+
+
+def test_training_plots_draw():
+    matplotlib.use("Agg")
+    history = keras.callbacks.History()
+    history.history = {
+        "stage": ["head", "head", "fine-tuning"],
+        "loss": [3.0, 2.0, 1.0],
+        "accuracy": [0.5, 0.6, 0.7],
+        "val_loss": [3.0, 2.5, 2.0],
+        "val_accuracy": [0.4, 0.5, 0.6],
+    }
+    left, right = kt.plots.show_training_history(history).axes
+    assert [text.get_text().strip() for text in left.texts] == ["fine-tuning"]
+    assert np.allclose(right.lines[1].get_ydata(), [40, 50, 60])
+    finder = kt.callbacks.LearningRateFinder()
+    finder.learning_rates = [10.0**n for n in range(-6, 1)]
+    finder.losses = [1.0, 1.0, 0.9, 0.5, 0.4, 3.0, float("nan")]
+    assert finder.suggestion == pytest.approx(1e-3)
+    axes = kt.plots.show_learning_rate_finder(finder)
+    assert axes.get_legend().get_texts()[0].get_text() == "0.001"
+    assert axes.get_ylim()[1] < 3
+    rates = [{"block5": None, "head": 1e-3}, {"block5": 5e-4, "head": 1e-3}]
+    axes = kt.plots.show_unfreezing_schedule(rates)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["head", "block5"]
+    cells = axes.collections[0].get_array()
+    assert cells.mask.ravel().tolist() == [False, False, True, False]

@@ -45,6 +45,8 @@ def is_known(command: str) -> bool:
     if words and words[0] == "make":
         wanted = [word for word in words[1:] if "=" not in word]
         return set(wanted) <= make_targets()
+    if words[0] == "python" and words[1].endswith(".py"):
+        return (ROOT / words[1]).is_file()
     if words[:3] == ["python", "-m", "keras_transfer"]:
         try:
             __main__.parse(words[3:])
