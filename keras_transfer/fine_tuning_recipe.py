@@ -23,7 +23,7 @@ def fine_tune(
     *,
     freeze_epochs: int = 1,
     from_block: str | None = None,
-    learning_rate: float = 2e-4,
+    learning_rate: float = 1e-4,
     decay_rate: float = 0.5,
     head_learning_rate: float = 1e-3,
     optimizer: str | keras.optimizers.Optimizer = "adamw",
@@ -57,7 +57,7 @@ def fine_tune(
         from_block: First block to train, one of `block_names(model)`. Defaults to all
             blocks.
         learning_rate: Highest rate of the head in the second stage, above 0. Defaults
-            to `2e-4`.
+            to `1e-4`.
         decay_rate: Factor of the rate from each block to the one before it, above 0
             and at most 1. Defaults to `0.5`.
         head_learning_rate: Rate of the first stage (Adam), above 0. Defaults to `1e-3`.
