@@ -78,6 +78,22 @@ def test_frozen_blocks_are_bit_identical_until_their_epoch(kind):
     assert watch.trainable == expected
 
 
+@pytest.mark.parametrize("by_depth", [False, True])
+def test_mixed_precision(by_depth):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled()
+        if by_depth:
+            kt.compile_classifier(model, kt.discriminative_learning_rates(model, 0.01))
+        watch = Watch()
+        fit(model, 3, kt.callbacks.GradualUnfreezing(["block3"]), watch)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    stages = [{"head"}, {"head", "block3"}, {"head", "block3"}]
+    assert watch.changed == watch.trainable == stages
+    assert hasattr(model.optimizer, "inner_optimizer")
+
+
 def test_chosen_blocks_only_and_batch_normalization_stands_still():
     model = compiled(normalized=True)
     watch, start = Watch(), values(model)
