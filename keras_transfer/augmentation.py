@@ -1,6 +1,9 @@
 """Image augmentation, as one layer made of Keras's own."""
 
+import random
+
 import keras
+import numpy as np
 
 STRENGTHS = ("light", "standard", "strong")
 
@@ -17,8 +20,8 @@ def build_augmentation(strength: str = "standard", seed: int | None = None):
             up to 20 degrees, zoomed, more or less contrast) or `"strong"` (mirrored,
             then two random changes of shape or colour by RandAugment, then moved).
             Defaults to `"standard"`.
-        seed: Integer from 0, so that two layers draw the same changes. Defaults to the
-            state of `keras.utils.set_random_seed`.
+        seed: Integer from 0, so that two layers draw the same changes. Defaults to
+            one that `keras.utils.set_random_seed` determines.
 
     Returns:
         A serialisable `keras.Sequential` of Keras layers, for float images
@@ -45,19 +48,27 @@ def build_augmentation(strength: str = "standard", seed: int | None = None):
             f"Received: strength={strength}"
         )
     layers = keras.layers
-    common = {"seed": seed, "dtype": "float32"}
+    if seed is None:
+        seed = random.randrange(2**31)
+    # A seed of its own for each layer: from the same one, all would draw the same
+    # numbers, and each mirrored photo would also be turned to the left.
+    seeds = iter(np.random.SeedSequence(seed).generate_state(5))
+
+    def common():
+        return {"seed": int(next(seeds)), "dtype": "float32"}
+
     # "nearest" repeats the edge: "reflect" would show a second ear or petal.
-    moved = {"fill_mode": "nearest", **common}
-    chosen = [layers.RandomFlip("horizontal", **common)]
+    nearest = {"fill_mode": "nearest"}
+    chosen = [layers.RandomFlip("horizontal", **common())]
     if strength == "strong":
         chosen.append(
-            layers.RandAugment((0, 255), num_ops=2, factor=0.4, **common),
+            layers.RandAugment((0, 255), num_ops=2, factor=0.4, **common()),
         )
     if strength == "standard":
         chosen += [
-            layers.RandomRotation(20 / 360, **moved),
-            layers.RandomZoom((-0.2, 0.1), **moved),
-            layers.RandomContrast(0.2, value_range=(0, 255), **common),
+            layers.RandomRotation(20 / 360, **nearest, **common()),
+            layers.RandomZoom((-0.2, 0.1), **nearest, **common()),
+            layers.RandomContrast(0.2, value_range=(0, 255), **common()),
         ]
-    chosen.append(layers.RandomTranslation(0.05, 0.05, **moved))
+    chosen.append(layers.RandomTranslation(0.05, 0.05, **nearest, **common()))
     return keras.Sequential(chosen, name=f"{strength}_augmentation")

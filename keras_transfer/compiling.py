@@ -31,7 +31,9 @@ def compile_settings(model: keras.Model) -> dict | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of functions it must save.
             config = model.get_compile_config()
-        return keras.saving.deserialize_keras_object(config)
+        settings = keras.saving.deserialize_keras_object(config)
+        keep_exclusions(model.optimizer, settings["optimizer"])
+        return settings
     except (TypeError, ValueError) as error:
         raise ValueError(
             "This model is compiled with a loss, metric or optimizer that Keras cannot "
@@ -53,12 +55,26 @@ def build_optimizer(model: keras.Model, variables: list) -> None:
         old.build(variables)
         return
     new = old.__class__.from_config(old.get_config())
+    keep_exclusions(old, new)
     new.build(variables)
     values = {variable.path: variable for variable in old.variables}
     for variable in new.variables:
         if variable.path in values:
             variable.assign(values[variable.path])
     model.optimizer = new
+    # What Keras saves, and compiles again from, is the optimizer noted here.
+    model._compile_config.config["optimizer"] = getattr(new, "inner_optimizer", new)
+
+
+def keep_exclusions(
+    old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
+) -> None:
+    """Copy what was excluded from weight decay, which no configuration holds."""
+    old = getattr(old, "inner_optimizer", old)
+    new = getattr(new, "inner_optimizer", new)
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(old, name):
+            setattr(new, name, getattr(old, name))
 
 
 def check_loss(model: keras.Model, user: str) -> None:

@@ -137,7 +137,8 @@ def extract_feature_maps(
         dataset = splits.ordered(split)
         described = [compute_dtype(frozen), split]
         if copy:
-            described += [copy, feature_store.nameless(augmentation.get_config())]
+            layer = keras.saving.serialize_keras_object(augmentation)
+            described += [copy, feature_store.nameless(layer)]
             dataset = _augmented(dataset, augmentation, copy)
         folder = cache_dir / feature_store.key(network, splits, *described)
         size = (splits.counts[split], *shape)

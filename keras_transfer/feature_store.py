@@ -61,7 +61,14 @@ def write_outputs(
     label_map = np.lib.format.open_memmap(labels, "w+", np.int32, (count,))
     for images, batch_labels in dataset:
         end = done + len(images)
-        output_map[done:end] = run(images).numpy()
+        outputs = run(images).numpy()
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                f"The network made numbers that {np.dtype(dtype).name} cannot hold. "
+                "Check its weights, and that its images are RGB from 0 to 255. "
+                f"Received: images from {np.min(images)} to {np.max(images)}"
+            )
+        output_map[done:end] = outputs
         label_map[done:end] = batch_labels
         done = end
     if done != count:
@@ -126,6 +133,8 @@ def nameless(config):
     """
     if isinstance(config, dict):
         left_out = ("name", "build_config", "build_input_shape")
+        if len(config) == 1:  # The name of a precision, which is all that it has.
+            left_out = ()
         return {k: nameless(v) for k, v in config.items() if k not in left_out}
     if isinstance(config, list | tuple):
         return [nameless(item) for item in config]

@@ -31,6 +31,7 @@ def freeze(model: keras.Model) -> None:
     """
     layers = _backbone_layers(model)
     config = compile_settings(model)
+    let_layers_decide(model)
     for layer in layers:
         layer.trainable = False
     recompile(model, config)
@@ -100,6 +101,7 @@ def unfreeze(
             )
         chosen = weighted[-num_layers:]
     config = compile_settings(model)
+    let_layers_decide(model)
     for layer in _backbone_layers(model):
         layer.trainable = False
     for layer in chosen:
@@ -117,6 +119,15 @@ def trainable_block_layers(
         still.append(keras.layers.BatchNormalization)
     layers = block_layers(model)[block]
     return [layer for layer in layers if not isinstance(layer, tuple(still))]
+
+
+def let_layers_decide(model: keras.Model) -> None:
+    """Undo `model.trainable = False`, which would overrule all its layers."""
+    if not model.trainable:
+        before = [layer.trainable for layer in model.layers]
+        model.trainable = True
+        for layer, trainable in zip(model.layers, before, strict=True):
+            layer.trainable = trainable
 
 
 def _backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:

@@ -1,12 +1,14 @@
 """The whole recipe of fine-tuning in one call."""
 
 import keras
+import numpy as np
 
-from keras_transfer.blocks import block_names, check_block
+from keras_transfer.blocks import block_names
 from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
 from keras_transfer.feature_maps import extract_feature_maps, split_at_block
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import freeze, unfreeze
+from keras_transfer.fine_tuning_checks import check_mixing, check_rates, check_stages
 from keras_transfer.learning_rates import discriminative_learning_rates
 from keras_transfer.precision import fast_copy
 from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
@@ -75,9 +77,10 @@ def fine_tune(
             Defaults to `False`.
         augmented_copies: With `cache_prefix` and `augmentation`, the number of changed
             versions of each training photo. Defaults to `2`.
-        dtype: With `cache_prefix`, the precision of the whole computation, as in
+        dtype: Precision of what is computed from kept features or maps, as in
             `extract_features`. The model and its weights stay float32.
-        callbacks: Keras callbacks of the second stage.
+        callbacks: Keras callbacks of the second stage. With `cache_prefix` their model
+            is the part that is trained, from `from_block` on.
         verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
 
     Returns:
@@ -104,8 +107,9 @@ def fine_tune(
     - [Zhang et al., 2017](https://arxiv.org/abs/1710.09412) (mixup)
     """
     soft = bool(mixup or cutmix or label_smoothing)
-    _check(model, splits, epochs, freeze_epochs, from_block, cache_prefix)
-    _check_mixing(mixup, cutmix, label_smoothing, cache_prefix)
+    check_stages(model, splits, epochs, freeze_epochs, from_block, cache_prefix)
+    check_mixing(mixup, cutmix, label_smoothing, cache_prefix)
+    check_rates(learning_rate, head_learning_rate, callbacks)
     # Made before it is needed, because it checks the rates.
     discriminative_learning_rates(model, learning_rate, decay_rate, optimizer)
     blocks = block_names(model)
@@ -141,7 +145,7 @@ def fine_tune(
         train, validation = data.train, data.validation
         if augmentation is not None and not cache_prefix:
             train = train.map(lambda x, y: (augmentation(x, training=True), y))
-        steps = epochs * int(train.cardinality())
+        steps = epochs * len(train)
         rates = discriminative_learning_rates(
             learner, _schedule(learning_rate, steps), decay_rate, optimizer
         )
@@ -152,22 +156,31 @@ def fine_tune(
             compile_for_soft_labels(learner, rates, label_smoothing)
         else:
             compile_classifier(learner, rates)
-        histories["fine-tuning"] = _fit_and_keep_best(
-            learner,
-            train,
-            validation,
-            initial_epoch=freeze_epochs,
-            epochs=freeze_epochs + epochs,
-            class_weight=class_weight,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-        network.set_weights(learner.get_weights())
+        try:
+            histories["fine-tuning"] = _fit_and_keep_best(
+                learner,
+                train,
+                validation,
+                initial_epoch=freeze_epochs,
+                epochs=freeze_epochs + epochs,
+                class_weight=class_weight,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+        finally:
+            # Also after an interruption, what was learnt so far is in the model.
+            network.set_weights(learner.get_weights())
+            _compile_with_stock(model, optimizer, learning_rate)
+    else:
+        _compile_with_stock(model, optimizer, learning_rate)
+    model.history = _joined(histories)
+    return model.history
+
+
+def _compile_with_stock(model, optimizer, learning_rate) -> None:
     stock = keras.optimizers.get(optimizer)
     config = stock.get_config() | {"learning_rate": learning_rate}
     compile_classifier(model, stock.__class__.from_config(config))
-    model.history = _joined(histories)
-    return model.history
 
 
 def _schedule(learning_rate: float, steps: int):
@@ -193,7 +206,7 @@ def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **argume
         shuffle=False,  # The data set shuffles itself.
         **arguments,
     )
-    if not min(history.history.get("val_loss", [before])) <= before:
+    if not np.nanmin([np.inf, *history.history["val_loss"]]) <= before:
         model.set_weights(weights)
         if verbose:
             print(
@@ -212,41 +225,3 @@ def _joined(histories: dict) -> keras.callbacks.History:
             joined.history.setdefault(name, []).extend(values)
     joined.epoch = list(range(len(joined.history["stage"])))
     return joined
-
-
-def _check(model, splits, epochs, freeze_epochs, from_block, cache_prefix) -> None:
-    first = block_names(model)[0]
-    for name, value in {"epochs": epochs, "freeze_epochs": freeze_epochs}.items():
-        if not isinstance(value, int) or value < 0 or epochs + freeze_epochs == 0:
-            raise ValueError(
-                "epochs and freeze_epochs must be whole numbers from 0, and not both "
-                f"0. Received: {name}={value}"
-            )
-    if from_block is not None:
-        check_block(model, from_block, "from_block")
-    if cache_prefix and from_block in (None, first):
-        raise ValueError(
-            "cache_prefix=True keeps the output of the blocks before from_block, so "
-            f"from_block must be one after {first}. Received: from_block={from_block}"
-        )
-    classes = max(2, model.output_shape[-1])
-    if len(splits.class_names) != classes:
-        raise ValueError(
-            f"The model has {classes} classes, the data {len(splits.class_names)}. "
-            "Build the classifier with num_classes=len(splits.class_names). "
-            f"Received: class_names={splits.class_names}"
-        )
-
-
-def _check_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> None:
-    if mixup < 0 or cutmix < 0 or not 0 <= label_smoothing < 1:
-        raise ValueError(
-            "mixup and cutmix must be at least 0, and label_smoothing from 0 to below "
-            f"1. Received: mixup={mixup}, cutmix={cutmix}, "
-            f"label_smoothing={label_smoothing}"
-        )
-    if cache_prefix and (mixup or cutmix):
-        raise ValueError(
-            "mixup and cutmix mix images, and cache_prefix=True trains on feature "
-            f"maps. Use one or the other. Received: mixup={mixup}, cutmix={cutmix}"
-        )

@@ -6,7 +6,7 @@ import keras
 
 from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
 from keras_transfer.compiling import build_optimizer, check_loss
-from keras_transfer.fine_tuning import trainable_block_layers
+from keras_transfer.fine_tuning import let_layers_decide, trainable_block_layers
 
 
 class GradualUnfreezing(keras.callbacks.Callback):
@@ -20,7 +20,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
     because Keras keeps neither in the backup.
 
     Adam corrects its moments by the number of steps since the start, so in a block that
-    is unfrozen late its first steps are up to six times as long as later ones;
+    is unfrozen late its first steps are up to seven times as long as later ones;
     `beta_2=0.99` limits that to about two.
 
     Args:
@@ -96,11 +96,21 @@ class GradualUnfreezing(keras.callbacks.Callback):
         """
         super().set_model(model)
         check_loss(model, "GradualUnfreezing")
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        if optimizer.use_ema:
+            raise ValueError(
+                "GradualUnfreezing cannot be used with an optimizer that averages the "
+                "weights, because Keras averages frozen ones too. Received: "
+                f"use_ema=True in {optimizer.name}"
+            )
+        let_layers_decide(model)
         before = [layer.trainable for layer in model.layers]
-        self._freeze_except(self.trainable_blocks(model, epoch=10**9))
-        build_optimizer(model, model.trainable_variables)
-        for layer, trainable in zip(model.layers, before, strict=True):
-            layer.trainable = trainable
+        try:
+            self._freeze_except(self.trainable_blocks(model, epoch=10**9))
+            build_optimizer(model, model.trainable_variables)
+        finally:
+            for layer, trainable in zip(model.layers, before, strict=True):
+                layer.trainable = trainable
         self._current = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

@@ -70,6 +70,11 @@ class LearningRateFinder(keras.callbacks.Callback):
         if not self.losses:
             raise ValueError("There is no suggestion before the sweep has run.")
         losses = np.array(self.losses)
+        if not np.isfinite(losses).any():
+            raise ValueError(
+                "No rate of the sweep gave a finite loss. Sweep lower rates, or check "
+                f"the model. Received: learning rates from {self.learning_rates[0]}"
+            )
         losses[~np.isfinite(losses)] = np.inf
         # At the first rates nothing is learnt yet: they tell where the loss began, and
         # how far it differs from batch to batch.

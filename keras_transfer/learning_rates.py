@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 
 from keras_transfer.blocks import HEAD, block_layers
+from keras_transfer.compiling import keep_exclusions
 
 
 class BlockLearningRates:
@@ -131,7 +132,7 @@ def discriminative_learning_rates(
             f"Received: optimizer={optimizer}"
         )
     config = stock.get_config() | {"name": stock.name, "learning_rate": learning_rate}
-    return _CLASSES[type(stock)](
+    scaled = _CLASSES[type(stock)](
         learning_rate_scales={
             weight.path: scales[block]
             for block in scales
@@ -140,6 +141,8 @@ def discriminative_learning_rates(
         },
         **config,
     )
+    keep_exclusions(stock, scaled)
+    return scaled
 
 
 def block_learning_rates(model: keras.Model) -> dict[str, float | None]:

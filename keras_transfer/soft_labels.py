@@ -36,6 +36,12 @@ def mix(dataset: tf.data.Dataset, mixup: float, cutmix: float) -> tf.data.Datase
     return dataset
 
 
+@keras.saving.register_keras_serializable("keras_transfer")
+def soft_binary_accuracy(labels, outputs, threshold: float):
+    """Return 1 where an output is on the side of the larger share of its label."""
+    return keras.ops.cast((labels > 0.5) == (outputs > threshold), "float32")
+
+
 def compile_for_soft_labels(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
 ) -> None:
@@ -51,10 +57,7 @@ def compile_for_soft_labels(
             from_logits=logits, label_smoothing=label_smoothing
         )
         accuracy = keras.metrics.MeanMetricWrapper(
-            lambda labels, outputs: keras.ops.cast(
-                (labels > 0.5) == (outputs > threshold), "float32"
-            ),
-            name="accuracy",
+            soft_binary_accuracy, name="accuracy", threshold=threshold
         )
     else:
         loss = keras.losses.CategoricalCrossentropy(

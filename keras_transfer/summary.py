@@ -76,7 +76,9 @@ def trainable_summary(model: keras.Model) -> TrainableSummary:
     for block, layers in block_layers(model).items():
         weighted = [layer for layer in layers if layer.weights]
         parameters = _size(w for layer in weighted for w in layer.weights)
-        to_train = _size(w for layer in weighted for w in layer.trainable_weights)
+        to_train = _size(
+            w for layer in weighted for w in layer.trainable_weights if model.trainable
+        )
         # BatchNormalization that stands still does not make a block "partly" trained.
         still = [layer for layer in weighted if not layer.trainable]
         state = "trainable"

@@ -33,3 +33,15 @@ def test_in_a_saved_model_it_rests_in_prediction(tmp_path):
 def test_unknown_strength():
     with pytest.raises(ValueError, match=r"light, standard, strong.*strength=wild"):
         kt.build_augmentation("wild")
+
+
+def test_layers_draw_numbers_of_their_own():
+    """Mirroring says nothing about the turn, as it would with one seed for all."""
+    layer = kt.build_augmentation("standard", seed=0)
+    seeds = [inner.seed for inner in layer.layers]
+    assert len(set(seeds)) == len(seeds)
+    assert [inner.seed for inner in kt.build_augmentation(seed=0).layers] == seeds
+    keras.utils.set_random_seed(1)
+    drawn = kt.build_augmentation().layers[0].seed
+    keras.utils.set_random_seed(1)
+    assert kt.build_augmentation().layers[0].seed == drawn != seeds[0]

@@ -133,3 +133,22 @@ def test_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
     assert fast_copy(mixed) is mixed
     monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: False)
     assert fast_copy(plain) is plain
+
+
+def test_another_augmentation_with_the_same_settings_is_not_taken_for_it(
+    splits, parts, tmp_path
+):
+    layers = keras.layers
+    found = [
+        kt.extract_feature_maps(
+            parts[0],
+            splits,
+            augmentation=layer,
+            augmented_copies=1,
+            cache_dir=tmp_path,
+            verbose=False,
+        )
+        for layer in (layers.RandomHue(0.2, seed=1), layers.RandomContrast(0.2, seed=1))
+    ]
+    assert len(list(tmp_path.iterdir())) == 5
+    assert len(found) == 2

@@ -175,6 +175,24 @@ def test_what_cannot_be_compiled_again_is_refused_as_it_is():
     assert [layer.trainable for layer in model.layers] == before
 
 
+def test_a_model_whose_own_flag_is_off_is_unfrozen_all_the_same():
+    model = vgg16()
+    model.trainable = False
+    assert {row["state"] for row in kt.trainable_summary(model).rows} == {"frozen"}
+    kt.unfreeze(model, from_block="block5")
+    assert {v.path.split("_")[0] for v in model.trainable_variables} == {"block5"}
+
+
+def test_exclusions_from_weight_decay_survive():
+    model = vgg16()
+    optimizer = keras.optimizers.AdamW(0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    kt.compile_classifier(model, optimizer)
+    kt.unfreeze(model, from_block="block5")
+    bias = model.get_layer("block5_conv1").bias
+    assert not model.optimizer._use_weight_decay(bias)
+
+
 def test_summary_by_block():
     model = vgg16()
     kt.unfreeze(model, num_layers=4)

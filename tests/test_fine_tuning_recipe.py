@@ -150,7 +150,10 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         ({"epochs": 0, "freeze_epochs": 0}, "not both 0"),
         ({"from_block": "conv5"}, r"block2, block3\. Received: from_block=conv5"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
-        ({"head_learning_rate": -1.0}, "above 0. Received: learning_rate=-1.0"),
+        ({"head_learning_rate": -1.0}, "head_learning_rate=-1.0"),
+        ({"learning_rate": {"head": 0.1}}, "numbers above 0"),
+        ({"cutmix": 1.5}, "cutmix=1.5"),
+        ({"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau in"),
         ({"decay_rate": 2.0}, "decay_rate=2.0"),
         ({"optimizer": "ftrl"}, "optimizer=ftrl"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
@@ -165,6 +168,23 @@ def test_wrong_arguments_change_nothing(arguments, message):
     with pytest.raises(ValueError, match=message):
         fine_tune(model, **arguments)
     assert changed_blocks(before, model) == set()
+
+
+def test_an_interruption_keeps_what_was_learnt():
+    class StopError(Exception):
+        pass
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise StopError
+
+    model = classifier()
+    before = values(model)
+    with pytest.raises(StopError):
+        fine_tune(model, 5, cache_prefix=True, dtype="bfloat16", callbacks=[Stop()])
+    assert changed_blocks(before, model) == {"head", "block3"}
+    assert type(model.optimizer) is keras.optimizers.AdamW
 
 
 def test_labels_beyond_the_model_are_refused():

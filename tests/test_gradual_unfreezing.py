@@ -123,6 +123,26 @@ def test_what_an_earlier_fit_taught_the_optimizer_is_kept():
     assert {v.path.split("_")[0] for v in model.trainable_variables} == {"head"}
 
 
+def test_what_callbacks_set_survives_a_recompile():
+    model = compiled()
+    rate = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)
+    fit(model, 2, kt.callbacks.GradualUnfreezing(), rate)
+    kt.unfreeze(model, from_block="block2")
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_averaged_weights_are_refused_and_nothing_changes():
+    model = compiled(keras.optimizers.AdamW(0.01, use_ema=True))
+    with pytest.raises(ValueError, match="use_ema=True"):
+        fit(model, 1, kt.callbacks.GradualUnfreezing())
+    model = compiled()
+    rates = {"head": 0.01, "block3": 0.01}
+    kt.compile_classifier(model, kt.discriminative_learning_rates(model, rates))
+    with pytest.raises(ValueError, match="no learning rate"):
+        fit(model, 1, kt.callbacks.GradualUnfreezing())
+    assert {v.path.split("_")[0] for v in model.trainable_variables} == {"head"}
+
+
 def test_a_later_fit_trains_what_the_last_epoch_trained():
     model = compiled()
     fit(model, 2, kt.callbacks.GradualUnfreezing())
