@@ -46,7 +46,7 @@ def main() -> None:
     splits = kt.load_dataset("sample_cats_vs_dogs", image_size=128, max_images=340)
     photos = splits.train.take(STEPS).cache()
     models = {"frozen throughout": compiled(name), "gradual": compiled(name)}
-    before = {v.path: np.array(v.value) for v in models["gradual"].weights}
+    before = {v.path: v.numpy() for v in models["gradual"].weights}
     seconds = {way: [] for way in models}
     for _ in range(ROUNDS):
         for way, model in models.items():
@@ -62,7 +62,7 @@ def main() -> None:
         seconds["frozen throughout"]
     )
     backbone = [path for path in before if not path.startswith("head")]
-    after = {v.path: np.array(v.value) for v in models["gradual"].weights}
+    after = {v.path: v.numpy() for v in models["gradual"].weights}
     same = all(np.array_equal(before[path], after[path]) for path in backbone)
     print(f"ratio: {ratio:.2f}; {len(backbone)} frozen arrays bit-identical: {same}")
 
