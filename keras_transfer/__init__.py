@@ -13,7 +13,7 @@ _MODULES = {
     "block_names": "blocks",
     "WeightsUnavailableError": "weights",
     "extract_features": "features",
-    "split_at_block": "feature_maps",
+    "split_at_block": "blocks",
     "extract_feature_maps": "feature_maps",
     "build_classifier": "classifier",
     "compile_classifier": "classifier",

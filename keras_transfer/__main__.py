@@ -57,6 +57,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     weights = command("weights", _weights, "Fetch the ImageNet weights of backbones.")
     weights.add_argument("names", nargs="+", metavar="NAME", help="such as resnet50")
 
+    features = command("features", _features, "Compute and keep frozen features.")
+    features.add_argument("backbone", metavar="NAME@SIZE", help="such as resnet50@160")
+    features.add_argument("data", help="folder of photos, or the name of a data set")
+    features.add_argument(
+        "--shard",
+        metavar="INDEX/COUNT",
+        help="compute one part of several, such as 0/2, the first one of two",
+    )
+    features.add_argument("--cache-dir", help="default: data/features")
+
     lessons = command("lessons", _lessons, "Run the lessons headless and report.")
     lessons.add_argument(
         "numbers", nargs="*", type=int, metavar="NUMBER", help="default: all"
@@ -99,6 +109,28 @@ def _weights(options: argparse.Namespace) -> int:
     # All are tried, also after one that failed.
     fetched = [weights.fetch_weights(name) for name in options.names]
     return 0 if all(fetched) else 1
+
+
+def _features(options: argparse.Namespace) -> int:
+    import keras_transfer as kt
+
+    name, _, size = options.backbone.partition("@")
+    numbers = (options.shard or "0/1").split("/")
+    if not size.isdigit() or len(numbers) != 2 or not all(map(str.isdigit, numbers)):
+        raise ValueError(
+            "Expected NAME@SIZE such as resnet50@160, and a part such as 0/2. "
+            f"Received: {options.backbone}, --shard {options.shard}"
+        )
+    load = kt.load_directory if pathlib.Path(options.data).is_dir() else kt.load_dataset
+    splits = load(options.data, image_size=int(size))
+    features = kt.extract_features(
+        kt.build_backbone(name, image_size=int(size)),
+        splits,
+        options.cache_dir,
+        shard=tuple(map(int, numbers)) if options.shard else None,
+    )
+    print(features.path)
+    return 0
 
 
 def _lessons(options: argparse.Namespace) -> int:

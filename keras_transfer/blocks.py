@@ -116,3 +116,42 @@ def block_names(model: keras.Model) -> list[str]:
     ['block1', 'block2', 'block3', 'block4', 'block5']
     """
     return list(block_ends(model))
+
+
+def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.Model]:
+    """Cut a model behind a block into two models that share its layers.
+
+    Args:
+        model: Whole `keras.Model` from `build_backbone` or `build_classifier`, not a
+            part that was cut before.
+        block: Last block of the first part, one of `block_names(model)`.
+
+    Returns:
+        The part from images to the output of `block`, and the part that goes on from
+        there. What the parts learn, `model` has learnt.
+
+    Raises:
+        ValueError: If there is no such block, or the model is a part itself.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=96)
+    >>> first, last = kt.split_at_block(backbone, "block4")
+    >>> first.output_shape, last.output_shape
+    ((None, 6, 6, 512), (None, 3, 3, 512))
+    """
+    check_block(model, block)
+    output = model.get_layer(block_ends(model)[block]).output
+    # The same with and without a head, so that what is kept on disk is found again.
+    name = model.name.removesuffix("_classifier")
+    try:
+        return (
+            keras.Model(model.input, output, name=f"{name}_to_{block}"),
+            keras.Model(output, model.output, name=f"{name}_after_{block}"),
+        )
+    except ValueError as error:
+        raise ValueError(
+            "A part that was cut before cannot be cut again. Cut the whole model. "
+            f"Received: model with name={model.name}"
+        ) from error

@@ -3,15 +3,17 @@
 import dataclasses
 import os
 import pathlib
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_store, storage
-from keras_transfer.blocks import block_ends, check_block
 from keras_transfer.precision import compute_dtype, fast_copy
 from keras_transfer.splits import Splits
+
+FILES = ("maps", "labels")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -31,45 +33,6 @@ class FeatureMaps(Splits):
         """
         maps, labels = zip(*self.ordered(split).as_numpy_iterator(), strict=True)
         return np.concatenate(maps), np.concatenate(labels)
-
-
-def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.Model]:
-    """Cut a model behind a block into two models that share its layers.
-
-    Args:
-        model: Whole `keras.Model` from `build_backbone` or `build_classifier`, not a
-            part that was cut before.
-        block: Last block of the first part, one of `block_names(model)`.
-
-    Returns:
-        The part from images to the output of `block`, and the part that goes on from
-        there. What the parts learn, `model` has learnt.
-
-    Raises:
-        ValueError: If there is no such block, or the model is a part itself.
-
-    Example:
-
-    >>> import keras_transfer as kt
-    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=96)
-    >>> first, last = kt.split_at_block(backbone, "block4")
-    >>> first.output_shape, last.output_shape
-    ((None, 6, 6, 512), (None, 3, 3, 512))
-    """
-    check_block(model, block)
-    output = model.get_layer(block_ends(model)[block]).output
-    # The same with and without a head, so that what is kept on disk is found again.
-    name = model.name.removesuffix("_classifier")
-    try:
-        return (
-            keras.Model(model.input, output, name=f"{name}_to_{block}"),
-            keras.Model(output, model.output, name=f"{name}_after_{block}"),
-        )
-    except ValueError as error:
-        raise ValueError(
-            "A part that was cut before cannot be cut again. Cut the whole model. "
-            f"Received: model with name={model.name}"
-        ) from error
 
 
 def extract_feature_maps(
@@ -125,48 +88,58 @@ def extract_feature_maps(
             "augmented_copies must be at least 1. "
             f"Received: augmented_copies={augmented_copies}"
         )
-    parts = {name: (name, 0) for name in splits.counts}
-    if augmentation is not None:
-        parts |= {f"train_{i}": ("train", i) for i in range(1, augmented_copies + 1)}
+    copies = 0 if augmentation is None else augmented_copies
     frozen = fast_copy(network, dtype)
-    run = feature_store.compiled(frozen, tf.float16)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
     shape = network.output_shape[1:]
-    arrays, labels = {}, {}
-    for part, (split, copy) in parts.items():
-        dataset = splits.ordered(split)
-        described = [compute_dtype(frozen), split]
-        if copy:
-            layer = keras.saving.serialize_keras_object(augmentation)
-            described += [copy, feature_store.nameless(layer)]
-            dataset = _augmented(dataset, augmentation, copy)
-        folder = cache_dir / feature_store.key(network, splits, *described)
-        size = (splits.counts[split], *shape)
-
-        def write(path, dataset=dataset, size=size):
-            storage.check_room(path, 2 * int(np.prod(size)))
-            files = (path / "maps.npy", path / "labels.npy")
-            feature_store.write_outputs(run, dataset, *files, size, np.float16)
-
-        found, was_there = feature_store.keep(folder, ["maps", "labels"], write)
-        arrays[part], labels[part] = found["maps"], np.array(found["labels"])
+    parts = _parts(network, splits, compute_dtype(frozen), augmentation, copies)
+    sizes = {part: (splits.counts[part.split], *shape) for part in parts}
+    missing = [
+        part for part in parts if not feature_store.read(cache_dir / part.key, FILES)
+    ]
+    if missing:
+        # All of it is asked for before any of it is computed.
+        needed = sum(2 * int(np.prod(sizes[part])) for part in missing)
+        free = storage.check_room(cache_dir, needed)
         if verbose:
-            how = "read back" if was_there else f"computed in {described[0]}"
-            megabytes = 2 * np.prod(size) / 1e6
             print(
-                f"Feature maps: {size[0]:,} {split} images x {shape}"
-                f"{f', augmented copy {copy}' if copy else ''}, {how}, "
-                f"{megabytes:,.0f} MB"
+                f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "
+                f"({free / 1e6:,.0f} MB free)"
             )
-    ordered = {
-        name: _dataset([arrays[name]], labels[name], batch_size)
-        for name in splits.counts
-    }
-    copies = [arrays[part] for part, (split, _) in parts.items() if split == "train"]
+    run = feature_store.compiled(frozen, tf.float16)
+    arrays, labels = {}, {}
+    for part in parts:
+
+        def write(path, part=part):
+            dataset = splits.ordered(part.split)
+            if part.copy:
+                dataset = _augmented(dataset, augmentation, part.copy)
+            files = (path / f"{name}.npy" for name in FILES)
+            feature_store.write_outputs(run, dataset, *files, sizes[part], np.float16)
+
+        found, was_there = feature_store.keep(cache_dir / part.key, FILES, write)
+        arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
+        if verbose:
+            how = "read back" if was_there else f"computed in {compute_dtype(frozen)}"
+            print(
+                f"Feature maps: {sizes[part][0]:,} {part.split} images x {shape}"
+                f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
+                f"{found['maps'].nbytes / 1e6:,.0f} MB"
+            )
+
+    def in_order(split):
+        maps = next(arrays[part] for part in parts if part.split == split)
+        return lambda start, stop: _dataset(
+            [maps[start:stop]], labels[split][start:stop], batch_size
+        )
+
+    ordered = {split: in_order(split) for split in splits.counts}
+    whole = {split: ordered[split](0, count) for split, count in splits.counts.items()}
+    train = [arrays[part] for part in parts if part.split == "train"]
     return FeatureMaps(
-        train=_dataset(copies, labels["train"], batch_size, seed),
-        validation=ordered["validation"],
-        test=ordered["test"],
+        train=_dataset(train, labels["train"], batch_size, seed),
+        validation=whole["validation"],
+        test=whole["test"],
         class_names=splits.class_names,
         counts=splits.counts,
         name=splits.name,
@@ -175,6 +148,27 @@ def extract_feature_maps(
         image_size=shape[0],
         _ordered=ordered,
     )
+
+
+class _Part(typing.NamedTuple):
+    """Name one file of maps: a split, and which changed version of it (0: none)."""
+
+    split: str
+    copy: int
+    key: str
+
+
+def _parts(network, splits, dtype, augmentation, copies) -> list[_Part]:
+    def key(split, copy):
+        described = [dtype, split]
+        if copy:
+            layer = keras.saving.serialize_keras_object(augmentation)
+            described += [copy, feature_store.nameless(layer)]
+        return feature_store.key(network, splits, *described)
+
+    pairs = [(split, 0) for split in splits.counts]
+    pairs += [("train", copy) for copy in range(1, copies + 1)]
+    return [_Part(split, copy, key(split, copy)) for split, copy in pairs]
 
 
 def _dataset(copies, labels, batch_size, seed=None) -> tf.data.Dataset:

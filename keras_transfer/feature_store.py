@@ -8,12 +8,13 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.folding import fold_batch_normalization
 from keras_transfer.images import RESIZE_RULE
 from keras_transfer.splits import Splits
 
@@ -22,14 +23,14 @@ HASHED_BYTES = 64 * 1024**2
 
 
 def keep(
-    folder: pathlib.Path, files: list[str], write: Callable[[pathlib.Path], None]
+    folder: pathlib.Path, files: Sequence[str], write: Callable[[pathlib.Path], None]
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the arrays kept in `folder`, written by `write` if they are not there.
 
     Returns:
         Memory-mapped arrays by name, and whether they were there.
     """
-    found = _read(folder, files)
+    found = read(folder, files)
     if found is not None:
         return found, True
     # A folder of its own name for each process; the last step renames it.
@@ -80,12 +81,25 @@ def write_outputs(
 
 
 def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
-    """Return `model` in inference mode as one graph for every batch size."""
-    images = tf.TensorSpec(model.input_shape, tf.float32)
-    return tf.function(
-        lambda images: tf.cast(model(images, training=False), dtype),
-        input_signature=[images],
-    )
+    """Return a frozen `model` as one graph for every batch size.
+
+    The weights are constants of the graph, as they are now, and each
+    BatchNormalization that can be folded into a convolution is: TensorFlow then fuses
+    the convolution with its bias and its activation.
+    """
+    model = fold_batch_normalization(model)
+    weights = [
+        [keras.ops.convert_to_numpy(variable) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
+
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
+    def run(images):
+        constants = [[tf.constant(array) for array in arrays] for arrays in weights]
+        outputs, _ = model.stateless_call(*constants, images, training=False)
+        return tf.cast(outputs, dtype)
+
+    return run
 
 
 def check_network(model: keras.Model, splits: Splits) -> None:
@@ -141,12 +155,12 @@ def nameless(config):
     return config
 
 
-def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: list[str]):
+def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: Sequence[str]):
     """Rename the finished folder; another process may have been quicker."""
     for _ in range(10):
         with contextlib.suppress(OSError):
             temporary.rename(folder)
-        found = _read(folder, files)
+        found = read(folder, files)
         if found is not None:
             return found
         # A damaged one is in the way: it leaves under another name, then goes.
@@ -158,7 +172,7 @@ def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: list[str]):
     raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
 
 
-def _read(folder: pathlib.Path, files: list[str]) -> dict[str, np.ndarray] | None:
+def read(folder: pathlib.Path, files: Sequence[str]) -> dict[str, np.ndarray] | None:
     """Return the arrays kept in `folder`, or `None` if any file is not whole."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import feature_store, storage
+from keras_transfer import feature_parts, feature_store, storage
 from keras_transfer.precision import compute_dtype, fast_copy
 from keras_transfer.splits import Splits
 
@@ -47,6 +47,7 @@ def extract_features(
     verbose: bool = True,
     *,
     dtype: str | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Features:
     """Run the frozen backbone once and return globally averaged features.
 
@@ -65,14 +66,19 @@ def extract_features(
         dtype: Precision of the computation, `"float32"` or `"bfloat16"`. Defaults to
             bfloat16 where the processor computes with it and the backbone gains by it,
             else float32; the printed line says which.
+        shard: `(index, count)` to compute only the part `index`, from 0, of `count`
+            equal ones. Each machine makes another part; where all parts lie in one
+            `cache_dir`, the call without `shard` puts them together. Defaults to all
+            images.
 
     Returns:
         `Features`: float32 arrays of shape `(count, channels)` and integer labels of
-        each split, in the order in which the images are stored.
+        each split, in the order in which the images are stored; with `shard`, of the
+        images of that part.
 
     Raises:
         ValueError: If the backbone's output is no feature map, or its input size is
-            not that of the splits.
+            not that of the splits, or if a part is missing or there twice.
 
     Example:
 
@@ -91,17 +97,32 @@ def extract_features(
     files = [
         f"{split}_{part}" for split in splits.counts for part in LabeledFeatures._fields
     ]
-    arrays, found = feature_store.keep(
-        folder, files, lambda path: _extract(frozen, splits, path)
-    )
+    how = f"computed in {dtype}"
+    if shard is not None:
+        feature_parts.check_shard(shard, splits)
+        folder = feature_parts.part_folder(folder, *shard)
+        how += f", part {shard[0]} of {shard[1]}"
+
+    def write(path):
+        nonlocal how
+        parts = [] if shard else feature_parts.find_parts(folder, files)
+        if not parts:
+            _extract(frozen, splits, path, shard or (0, 1))
+            return
+        how = f"put together from {len(parts)} parts"
+        for name in files:
+            np.save(
+                path / f"{name}.npy", np.concatenate([part[name] for part in parts])
+            )
+
+    arrays, found = feature_store.keep(folder, files, write)
     if verbose and found:
         print(f"Features: read back from {folder}")
     elif verbose:
-        for split, count in splits.counts.items():
-            channels = backbone.output_shape[-1]
+        for split in splits.counts:
             print(
-                f"Features: {count:,} {split} images x {channels} from "
-                f"{backbone.name}, computed in {dtype}"
+                f"Features: {len(arrays[f'{split}_labels']):,} {split} images x "
+                f"{backbone.output_shape[-1]} from {backbone.name}, {how}"
             )
     return Features(
         # Labels are few; features stay on disk until they are used.
@@ -116,16 +137,23 @@ def extract_features(
     )
 
 
-def _extract(frozen: keras.Model, splits: Splits, folder: pathlib.Path) -> None:
+def _extract(
+    frozen: keras.Model, splits: Splits, folder: pathlib.Path, shard: tuple[int, int]
+) -> None:
     pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(frozen.output)
     run = feature_store.compiled(keras.Model(frozen.input, pooled), tf.float32)
-    storage.check_room(folder, 4 * sum(splits.counts.values()) * (pooled.shape[-1] + 1))
-    for split, count in splits.counts.items():
+    bounds = {
+        split: feature_parts.bounds(count, *shard)
+        for split, count in splits.counts.items()
+    }
+    count = sum(stop - start for start, stop in bounds.values())
+    storage.check_room(folder, 4 * count * (pooled.shape[-1] + 1))
+    for split, (start, stop) in bounds.items():
         feature_store.write_outputs(
             run,
-            splits.ordered(split),
+            splits.ordered(split, start, stop),
             folder / f"{split}_features.npy",
             folder / f"{split}_labels.npy",
-            (count, pooled.shape[-1]),
+            (stop - start, pooled.shape[-1]),
             np.float32,
         )

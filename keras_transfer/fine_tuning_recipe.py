@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_transfer.blocks import block_names
+from keras_transfer.blocks import block_names, split_at_block
 from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
-from keras_transfer.feature_maps import extract_feature_maps, split_at_block
+from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import freeze, unfreeze
 from keras_transfer.fine_tuning_checks import check_mixing, check_rates, check_stages

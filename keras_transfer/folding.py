@@ -33,7 +33,7 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
         return layer(*args, **kwargs)
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in copy.layers:
+    for layer in (layer for layer in copy.layers if layer.weights):
         original = model.get_layer(layer.name)
         if layer.name in folded:
             layer.set_weights(_folded_weights(original, folded[layer.name]))

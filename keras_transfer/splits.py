@@ -50,20 +50,31 @@ class Splits:
     source: str
     fingerprint: str
     image_size: int
-    _ordered: dict[str, tf.data.Dataset]
+    _ordered: dict[str, Callable[[int, int], tf.data.Dataset]]
 
-    def ordered(self, split: str) -> tf.data.Dataset:
+    def ordered(
+        self, split: str, start: int = 0, stop: int | None = None
+    ) -> tf.data.Dataset:
         """Return a split batched in stored order, also the training split.
 
         Args:
             split: `"train"`, `"validation"` or `"test"`.
+            start: Number of the first image, from 0. Defaults to `0`.
+            stop: Number of the image to stop before. Defaults to that after the last.
         """
         if split not in self._ordered:
             raise ValueError(
                 f"Expected one of the splits {', '.join(self._ordered)}. "
                 f"Received: split={split}"
             )
-        return self._ordered[split]
+        count = self.counts[split]
+        stop = count if stop is None else stop
+        if not 0 <= start < stop <= count:
+            raise ValueError(
+                f"The {split} split has {count:,} images: expected 0 <= start < stop "
+                f"<= {count}. Received: start={start}, stop={stop}"
+            )
+        return self._ordered[split](start, stop)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a whole split in memory, in stored order.
@@ -99,7 +110,7 @@ def build_splits(
 
     Args:
         examples: For each split, a function that returns its examples in stored
-            order; it is called twice, for `fit` and for reading in order.
+            order; it is called for `fit` and for each reading in order.
         decode: Maps one encoded example to an RGB image tensor.
         counts: Number of images of each split.
         image_size: Side of the square images, in pixels.
@@ -121,7 +132,14 @@ def build_splits(
     def pixels(dataset):
         return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
-    ordered = {name: batched(pixels(make())) for name, make in examples.items()}
+    def in_order(make):
+        # Cut before they are decoded, which costs most of the time.
+        def cut(start, stop):
+            return batched(pixels(make().skip(start).take(stop - start)))
+
+        return cut
+
+    ordered = {name: in_order(make) for name, make in examples.items()}
     train, count = examples["train"](), counts["train"]
     validation = pixels(examples["validation"]())
     if sum(counts.values()) * image_size**2 * 3 <= CACHE_BYTES:
@@ -132,7 +150,7 @@ def build_splits(
     return Splits(
         train=batched(train),
         validation=batched(validation),
-        test=ordered["test"],
+        test=ordered["test"](0, counts["test"]),
         counts=counts,
         image_size=image_size,
         _ordered=ordered,

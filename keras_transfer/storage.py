@@ -73,8 +73,8 @@ def existing_parent(path: str | os.PathLike) -> pathlib.Path:
     return path
 
 
-def check_room(folder: str | os.PathLike, size: int) -> None:
-    """Raise `OSError` unless `size` bytes are free where `folder` lies.
+def check_room(folder: str | os.PathLike, size: int) -> int:
+    """Return the free bytes where `folder` lies; raise `OSError` if not even `size`.
 
     Writing into a mapped file on a full disk ends the process without a word, so this
     is asked first.
@@ -86,3 +86,4 @@ def check_room(folder: str | os.PathLike, size: int) -> None:
             f"{free / 1e6:,.0f} MB free. Make room, or name another folder. "
             f"Received: {folder}"
         )
+    return free

@@ -78,7 +78,9 @@ def test_augmented_copies_take_turns(splits, parts, tmp_path, capsys):
     capsys.readouterr()
     _, (_, one_again, _, three) = labelled(augmented_copies=3)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.count("read back") for line in lines] == [1, 1, 1, 1, 1, 0]
+    assert [line.count("read back") for line in lines] == [0, 1, 1, 1, 1, 1, 0]
+    # Only the new copy needs room: 42 maps of 192 channels, 4 x 4, in float16.
+    assert f"Feature maps: {42 * 192 * 16 * 2 / 1e6:,.0f} MB to keep in" in lines[0]
     assert np.array_equal(one, one_again)
     assert not any(np.array_equal(three, other) for other in (plain, one, two))
 
@@ -89,6 +91,26 @@ def test_no_room_is_said_before_the_work(splits, parts, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="not enough room"):
         kt.extract_feature_maps(parts[0], splits, cache_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    splits, parts, tmp_path, monkeypatch, capsys
+):
+    ordered = type(splits).ordered
+
+    def stop_at_test(self, split, *bounds):
+        if split == "test":
+            raise KeyboardInterrupt
+        return ordered(self, split, *bounds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(splits), "ordered", stop_at_test)
+        with pytest.raises(KeyboardInterrupt):
+            kt.extract_feature_maps(parts[0], splits, cache_dir=tmp_path)
+    capsys.readouterr()
+    kt.extract_feature_maps(parts[0], splits, cache_dir=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("read back") for line in lines] == [0, 1, 1, 0]
 
 
 def test_wrong_arguments(splits, backbone, parts):
