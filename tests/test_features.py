@@ -110,10 +110,10 @@ def test_two_at_once(splits, backbone, tmp_path):
 
 
 def test_a_stopped_extraction_leaves_nothing(splits, backbone, tmp_path, monkeypatch):
-    def stop(name):
+    def stop(self, split, *bounds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(splits), "ordered", lambda self, name: stop(name))
+    monkeypatch.setattr(type(splits), "ordered", stop)
     with pytest.raises(KeyboardInterrupt):
         kt.extract_features(backbone, splits, tmp_path)
     assert not list(tmp_path.iterdir())
