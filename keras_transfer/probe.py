@@ -39,20 +39,23 @@ def cross_validated_accuracy(
     return float(cross_val_score(probe, inputs, labels, cv=folds).mean())
 
 
-def probe_backbone(name: str, dataset: str, image_size: int) -> float:
+def probe_backbone(
+    name: str, dataset: str, image_size: int, dtype: str | None = None
+) -> float:
     """Return the linear-probe accuracy of a backbone on all images of a data set.
 
     Args:
         name: Name of a backbone.
         dataset: Name of a data set for `load_dataset`.
         image_size: Side of the images in pixels.
+        dtype: Precision of the computation, as in `extract_features`.
 
     Returns:
         5-fold cross-validated accuracy, 0 to 1.
     """
     splits = datasets.load_dataset(dataset, image_size=image_size)
     backbone = backbones.build_backbone(name, image_size=image_size)
-    extracted = features.extract_features(backbone, splits, verbose=False)
+    extracted = features.extract_features(backbone, splits, verbose=False, dtype=dtype)
     parts = [getattr(extracted, split) for split in splits.counts]
     return cross_validated_accuracy(
         np.concatenate([part.features for part in parts]),
@@ -105,6 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--dataset", default="cats_vs_dogs")
     parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="default: the faster one here",
+    )
+    parser.add_argument(
         "--samples", action="store_true", help="measure the drawn cats and dogs instead"
     )
     chosen = parser.parse_args(arguments)
@@ -119,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not size.isdigit():
             parser.error(f"expected NAME@SIZE, such as resnet50@160. Received: {spec}")
         try:
-            accuracy = f"{probe_backbone(name, chosen.dataset, int(size)):.2%}"
+            found = probe_backbone(name, chosen.dataset, int(size), chosen.dtype)
+            accuracy = f"{found:.2%}"
         except WeightsUnavailableError as error:
             accuracy, status = str(error).splitlines()[0], 1
         rows.append(f"{name:20s} {size:>4s} px  {accuracy}")
