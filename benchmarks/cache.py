@@ -12,10 +12,10 @@ import tempfile
 import time
 
 import numpy as np
-from measuring import Measurement, parse, parser
-from subjects import build_network, kind_of_photos, write_photos
 
 import keras_transfer as kt
+from measuring import Measurement, parse, parser
+from subjects import build_network, kind_of_photos, write_photos
 
 SECONDS = 1.0
 
@@ -43,9 +43,9 @@ def main() -> None:
             same = same and np.array_equal(*found)
     measurement = Measurement(
         "cache",
-        options.output,
+        options,
         kind_of_photos(),
-        {"images": sum(splits.counts.values()), "pixels": options.image_size},
+        {"photos": sum(splits.counts.values()), "pixels": options.image_size},
     )
     for way, taken in seconds.items():
         measurement.add(options.backbone, way, taken, "seconds")

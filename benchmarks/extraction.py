@@ -17,13 +17,13 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
-from measuring import Measurement, interleaved, parse, parser, ratio
-from openvino_network import is_installed, openvino_runs
-from subjects import build_network, kind_of_photos, pooled, write_photos
 
 import keras_transfer as kt
 from keras_transfer import feature_store
 from keras_transfer.precision import compute_dtype, fast_copy, has_native_bfloat16
+from measuring import Measurement, interleaved, parse, parser, ratio
+from openvino_network import is_installed, openvino_runs
+from subjects import build_network, kind_of_photos, pooled, write_photos
 
 UNIT = "images per second"
 BATCH = 32
@@ -43,7 +43,7 @@ def main() -> None:
     options = parse(made, backbones=["efficientnet_lite0"], **toy)
     measurement = Measurement(
         "extraction",
-        options.output,
+        options,
         kind_of_photos(),
         {
             "pixels": options.image_size,

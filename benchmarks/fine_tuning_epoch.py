@@ -11,11 +11,11 @@ kept as tensors in memory.
 import tempfile
 
 import keras
-from measuring import Measurement, interleaved, parse, parser, ratio
-from subjects import build_network, load_photos
 
 import keras_transfer as kt
 from keras_transfer.precision import compute_dtype, fast_copy
+from measuring import Measurement, interleaved, parse, parser, ratio
+from subjects import build_network, load_photos
 
 CASES = ["resnet50:conv5:224", "resnet50:conv5:160", "vgg16:block5:224"]
 OF_PLAIN = dict(zip(CASES, (0.40, 0.50, 0.30), strict=True))
@@ -29,8 +29,7 @@ def main() -> None:
     made.add_argument("--dtype", help="default: the faster one here")
     toy = {"cases": ["efficientnet_lite0:top:64"], "max_images": 60, "rounds": 3}
     options = parse(made, **toy)
-    settings = {"images": options.max_images}
-    measurement = Measurement("fine_tuning_epoch", options.output, "", settings)
+    measurement = Measurement("fine_tuning_epoch", options, "", {})
     for case in options.cases:
         measure(measurement, case, options)
     measurement.keep()
@@ -71,7 +70,7 @@ def measure(measurement: Measurement, case: str, options) -> None:
         ratio(cached, seconds["plain"]),
         at_most=OF_PLAIN.get(case),
     )
-    measurement.data = f"{splits.name}, {splits.counts['train']:,} in training"
+    measurement.data = f"{splits.counts['train']:,} training images of {splits.name}"
 
 
 def epoch(network: keras.Model, photos, dtype: str | None):

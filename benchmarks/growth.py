@@ -16,11 +16,11 @@ import tempfile
 import time
 
 import numpy as np
-from measuring import Measurement, parse, parser
-from subjects import build_network, kind_of_photos, write_photos
 
 import keras_transfer as kt
 from keras_transfer.lesson_progress import Progress
+from measuring import Measurement, parse, parser
+from subjects import build_network, kind_of_photos, write_photos
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         "--counts", nargs="+", type=int, default=[250, 500, 1000, 2000], help="photos"
     )
     made.add_argument("--photos", type=pathlib.Path, help="measure one run on a folder")
-    toy = {"image_size": 64, "counts": [20, 40, 80], "rounds": 1}
+    toy = {"image_size": 64, "counts": [20, 60], "rounds": 1}
     options = parse(made, backbone="efficientnet_lite0", **toy)
     if options.photos:
         print(json.dumps(run_once(options)))
@@ -45,7 +45,7 @@ def main() -> None:
                 results.append(run_apart(options, pathlib.Path(folder, str(count))))
     measurement = Measurement(
         "growth",
-        options.output,
+        options,
         kind_of_photos(),
         {"backbone": options.backbone, "pixels": options.image_size},
     )

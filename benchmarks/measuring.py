@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import report
-
 from keras_transfer.lesson_report import machine
 from keras_transfer.storage import build_dir
 
@@ -20,13 +19,13 @@ class Measurement:
 
     Attributes:
         name: Name of the benchmark.
-        output: Folder of the report.
+        options: What `parse` returned.
         data: One printable line: the photos that are measured on.
         settings: Sizes and counts, by name.
     """
 
     name: str
-    output: pathlib.Path
+    options: argparse.Namespace
     data: str
     settings: dict
     figures: list[dict] = dataclasses.field(default_factory=list)
@@ -74,6 +73,8 @@ class Measurement:
     def keep(self) -> None:
         """Write all of it into the report, and print it."""
         today = datetime.date.today().isoformat()
+        if self.options.quick:
+            self.remarks.append("Toy sizes, which say nothing of the real ones.")
         entry = {
             "data": self.data,
             "settings": self.settings,
@@ -82,7 +83,7 @@ class Measurement:
             "remarks": self.remarks,
             "measured_on": f"Measured on {machine()}, {today}.",
         }
-        report.keep(self.output, self.name, entry)
+        report.keep(self.options.output, self.name, entry)
         print(f"\n{report.markdown({self.name: entry})}\n")
 
 

@@ -35,9 +35,10 @@ def markdown(report: dict[str, dict]) -> str:
     for name, entry in report.items():
         targets += [(name, *_target_cells(target)) for target in entry["targets"]]
         figures += [(name, *_figure_cells(figure)) for figure in entry["figures"]]
-        settings = ", ".join(f"{k} {v}" for k, v in entry["settings"].items())
-        about = f"{entry['data']} ({settings}). {' '.join(entry['remarks'])}"
-        notes.append(f"- {name}: {about.strip()} {entry['measured_on']}")
+        settings = [f"{key} {value}" for key, value in entry["settings"].items()]
+        about = "; ".join([entry["data"], *settings])
+        remarks = " ".join([*entry["remarks"], entry["measured_on"]])
+        notes.append(f"- {name}: {about}. {remarks}")
     return "\n\n".join([_table(targets), _table(figures), "\n".join(notes)])
 
 
@@ -48,7 +49,7 @@ def draw(report: dict[str, dict]) -> plt.Figure:
         for figure in entry["figures"]:
             if figure["values"]:
                 panels.setdefault((name, figure["unit"]), []).append(figure)
-    heights = [1.5 + len(figures) for figures in panels.values()]
+    heights = [1 + len(figures) for figures in panels.values()]
     with style(**{"axes.grid.axis": "x"}):
         chart, all_axes = plt.subplots(
             len(panels),
@@ -60,10 +61,9 @@ def draw(report: dict[str, dict]) -> plt.Figure:
             all_axes[:, 0], panels.items(), strict=True
         ):
             _draw_bars(axes, figures)
-            axes.set(title=name.replace("_", " ").capitalize(), xlabel=unit)
+            axes.set_title(f"{name.replace('_', ' ').capitalize()}: {unit}")
         machines = dict.fromkeys(entry["measured_on"] for entry in report.values())
-        # Under the figure, in two lines where it names all the versions.
-        chart.supxlabel("\n".join(machines), fontsize=6)
+        chart.supxlabel("\n".join(machines), fontsize=7)
     plt.close(chart)
     return chart
 
@@ -86,6 +86,7 @@ def _draw_bars(axes: plt.Axes, figures: list[dict]) -> None:
     labels = [f"{figure['group']}: {figure['way']}" for figure in figures]
     axes.set_yticks(range(len(labels)), labels, fontsize=7)
     axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="x", labelsize=7)
     axes.margins(x=0.1)
 
 
