@@ -48,24 +48,38 @@ def draw(report: dict[str, dict]) -> plt.Figure:
     for name, entry in report.items():
         for figure in entry["figures"]:
             if figure["values"]:
-                panels.setdefault((name, figure["unit"]), []).append(figure)
-    heights = [1 + len(figures) for figures in panels.values()]
+                title = f"{name.replace('_', ' ').capitalize()}: {figure['unit']}"
+                panels.setdefault(title, []).append(figure)
+    columns = _columns(panels)
+    rows = max(sum(_height(panels[title]) for title in column) for column in columns)
     with style(**{"axes.grid.axis": "x"}):
-        chart, all_axes = plt.subplots(
-            len(panels),
-            squeeze=False,
-            figsize=(8, 0.24 * sum(heights) + 0.4),
-            height_ratios=heights,
-        )
-        for axes, ((name, unit), figures) in zip(
-            all_axes[:, 0], panels.items(), strict=True
-        ):
-            _draw_bars(axes, figures)
-            axes.set_title(f"{name.replace('_', ' ').capitalize()}: {unit}")
+        chart = plt.figure(figsize=(6.5 * len(columns), 0.2 * rows + 0.6))
+        parts = chart.subfigures(1, len(columns), squeeze=False)[0]
+        for part, column in zip(parts, columns, strict=True):
+            heights = [_height(panels[title]) for title in column]
+            all_axes = part.subplots(len(column), squeeze=False, height_ratios=heights)
+            for axes, title in zip(all_axes[:, 0], column, strict=True):
+                _draw_bars(axes, panels[title])
+                axes.set_title(title)
         machines = dict.fromkeys(entry["measured_on"] for entry in report.values())
         chart.supxlabel("\n".join(machines), fontsize=7)
     plt.close(chart)
     return chart
+
+
+def _height(figures: list[dict]) -> float:
+    # The title and the numbers below take as much as three bars.
+    return 3 + len(figures)
+
+
+def _columns(panels: dict[str, list[dict]]) -> list[list[str]]:
+    """Return the titles in two columns of about the same height, or in one."""
+    left, right, filled = [], [], 0
+    total = sum(map(_height, panels.values()))
+    for title, figures in panels.items():
+        (left if filled < total / 2 else right).append(title)
+        filled += _height(figures)
+    return [column for column in (left, right) if column]
 
 
 def _draw_bars(axes: plt.Axes, figures: list[dict]) -> None:
@@ -87,7 +101,7 @@ def _draw_bars(axes: plt.Axes, figures: list[dict]) -> None:
     axes.set_yticks(range(len(labels)), labels, fontsize=7)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="x", labelsize=7)
-    axes.margins(x=0.1)
+    axes.margins(x=0.15)
 
 
 def _target_cells(target: dict) -> tuple[str, ...]:
