@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.devices import on_all_devices
 from keras_transfer.images import RESIZE_RULE
 from keras_transfer.splits import Splits
 
@@ -83,7 +84,7 @@ def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
     """Return `model` in inference mode as one graph for every batch size."""
     images = tf.TensorSpec(model.input_shape, tf.float32)
     return tf.function(
-        lambda images: tf.cast(model(images, training=False), dtype),
+        on_all_devices(lambda images: tf.cast(model(images, training=False), dtype)),
         input_signature=[images],
     )
 
