@@ -68,7 +68,6 @@ def fit(model, optimizer, epochs, *callbacks):
     kt.compile_classifier(model, optimizer)
     history = model.fit(
         splits().train,
-        validation_data=splits().validation,
         epochs=epochs,
         callbacks=list(callbacks),
         shuffle=False,
