@@ -4,6 +4,7 @@
 PROFILE ?= quick
 LESSONS ?=
 WEIGHTS ?= resnet50 vgg16
+BENCH ?=
 # Set PYTHON to choose an interpreter; without it the first that fits is taken.
 PYTHON ?=
 
@@ -24,13 +25,15 @@ $(shell rm -f $(STAMP))
 endif
 endif
 
-.PHONY: help install lessons test lab lint format clean
+.PHONY: help install lessons test bench lab lint format clean
 
 help:
 	@echo "make lessons   run every lesson headless and write build/lessons/index.html"
 	@echo "               narrow it: make lessons PROFILE=lesson LESSONS=\"1 3\""
 	@echo "               without fetching weights: WEIGHTS=none make lessons"
 	@echo "make test      run the unit tests and all notebooks (quick profile)"
+	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
+	@echo "               narrow it: make bench BENCH=\"extraction cache\""
 	@echo "make lab       open JupyterLab on notebooks/"
 	@echo "make lint      check the code with ruff; make format rewrites it"
 
@@ -65,6 +68,11 @@ test: $(STAMP)
 	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		--durations=10 --junitxml=build/test/junit.xml
+
+bench: $(STAMP)
+	@$(if $(filter none,$(WEIGHTS)),true,$(RUN) -m keras_transfer weights $(WEIGHTS)) || \
+		echo "The benchmarks go on with what is there."
+	@KERAS_TRANSFER_DOWNLOAD=none TF_CPP_MIN_LOG_LEVEL=3 $(RUN) benchmarks $(BENCH)
 
 lab: $(STAMP)
 	$(RUN) -m jupyter lab --notebook-dir=notebooks

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_transfer.devices import device_count
 from keras_transfer.features import Features, LabeledFeatures
 
 POOLING_NAME = "head_pooling"
@@ -157,8 +158,10 @@ def fit_head(
         _check_features(head, *part)
     train, validation = parts["train"], parts.get("validation")
     compile_classifier(head, keras.optimizers.Adam(learning_rate))
-    # A step is so small that starting it costs more than computing it.
-    head.steps_per_execution = -(-len(train[0]) // batch_size)
+    if device_count() == 1:
+        # A step is so small that starting it costs more than computing it. On several
+        # devices Keras cannot run more than one at a time.
+        head.steps_per_execution = -(-len(train[0]) // batch_size)
     callbacks = list(callbacks or [])
     if validation is not None:
         callbacks.append(

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.devices import on_all_devices
 from keras_transfer.folding import fold_batch_normalization
 from keras_transfer.images import RESIZE_RULE
 from keras_transfer.splits import Splits
@@ -93,13 +94,13 @@ def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
         for variables in (model.trainable_variables, model.non_trainable_variables)
     ]
 
-    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
     def run(images):
         constants = [[tf.constant(array) for array in arrays] for arrays in weights]
         outputs, _ = model.stateless_call(*constants, images, training=False)
         return tf.cast(outputs, dtype)
 
-    return run
+    images = tf.TensorSpec(model.input_shape, tf.float32)
+    return tf.function(on_all_devices(run), input_signature=[images])
 
 
 def check_network(model: keras.Model, splits: Splits) -> None:

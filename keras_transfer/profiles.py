@@ -56,7 +56,7 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     """Select the profile of this run, set seed and precision, and print it.
 
     Operations are made deterministic, so a lesson repeats its numbers on the same
-    machine.
+    machine. With several GPUs, models that are built after this call use all of them.
 
     Args:
         name: `"quick"` (drawn sample images at 128 px, runs offline), `"lesson"`
@@ -89,12 +89,15 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     import keras
     import tensorflow as tf
 
+    from keras_transfer.devices import use_all_devices
+
     # With the seed alone, parallel sums still come out in another order each time.
     tf.config.experimental.enable_op_determinism()
     device, has_gpu = _device()
     policy = "mixed_float16" if name == "full" and has_gpu else "float32"
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(seed)
+    use_all_devices()
     size, most = {"quick": (128, 480), "lesson": (160, 2000), "full": (224, None)}[name]
     selected = Profile(
         name=name,
@@ -114,7 +117,7 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
 def _device() -> tuple[str, bool]:
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = details.get("device_name", "GPU")

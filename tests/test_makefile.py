@@ -28,7 +28,7 @@ def make(folder: pathlib.Path, *arguments: str, **environment: str):
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "KERAS_TRANSFER_"))
-        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "PYTHON")
+        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "BENCH", "PYTHON")
     }
     return subprocess.run(
         [shutil.which("make"), *arguments],
@@ -110,6 +110,15 @@ def test_lessons_fetches_weights_and_goes_on_when_that_fails(installed):
 def test_weights_none_fetches_nothing(installed):
     assert make(installed, "lessons", WEIGHTS="none").returncode == 0
     assert calls(installed) == ["none|-m keras_transfer lessons --profile quick"]
+
+
+def test_bench_fetches_weights_and_runs_what_is_named(installed):
+    ended = make(installed, "bench", "BENCH=extraction cache", WEIGHTS="vgg16")
+    assert ended.returncode == 0, ended.stderr
+    assert calls(installed) == [
+        "|-m keras_transfer weights vgg16",
+        "none|benchmarks extraction cache",
+    ]
 
 
 def test_test_runs_notebooks_with_an_explicit_cell_timeout(installed):

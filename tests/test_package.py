@@ -16,6 +16,7 @@ PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
     ["storage"],
+    ["devices"],
     ["profiles"],
     ["samples", "images"],
     ["splits"],

@@ -1,0 +1,75 @@
+"""Several devices: each batch is shared out among them, with nothing to change."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def use_all_devices(devices: list[str] | None = None) -> None:
+    """Make models from here on live, and learn, on all devices at once.
+
+    With a single device nothing changes, nor where a strategy was chosen before.
+    Models that were built before stay on one device and cannot be trained further.
+
+    Args:
+        devices: Names of the devices. Defaults to all GPUs that TensorFlow sees.
+    """
+    if len(devices or tf.config.get_visible_devices("GPU")) < 2:
+        return
+    if tf.distribute.has_strategy():
+        return
+    keras.Model._maybe_symbolic_build = _build_without_data
+    # For the whole process, so that no lesson needs `with strategy.scope()`.
+    tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(devices))
+
+
+def device_count() -> int:
+    """Return among how many devices a batch is shared out."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def on_all_devices(run: Callable) -> Callable:
+    """Return `run`, a function of a batch of images, with the batch shared out.
+
+    Called while a graph is traced; its outputs come in the order of the images.
+    """
+    strategy, count = tf.distribute.get_strategy(), device_count()
+    if count == 1:
+        return run
+
+    def run_part(images):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # Cut before it is sent, so that a device gets no more than its part. A device
+        # for which none is left repeats the last image: some kernels refuse no image.
+        with tf.device("CPU:0"):
+            size = -(-tf.shape(images)[0] // count)
+            start = tf.minimum(replica * size, tf.shape(images)[0] - 1)
+            part = images[start : start + size]
+        return run(part)
+
+    def run_all(images):
+        parts = strategy.run(run_part, args=(images,))
+        outputs = tf.concat(strategy.experimental_local_results(parts), axis=0)
+        return outputs[: tf.shape(images)[0]]
+
+    return run_all
+
+
+def _build_without_data(model: keras.Model, iterator=None, data_batch=None) -> None:
+    """Stand in for the Keras method that builds metrics and loss before a `fit`.
+
+    Keras takes a batch out of the data set for it and averages the devices' parts. That
+    fails where they differ in size, and the pass over the data that it begins and drops
+    uses up an order of shuffling. The specification of the data says as much.
+    """
+    if model._distribute_strategy is None:
+        return
+    if iterator is not None:
+        data_batch = keras.tree.map_structure(
+            # `fit` wraps a part that was not given in an optional.
+            lambda spec: spec if isinstance(spec, tf.TensorSpec) else None,
+            iterator.data_adapter.get_tf_dataset().element_spec,
+        )
+    with model.distribute_strategy.scope():
+        model._symbolic_build(data_batch=data_batch)
