@@ -17,6 +17,7 @@ from keras_transfer.training_plots import (
 )
 
 __all__ = [
+    "COLORS",
     "show_accuracies",
     "show_confusion_matrix",
     "show_images",

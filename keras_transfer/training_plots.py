@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from keras_transfer.learning_rate_finder import LearningRateFinder
-from keras_transfer.plot_style import style
+from keras_transfer.plot_style import COLORS, style
 
 
 def show_training_history(
@@ -71,7 +71,7 @@ def show_learning_rate_finder(
     with style():
         _, axes = plt.subplots(figsize=(6, 3))
         axes.plot(finder.learning_rates, losses)
-        axes.axvline(suggestion, color="C1", ls="--", label=f"{suggestion:.1g}")
+        axes.axvline(suggestion, color=COLORS[1], ls="--", label=f"{suggestion:.1g}")
         axes.set_xscale("log")
         # The last rates blow the loss up; the rest of the curve must stay readable.
         low, middle = np.nanmin(losses), max(losses[0], np.nanmedian(losses))
