@@ -80,7 +80,9 @@ def fine_tune(
         dtype: Precision of what is computed from kept features or maps, as in
             `extract_features`. The model and its weights stay float32.
         callbacks: Keras callbacks of the second stage. With `cache_prefix` their model
-            is the part that is trained, from `from_block` on.
+            is the part that is trained, from `from_block` on. With
+            `keras.callbacks.BackupAndRestore` a run that was killed goes on after its
+            last whole epoch, and keeps the best of those that remain.
         verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
 
     Returns:

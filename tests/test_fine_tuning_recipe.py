@@ -187,6 +187,32 @@ def test_an_interruption_keeps_what_was_learnt():
     assert type(model.optimizer) is keras.optimizers.AdamW
 
 
+class Stop(keras.callbacks.Callback):
+    """Interrupt the training after an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("cache_prefix", [False, True])
+def test_a_killed_run_goes_on_after_the_last_whole_epoch(tmp_path, cache_prefix):
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    arguments = {"cache_prefix": cache_prefix, "learning_rate": 0.01}
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(classifier(), 3, callbacks=[backup(), Stop(2)], **arguments)
+    resumed = classifier()
+    history = fine_tune(resumed, 3, callbacks=[backup()], **arguments)
+    assert history.history["stage"] == ["head", "fine-tuning"]
+    assert history.history["loss"][1] < history.history["loss"][0]
+
+
 def test_labels_beyond_the_model_are_refused():
     more = dataclasses.replace(splits(), class_names=("cat", "dog", "fox"))
     with pytest.raises(ValueError, match=r"has 2 classes, the data 3.*num_classes=len"):
