@@ -84,23 +84,15 @@ def write_outputs(
 def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
     """Return a frozen `model` as one graph for every batch size.
 
-    The weights are constants of the graph, as they are now, and each
-    BatchNormalization that can be folded into a convolution is: TensorFlow then fuses
-    the convolution with its bias and its activation.
+    Each BatchNormalization that can be folded into a convolution is, so TensorFlow
+    fuses the convolution with its bias and its activation. The weights stay variables:
+    as constants of the graph they gained nothing beyond noise, and cost ResNet50 1 GB
+    of memory and 4 s of tracing.
     """
-    model = fold_batch_normalization(model)
-    weights = [
-        [keras.ops.convert_to_numpy(variable) for variable in variables]
-        for variables in (model.trainable_variables, model.non_trainable_variables)
-    ]
-
-    def run(images):
-        constants = [[tf.constant(array) for array in arrays] for arrays in weights]
-        outputs, _ = model.stateless_call(*constants, images, training=False)
-        return tf.cast(outputs, dtype)
-
+    folded = fold_batch_normalization(model)
+    run = on_all_devices(lambda images: tf.cast(folded(images, training=False), dtype))
     images = tf.TensorSpec(model.input_shape, tf.float32)
-    return tf.function(on_all_devices(run), input_signature=[images])
+    return tf.function(run, input_signature=[images])
 
 
 def check_network(model: keras.Model, splits: Splits) -> None:
