@@ -63,7 +63,7 @@ def write_outputs(
     label_map = np.lib.format.open_memmap(labels, "w+", np.int32, (count,))
     for images, batch_labels in dataset:
         end = done + len(images)
-        outputs = run(images).numpy()
+        outputs = np.asarray(run(images))
         if not np.isfinite(outputs).all():
             raise ValueError(
                 f"The network made numbers that {np.dtype(dtype).name} cannot hold. "

@@ -134,3 +134,24 @@ def test_wrong_shapes(splits, backbone):
         )
     with pytest.raises(ValueError, match=r"feature map.*Received: output_shape"):
         kt.extract_features(kt.build_classifier(backbone, 2), splits)
+
+
+def test_another_engine_gives_the_same_features(splits, backbone, tmp_path, capsys):
+    pytest.importorskip("openvino")
+    found = [
+        kt.extract_features(backbone, splits, tmp_path, dtype="float32", engine=engine)
+        for engine in ("tensorflow", "openvino")
+    ]
+    assert "computed in float32 by openvino" in capsys.readouterr().out
+    one, other = (part.train.features for part in found)
+    assert found[0].path != found[1].path
+    assert 0 < np.abs(one - other).max() < 1e-3 * np.abs(one).max()
+
+
+def test_an_engine_that_is_not_there(splits, backbone, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"openvino\. Received: engine=torch"):
+        kt.extract_features(backbone, splits, tmp_path, engine="torch")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install openvino.*Received"):
+        kt.extract_features(backbone, splits, tmp_path, engine="openvino")
+    assert not list(tmp_path.iterdir())

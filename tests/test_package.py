@@ -26,7 +26,7 @@ ORDER = [
     ["weights_file", "keras_download"],
     ["weights", "efficientnet_lite0", "blocks"],
     ["backbones"],
-    ["precision", "folding"],
+    ["precision", "folding", "openvino_engine"],
     ["feature_store"],
     ["feature_parts"],
     ["features", "feature_maps"],
