@@ -15,7 +15,7 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage"],
+    ["storage", "tables"],
     ["devices"],
     ["profiles"],
     ["samples", "images"],
@@ -34,9 +34,10 @@ ORDER = [
     ["learning_rates"],
     ["fine_tuning", "summary", "soft_labels", "learning_rate_finder"],
     ["gradual_unfreezing", "fine_tuning_recipe"],
-    ["callbacks", "plot_style"],
+    ["callbacks", "plot_style", "calibration", "classification_report"],
     ["training_plots"],
     ["prediction", "plots", "probe"],
+    ["evaluation"],
     ["bands"],
     ["ledger"],
     ["lesson_pages", "lesson_progress"],

@@ -1,0 +1,191 @@
+"""Evaluate a classifier: one pass over the data, and all figures from that pass."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from keras_transfer.calibration import checked_labels, expected_calibration_error
+from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.devices import on_all_devices
+from keras_transfer.prediction import class_probabilities
+
+
+def evaluate_classifier(
+    model: keras.Model, dataset: tf.data.Dataset, class_names: Sequence[str]
+) -> ClassificationReport:
+    """Measure how well a classifier does on a data set, in one pass over it.
+
+    Labels and predictions come from the same batches, so the figures do not depend on
+    the order of the images, and a data set that shuffles may be used. Of each image
+    only the label and the probabilities are kept.
+
+    Args:
+        model: Classifier that ends in one sigmoid unit, softmax or logits. It need not
+            be compiled.
+        dataset: Batched, finite `tf.data.Dataset` of images of the model's input shape
+            and integer or one-hot labels, for example `splits.test`.
+        class_names: Names in the order of the model's outputs, for example
+            `splits.class_names`.
+
+    Returns:
+        A `ClassificationReport`: accuracy with its 95 % interval, precision, recall and
+        F1, ROC-AUC, mean average precision, log loss, expected calibration error and
+        confusion matrix as attributes, `mistakes()` with the surest ones, `to_dict()`
+        for JSON. The index of a mistake is its position in this pass: it names an image
+        only if the data set keeps its order, as `splits.test` does.
+
+    Raises:
+        ValueError: If model, data set and class names do not fit together, the data set
+            is empty or endless, a label is out of range or a prediction not finite.
+
+    Example:
+
+    >>> import numpy as np, tensorflow as tf, keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> images, labels = np.zeros((4, 64, 64, 3), "float32"), [0, 0, 1, 1]
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
+    >>> kt.evaluate_classifier(model, dataset, ["cat", "dog"]).accuracy
+    0.5
+
+    Reference:
+
+    - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953), the interval
+    - [Guo et al., 2017](https://arxiv.org/abs/1706.04599), the calibration error
+    """
+    num_classes = _check_model(model, class_names)
+    _check_dataset(model, dataset)
+    # For any number of images: the last batch, a smaller one, is traced no second time.
+    signature = tf.TensorSpec(model.input_shape, dataset.element_spec[0].dtype)
+    run = tf.function(
+        on_all_devices(lambda images: model(images, training=False)),
+        input_signature=[signature],
+    )
+    labels, probabilities = [], []
+    for images, batch_labels in dataset:
+        labels.append(checked_labels(batch_labels, num_classes))
+        probabilities.append(class_probabilities(model, run(images)))
+    if not labels:
+        raise ValueError(
+            "Expected a data set with at least one image. Received: an empty dataset"
+        )
+    return measure(np.concatenate(labels), np.concatenate(probabilities), class_names)
+
+
+def measure(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> ClassificationReport:
+    """Return the report of integer labels and the probabilities of the same images."""
+    broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            "The model's predictions are not finite. Likely reasons: a learning rate "
+            "so high that training diverged, or images that hold NaN. Received: NaN "
+            f"for {len(broken)} of {len(labels)} images, first at index {broken[0]}"
+        )
+    predicted = probabilities.argmax(axis=1)
+    all_classes = range(len(class_names))
+    right = int(np.sum(predicted == labels))
+    interval = binomtest(right, len(labels)).proportion_ci(method="wilson")
+    classes = _by_class(labels, probabilities, predicted, class_names)
+    present = [row for row in classes if row["images"]]
+    roc_auc = _mean(present, "roc_auc")
+    if len(class_names) == 2:  # Both are the same but for rounding of `1 - p`.
+        roc_auc = classes[1]["roc_auc"]
+    return ClassificationReport(
+        class_names=tuple(class_names),
+        labels=labels,
+        probabilities=probabilities,
+        accuracy=right / len(labels),
+        accuracy_interval=(float(interval.low), float(interval.high)),
+        classes=tuple(classes),
+        macro={key: _mean(present, key) for key in ("precision", "recall", "f1")},
+        roc_auc=roc_auc,
+        mean_average_precision=_mean(present, "average_precision"),
+        log_loss=float(log_loss(labels, probabilities, labels=all_classes)),
+        expected_calibration_error=expected_calibration_error(probabilities, labels),
+        confusion_matrix=confusion_matrix(labels, predicted, labels=all_classes),
+    )
+
+
+def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:
+    precision, recall, f1, images = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(class_names)), zero_division=0
+    )
+    present = np.flatnonzero(images)
+    figures = {"precision": precision[present]}
+    figures |= {"recall": recall[present], "f1": f1[present]}
+    if len(present) > 1:
+        # scikit-learn knows no classes without images: they are left out for it.
+        one_hot = (labels[:, None] == present).astype(int)
+        scores = one_hot, probabilities[:, present]
+        figures["roc_auc"] = roc_auc_score(*scores, average=None)
+        figures["average_precision"] = average_precision_score(*scores, average=None)
+    rows = [
+        {"class": name, "images": int(count)}
+        | dict.fromkeys(("precision", "recall", "f1", "roc_auc", "average_precision"))
+        for name, count in zip(class_names, images, strict=True)
+    ]
+    for name, values in figures.items():
+        for index, value in zip(present, values, strict=True):
+            rows[index][name] = float(value)
+    return rows
+
+
+def _mean(rows: list[dict], key: str) -> float | None:
+    values = [row[key] for row in rows]
+    return None if None in values else float(np.mean(values))
+
+
+def _check_model(model: keras.Model, class_names: Sequence[str]) -> int:
+    units = model.output_shape[-1]
+    if not hasattr(model.layers[-1], "activation"):
+        raise ValueError(
+            "Expected a classifier whose last layer has an activation, such as the one "
+            "of build_classifier. "
+            f"Received: last layer of type {type(model.layers[-1]).__name__}"
+        )
+    activation = keras.activations.serialize(model.layers[-1].activation)
+    if activation not in ("linear", "sigmoid" if units == 1 else "softmax"):
+        raise ValueError(
+            "Expected a classifier that ends in one sigmoid unit, softmax or logits, "
+            "for classes that exclude each other. "
+            f"Received: {units} units, activation={activation}"
+        )
+    if len(class_names) != max(2, units):
+        raise ValueError(
+            f"The model has {max(2, units)} classes, so as many class names are "
+            f"needed. Received: class_names={class_names}"
+        )
+    return len(class_names)
+
+
+def _check_dataset(model: keras.Model, dataset: tf.data.Dataset) -> None:
+    spec = getattr(dataset, "element_spec", None)
+    kinds = [type(part) for part in spec] if isinstance(spec, tuple) else []
+    if kinds != [tf.TensorSpec] * 2:
+        raise ValueError(
+            "Expected a batched tf.data.Dataset of (images, labels), such as "
+            f"splits.test. Received: dataset={dataset}"
+        )
+    if not spec[0].shape.is_compatible_with(model.input_shape):
+        raise ValueError(
+            f"Expected batches of images of shape {model.input_shape}, as the model "
+            "takes them; a data set of single images needs .batch(32). "
+            f"Received: images of shape {spec[0].shape}"
+        )
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "Expected a data set that ends. Leave out .repeat(), or add .take(steps). "
+            f"Received: dataset={dataset}"
+        )
