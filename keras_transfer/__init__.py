@@ -29,6 +29,7 @@ _MODULES = {
     "save_classifier": "prediction",
     "load_classifier": "prediction",
     "class_probabilities": "prediction",
+    "grad_cam": "explanation",
     "record": "ledger",
     "output_dir": "ledger",
     "plots": None,
