@@ -33,6 +33,7 @@ _MODULES = {
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",
     "scale_temperature": "calibration",
+    "grad_cam": "explanation",
     "record": "ledger",
     "output_dir": "ledger",
     "plots": None,

@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.plot_style import COLORS, style
+from keras_transfer.data_plots import show_class_balance, show_embedding
+from keras_transfer.evaluation_plots import (
+    show_confusion_matrix,
+    show_reliability_diagram,
+)
+from keras_transfer.image_plots import show_augmentation, show_grad_cam, show_images
+from keras_transfer.plot_style import MARKERS, axes_or_new, color_of, style
+from keras_transfer.prediction_plots import show_mistakes, show_predictions
+from keras_transfer.threshold_plots import (
+    show_precision_recall_curve,
+    show_roc_curve,
+)
 from keras_transfer.training_plots import (
     show_learning_rate_finder,
     show_training_history,
@@ -19,105 +30,30 @@ from keras_transfer.training_plots import (
 __all__ = [
     "COLORS",
     "show_accuracies",
+    "show_augmentation",
+    "show_class_balance",
     "show_confusion_matrix",
+    "show_embedding",
+    "show_grad_cam",
     "show_images",
     "show_learning_curve",
     "show_learning_rate_finder",
+    "show_mistakes",
+    "show_precision_recall_curve",
+    "show_predictions",
+    "show_reliability_diagram",
+    "show_roc_curve",
     "show_training_history",
     "show_unfreezing_schedule",
     "style",
 ]
 
 
-def show_images(
-    images: np.ndarray,
-    titles: Sequence[str] | None = None,
-    *,
-    columns: int = 6,
-    title: str | None = None,
-) -> plt.Figure:
-    """Show images in a grid.
-
-    Args:
-        images: Images of shape `(count, height, width, 3)`, RGB, 0 to 255.
-        titles: Text above each image. Defaults to none.
-        columns: Images in a row. Defaults to `6`.
-        title: Title of the figure. Defaults to none.
-
-    Returns:
-        A Matplotlib `Figure`. Without images it says so in words.
-
-    Example:
-
-    >>> import numpy as np, keras_transfer as kt
-    >>> figure = kt.plots.show_images(np.zeros((2, 8, 8, 3)), ["left", "right"])
-    """
-    count = max(1, len(images))
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    with style():
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(1.6 * columns, 1.85 * rows), squeeze=False
-        )
-        for axis in axes.flat:
-            axis.axis("off")
-        if len(images) == 0:
-            axes[0, 0].text(0.5, 0.5, "none found", ha="center", va="center")
-        for index, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
-            axis.imshow(np.asarray(image).clip(0, 255).astype("uint8"))
-            if titles is not None:
-                axis.set_title(titles[index], fontsize=8)
-        if title:
-            figure.suptitle(title, fontsize=11)
-    return figure
-
-
-def show_confusion_matrix(
-    labels: Sequence[int],
-    predicted: Sequence[int],
-    class_names: Sequence[str],
-    title: str = "Confusion matrix",
-) -> plt.Axes:
-    """Show how often each class was taken for each other.
-
-    Args:
-        labels: True integer labels.
-        predicted: Predicted integer labels.
-        class_names: Names; label `i` means `class_names[i]`.
-        title: Title of the axes. Defaults to `"Confusion matrix"`.
-
-    Returns:
-        A Matplotlib `Axes`.
-
-    Example:
-
-    >>> import keras_transfer as kt
-    >>> axes = kt.plots.show_confusion_matrix([0, 1, 1], [0, 1, 0], ["cat", "dog"])
-    """
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    size = 2.2 + 0.5 * len(class_names)
-    with style(**{"axes.grid": False}):
-        _, axes = plt.subplots(figsize=(size + 0.6, size))
-        ConfusionMatrixDisplay.from_predictions(
-            labels,
-            predicted,
-            labels=range(len(class_names)),
-            display_labels=class_names,
-            cmap="Blues",
-            colorbar=False,
-            ax=axes,
-        )
-        axes.set(title=title, xlabel="predicted", ylabel="true")
-        if len(class_names) > 3:
-            axes.tick_params(axis="x", rotation=35)
-    return axes
-
-
 def show_learning_curve(
     sizes: Sequence[int],
     accuracies: Mapping[str, np.ndarray],
     title: str = "Accuracy against the number of labelled photos",
+    axes: plt.Axes | None = None,
 ) -> plt.Axes:
     """Show test accuracy against training photos, with the spread over seeds.
 
@@ -125,6 +61,7 @@ def show_learning_curve(
         sizes: Numbers of training photos.
         accuracies: For each method an array of shape `(seeds, len(sizes))`, 0 to 1.
         title: Title of the axes.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
     Returns:
         A Matplotlib `Axes`: a line through the means, a band from the lowest to the
@@ -137,10 +74,10 @@ def show_learning_curve(
     >>> axes = kt.plots.show_learning_curve([10, 100], {"ours": curve})
     """
     with style():
-        _, axes = plt.subplots(figsize=(7, 3.8))
+        axes = axes_or_new(axes, (7, 3.8))
         for index, (name, values) in enumerate(accuracies.items()):
             values = 100 * np.asarray(values)
-            color, marker = COLORS[index % len(COLORS)], "os^Dv"[index % 5]
+            color, marker = color_of(index), MARKERS[index % len(MARKERS)]
             axes.fill_between(
                 sizes, values.min(0), values.max(0), color=color, alpha=0.2, lw=0
             )
@@ -155,7 +92,9 @@ def show_learning_curve(
 
 
 def show_accuracies(
-    right: Mapping[str, np.ndarray], title: str = "Test accuracy, 95 % intervals"
+    right: Mapping[str, np.ndarray],
+    title: str = "Test accuracy, 95 % intervals",
+    axes: plt.Axes | None = None,
 ) -> plt.Axes:
     """Show the accuracy of several models with its Wilson interval.
 
@@ -163,6 +102,7 @@ def show_accuracies(
         right: For each model a boolean array of shape `(test images,)`: whether it was
             right about each.
         title: Title of the axes.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
     Returns:
         A Matplotlib `Axes`, the first model on top.
@@ -179,7 +119,7 @@ def show_accuracies(
     from scipy.stats import binomtest
 
     with style():
-        _, axes = plt.subplots(figsize=(6, 1.1 + 0.4 * len(right)))
+        axes = axes_or_new(axes, (6, 1.1 + 0.4 * len(right)))
         for row, found in enumerate(right.values()):
             interval = binomtest(int(np.sum(found)), len(found)).proportion_ci(
                 method="wilson"

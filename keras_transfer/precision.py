@@ -2,6 +2,7 @@
 
 import pathlib
 import platform
+from collections.abc import Callable
 
 import keras
 
@@ -31,13 +32,29 @@ def fast_copy(model: keras.Model, dtype: str | None = None) -> keras.Model:
     if mixed or dtype == "float32":
         return model
 
+    # Pixels keep their 8 bits until the preprocessing has centred them.
+    pixels = keras.layers.Rescaling | keras.layers.Normalization
+    return _copy(
+        model,
+        "mixed_bfloat16",
+        kept=lambda x: isinstance(x, pixels) or x.name.startswith(HEAD),
+    )
+
+
+def float32_copy(model: keras.Model) -> keras.Model:
+    """Return a copy of `model` that computes in float32, or `model` if it does."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+    return _copy(model, "float32")
+
+
+def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras.Model:
+    """Return a copy of `model` with the precision `dtype` in all layers but `kept`."""
+
     def clone(layer):
         config = layer.get_config()
-        # Pixels keep their 8 bits until the preprocessing has centred them.
-        pixels = isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)
-        head = layer.name.startswith(HEAD)
-        if isinstance(layer, keras.layers.Layer) and not (pixels or head):
-            config["dtype"] = "mixed_bfloat16"
+        if isinstance(layer, keras.layers.Layer) and not (kept and kept(layer)):
+            config["dtype"] = dtype
         return layer.__class__.from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=clone)

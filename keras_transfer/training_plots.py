@@ -6,71 +6,135 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
 
 from keras_transfer.learning_rate_finder import LearningRateFinder
-from keras_transfer.plot_style import COLORS, style
+from keras_transfer.plot_style import (
+    COLORS,
+    axes_or_new,
+    color_of,
+    say_none_found,
+    style,
+)
 
 
 def show_training_history(
-    history: keras.callbacks.History, title: str = "Training history"
+    history: keras.callbacks.History | Mapping[str, keras.callbacks.History],
+    title: str = "Training history",
 ) -> plt.Figure:
     """Show loss and accuracy of each epoch, in training and validation.
 
     Args:
-        history: What `fit` or `fine_tune` returned, with the metric `accuracy`. A line
-            marks where a new stage begins.
+        history: What `fit` or `fine_tune` returned, with the metric `accuracy`, or a
+            mapping from the names of several runs to theirs. A line marks where a new
+            stage begins, or, of several runs, a diamond on the curve.
         title: Title of the figure. Defaults to `"Training history"`.
 
     Returns:
         A Matplotlib `Figure`.
+
+    Example:
+
+    >>> import keras, keras_transfer as kt
+    >>> history = keras.callbacks.History()
+    >>> history.history = {"loss": [1.0, 0.5], "accuracy": [0.6, 0.8]}
+    >>> figure = kt.plots.show_training_history({"first": history, "again": history})
     """
-    values = history.history
-    stages = values.get("stage", [])
+    several = isinstance(history, Mapping)
+    runs = history if several else {"": history}
     with style():
-        figure, axes = plt.subplots(1, 2, figsize=(8, 2.8))
+        figure, axes = plt.subplots(1, 2, figsize=(8, 3.4 if several else 2.8))
         for axis, name, scale in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
-            epochs = np.arange(1, len(values[name]) + 1)
-            marker = "o" if len(epochs) < 3 else None
-            measured = scale * np.array(values[name])
-            axis.plot(epochs, measured, marker=marker, label="training")
-            if f"val_{name}" in values:
-                measured = scale * np.array(values[f"val_{name}"])
-                axis.plot(epochs, measured, "--", marker=marker, label="validation")
-            for epoch in range(1, len(stages)):
-                if stages[epoch] != stages[epoch - 1]:
-                    axis.axvline(epoch + 0.5, color="grey", lw=1)
-                    axis.annotate(
-                        f" {stages[epoch]}",
-                        (epoch + 0.5, 1),
-                        xycoords=("data", "axes fraction"),
-                        va="bottom",
-                        ha="center",
-                        fontsize=8,
-                        color="grey",
-                    )
+            for index, run in enumerate(runs.values()):
+                color = color_of(index) if several else None
+                _show_run(axis, run.history, name, scale, color)
             axis.set(xlabel="epoch", ylabel=name if scale == 1 else f"{name} (%)")
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].legend(frameon=False)
+            if not axis.lines:
+                say_none_found(axis)
+        if several and runs:
+            _add_legend_of_runs(figure, runs)
+        elif axes[0].lines:
+            axes[0].legend(frameon=False)
         figure.suptitle(title, fontsize=11)
     return figure
 
 
+def _show_run(
+    axis: plt.Axes, values: Mapping, name: str, scale: float, color: str | None
+) -> None:
+    """Draw one run; with a colour as one of several, in that colour."""
+    stages = values.get("stage", [])
+    starts = [n for n in range(1, len(stages)) if stages[n] != stages[n - 1]]
+    lines = {"training": name, "validation": f"val_{name}"}
+    for index, (label, key) in enumerate(lines.items()):
+        measured = scale * np.array(values.get(key, []))
+        if not len(measured):
+            continue
+        axis.plot(
+            np.arange(1, len(measured) + 1),
+            measured,
+            ls=("-", "--")[index],
+            color=color or COLORS[index],
+            marker="o" if len(measured) < 3 else None,
+            label=label,
+        )
+        if color and starts:
+            axis.plot(np.array(starts) + 1, measured[starts], "D", ms=5, color=color)
+    for start in starts if color is None else []:
+        axis.axvline(start + 0.5, color="grey", lw=1)
+        axis.annotate(
+            f" {stages[start]}",
+            (start + 0.5, 1),
+            xycoords=("data", "axes fraction"),
+            va="bottom",
+            ha="center",
+            fontsize=8,
+            color="grey",
+        )
+
+
+def _add_legend_of_runs(figure: plt.Figure, runs: Mapping) -> None:
+    """Say below the axes which colour is which run, and what the lines mean."""
+    handles = [
+        Line2D([], [], color=color_of(index), lw=3, label=run)
+        for index, run in enumerate(runs)
+    ]
+    handles += [
+        Line2D([], [], color="grey", label="training"),
+        Line2D([], [], color="grey", ls="--", label="validation"),
+    ]
+    if any(len(set(run.history.get("stage", []))) > 1 for run in runs.values()):
+        diamond = {"color": "grey", "ls": "", "marker": "D", "ms": 5}
+        handles.append(Line2D([], [], **diamond, label="a new stage begins"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(5, len(handles)),
+        frameon=False,
+        fontsize=8,
+    )
+
+
 def show_learning_rate_finder(
-    finder: LearningRateFinder, title: str = "Learning-rate finder"
+    finder: LearningRateFinder,
+    title: str = "Learning-rate finder",
+    axes: plt.Axes | None = None,
 ) -> plt.Axes:
     """Show the loss against the learning rate, and the suggestion.
 
     Args:
         finder: What `find_learning_rate` returned.
         title: Title of the axes. Defaults to `"Learning-rate finder"`.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
     Returns:
         A Matplotlib `Axes`.
     """
     suggestion, losses = finder.suggestion, np.array(finder.losses)
     with style():
-        _, axes = plt.subplots(figsize=(6, 3))
-        axes.plot(finder.learning_rates, losses)
+        axes = axes_or_new(axes, (6, 3))
+        axes.plot(finder.learning_rates, losses, color=COLORS[0])
         axes.axvline(suggestion, color=COLORS[1], ls="--", label=f"{suggestion:.1g}")
         axes.set_xscale("log")
         # The last rates blow the loss up; the rest of the curve must stay readable.
@@ -85,6 +149,7 @@ def show_learning_rate_finder(
 def show_unfreezing_schedule(
     learning_rates: Sequence[Mapping[str, float | None]],
     title: str = "What is trained when, and how fast",
+    axes: plt.Axes | None = None,
 ) -> plt.Axes:
     """Show blocks by epochs, coloured by learning rate; frozen cells stay empty.
 
@@ -92,6 +157,7 @@ def show_unfreezing_schedule(
         learning_rates: For each epoch a mapping from block to its learning rate, or
             `None` where it is frozen, blocks from input to output.
         title: Title of the axes.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
     Returns:
         A Matplotlib `Axes`, the head on top.
@@ -108,9 +174,8 @@ def show_unfreezing_schedule(
     )
     low, high = np.nanmin(rates), np.nanmax(rates)
     with style(**{"axes.grid": False}):
-        figure, axes = plt.subplots(
-            figsize=(2.6 + 0.6 * len(learning_rates), 1.2 + 0.32 * len(blocks))
-        )
+        size = 2.6 + 0.6 * len(learning_rates), 1.2 + 0.32 * len(blocks)
+        axes = axes_or_new(axes, size)
         axes.set_facecolor("#eeeeee")
         mesh = axes.pcolormesh(
             np.arange(len(learning_rates) + 1) + 0.5,
@@ -125,5 +190,5 @@ def show_unfreezing_schedule(
         axes.set_xticks(np.arange(len(learning_rates)) + 1)
         axes.invert_yaxis()
         axes.set(xlabel="epoch (grey: frozen)", title=title)
-        figure.colorbar(mesh, label="learning rate")
+        axes.figure.colorbar(mesh, ax=axes, label="learning rate")
     return axes

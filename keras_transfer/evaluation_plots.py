@@ -1,0 +1,178 @@
+"""Figures of a classifier's predictions as a whole: confusion, calibration."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from keras_transfer.plot_style import (
+    COLORS,
+    LEGEND_BELOW,
+    axes_or_new,
+    say_none_found,
+    style,
+)
+
+
+def show_confusion_matrix(
+    labels: Sequence[int],
+    predicted: Sequence[int],
+    class_names: Sequence[str],
+    title: str = "Confusion matrix",
+    axes: plt.Axes | None = None,
+) -> plt.Axes:
+    """Show how often each class was taken for each other.
+
+    Args:
+        labels: True integer labels.
+        predicted: Predicted integer labels.
+        class_names: Names; label `i` means `class_names[i]`.
+        title: Title of the axes. Defaults to `"Confusion matrix"`.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
+
+    Returns:
+        A Matplotlib `Axes`.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> axes = kt.plots.show_confusion_matrix([0, 1, 1], [0, 1, 0], ["cat", "dog"])
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    size = min(2.2 + 0.5 * len(class_names), 9)
+    counts = np.zeros([len(class_names)] * 2, int)
+    if len(labels):
+        counts = confusion_matrix(labels, predicted, labels=range(len(class_names)))
+    with style(**{"axes.grid": False}):
+        axes = axes_or_new(axes, (size + 0.6, size))
+        # Many classes leave no room for numbers: then a bar says what a colour means.
+        many = len(class_names) > 20
+        display = ConfusionMatrixDisplay(counts, display_labels=class_names).plot(
+            cmap="Blues", include_values=not many, colorbar=False, ax=axes
+        )
+        axes.set(title=title, xlabel="predicted", ylabel="true")
+        if many:
+            bar = axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
+            bar.set_label("images")
+            axes.tick_params(labelsize=min(7, 420 / len(class_names)))
+        if len(class_names) > 3:
+            axes.tick_params(axis="x", rotation=90 if many else 35)
+        if not len(labels):
+            say_none_found(axes)
+    return axes
+
+
+def show_reliability_diagram(
+    labels: Sequence[int],
+    probabilities: np.ndarray,
+    *,
+    bins: int = 10,
+    title: str = "Reliability",
+    axes: plt.Axes | None = None,
+) -> plt.Axes:
+    """Show whether a classifier is right as often as it says.
+
+    Predictions are put into bins by the probability of the predicted class. A point
+    below the diagonal is too sure of itself.
+
+    Args:
+        labels: True integer labels `(count,)`.
+        probabilities: Array of shape `(count, num_classes)`, 0 to 1, as
+            `class_probabilities` makes it.
+        bins: Number of bins from 0 to 1, at least 1. Defaults to `10`.
+        title: Title of the axes. Defaults to `"Reliability"`.
+        axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
+
+    Returns:
+        A Matplotlib `Axes` with the accuracy of each bin, its 95 % Wilson interval and
+        its share of the images. The legend says the expected calibration error, the
+        mean distance of the points from the diagonal, weighted with the shares.
+
+    Raises:
+        ValueError: If labels and probabilities do not fit, or there is no bin.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> probabilities = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
+    >>> axes = kt.plots.show_reliability_diagram([0, 1, 1], probabilities, bins=5)
+
+    Reference:
+
+    - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
+    """
+    from scipy.stats import binomtest
+
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1. Received: bins={bins}")
+    labels, probabilities = check_predictions(labels, probabilities)
+    with style():
+        axes = axes_or_new(axes, (4.6, 4.8))
+        axes.set(xlabel="probability of the predicted class (%)", title=title)
+        axes.set(ylabel="accuracy (%)", ylim=(-2, 102))
+        if not len(labels):
+            say_none_found(axes)
+            return axes
+        confidence = probabilities.max(axis=1)
+        right = probabilities.argmax(axis=1) == labels
+        bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+        used = np.unique(bin_of)
+        counts = np.bincount(bin_of)[used]
+        hits = np.bincount(bin_of, right)[used].astype(int)
+        said = 100 * np.bincount(bin_of, confidence)[used] / counts
+        shares, accuracy = 100 * counts / len(labels), 100 * hits / counts
+        intervals = [
+            binomtest(hit, count).proportion_ci(method="wilson")
+            for hit, count in zip(hits, counts, strict=True)
+        ]
+        axes.bar(
+            100 * used / bins,
+            shares,
+            100 / bins,
+            align="edge",
+            color="#d0d0d0",
+            edgecolor="white",
+            label="share of the images",
+        )
+        axes.errorbar(
+            said,
+            accuracy,
+            np.abs(100 * np.array(intervals).T - accuracy),
+            fmt="o",
+            color=COLORS[0],
+            capsize=3,
+            label="accuracy, 95 % interval",
+        )
+        axes.plot([0, 100], [0, 100], ":", color="grey", lw=1, label="as it says")
+        # Nothing predicted can be less sure than by chance.
+        axes.set_xlim(100 * np.floor(bins / probabilities.shape[1]) / bins, 102)
+        error = np.sum(shares * np.abs(accuracy - said)) / 100
+        title = f"expected calibration error {error:.1f} %"
+        axes.legend(**LEGEND_BELOW, title=title)
+    return axes
+
+
+def check_predictions(
+    labels: Sequence[int],
+    probabilities: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as arrays, or raise an error if they do not fit each other."""
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    columns = probabilities.shape[-1] if class_names is None else len(class_names)
+    if probabilities.size == 0 and labels.size == 0:
+        return labels.reshape(0).astype(int), probabilities.reshape(0, columns)
+    if (
+        labels.ndim != 1
+        or probabilities.ndim != 2
+        or len(probabilities) != len(labels)
+        or probabilities.shape[1] != columns
+    ):
+        raise ValueError(
+            "Expected one label and one row of probabilities for each image, with one "
+            "column a class, as class_probabilities makes them. Received: labels of "
+            f"shape {labels.shape}, probabilities of shape {probabilities.shape}, "
+            f"class_names={class_names}"
+        )
+    return labels, probabilities

@@ -1,0 +1,164 @@
+"""Figures of images: grids, augmentation, Grad-CAM."""
+
+from collections.abc import Sequence
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+from keras_transfer.plot_style import say_none_found, style
+
+
+def show_images(
+    images: np.ndarray,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 6,
+    title: str | None = None,
+) -> plt.Figure:
+    """Show images in a grid.
+
+    Args:
+        images: Images of shape `(count, height, width, 3)`, RGB, 0 to 255.
+        titles: Text above each image. Defaults to none.
+        columns: Images in a row. Defaults to `6`.
+        title: Title of the figure. Defaults to none.
+
+    Returns:
+        A Matplotlib `Figure`. Without images it says so in words.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> figure = kt.plots.show_images(np.zeros((2, 8, 8, 3)), ["left", "right"])
+    """
+    figure, axes = grid(len(images), columns, title)
+    for index, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
+        axis.imshow(pixels(image))
+        if titles is not None:
+            axis.set_title(titles[index], fontsize=8)
+    return figure
+
+
+def show_augmentation(
+    image: np.ndarray,
+    layer: keras.layers.Layer,
+    *,
+    count: int = 11,
+    columns: int = 6,
+    title: str | None = None,
+) -> plt.Figure:
+    """Show one image, and what an augmentation layer makes of it in training.
+
+    Args:
+        image: Image of shape `(height, width, 3)`, RGB, 0 to 255.
+        layer: Layer from `build_augmentation`, or any other random Keras layer.
+        count: Changed images, at least 1. Defaults to `11`.
+        columns: Images in a row. Defaults to `6`.
+        title: Title of the figure. Defaults to the name of the layer.
+
+    Returns:
+        A Matplotlib `Figure`, the image itself first.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> layer = kt.build_augmentation("light")
+    >>> figure = kt.plots.show_augmentation(np.zeros((8, 8, 3)), layer, count=2)
+    """
+    image = np.asarray(image, "float32")
+    changed = layer(np.stack([image] * count), training=True)
+    images = np.concatenate([image[None], keras.ops.convert_to_numpy(changed)])
+    title = title or layer.name.replace("_", " ").capitalize()
+    return show_images(
+        images, ["original"] + [""] * count, columns=columns, title=title
+    )
+
+
+def show_grad_cam(
+    images: np.ndarray,
+    maps: np.ndarray,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 6,
+    title: str = "Grad-CAM: what speaks for the class",
+) -> plt.Figure:
+    """Show images, and below each of them the same one under its Grad-CAM map.
+
+    Args:
+        images: Images of shape `(count, height, width, 3)`, RGB, 0 to 255.
+        maps: Array of shape `(count, height, width)`, 0 to 1, from `grad_cam`.
+        titles: Text above each image, for example the class that is explained.
+            Defaults to none.
+        columns: Images in a row. Defaults to `6`.
+        title: Title of the figure.
+
+    Returns:
+        A Matplotlib `Figure`. Without images it says so in words.
+
+    Raises:
+        ValueError: If there is not one map of its size for each image.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> images, maps = np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8))
+    >>> figure = kt.plots.show_grad_cam(images, maps, ["cat", "dog"])
+
+    Reference:
+
+    - [Selvaraju et al., 2016](https://arxiv.org/abs/1610.02391)
+    """
+    if len(images) and np.shape(maps) != np.shape(images)[:3]:
+        raise ValueError(
+            "Expected one map of the same size for each image, as grad_cam makes "
+            f"them. Received: images of shape {np.shape(images)}, maps of shape "
+            f"{np.shape(maps)}"
+        )
+    columns = max(1, min(columns, len(images)))
+    # Without titles between, the two of a pair stay close together.
+    panels = 2 if len(images) else 1
+    figure, axes = grid(len(images), columns, title, row_height=1.55, panels=panels)
+    for index, (image, heat) in enumerate(zip(images, maps, strict=False)):
+        row, column = divmod(index, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        above.imshow(pixels(image))
+        # In grey, so that every colour is the map's.
+        below.imshow(pixels(image).mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+        shown = below.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        if titles is not None:
+            above.set_title(titles[index], fontsize=8)
+    if len(images):
+        bar = figure.colorbar(shown, ax=axes, shrink=0.6, aspect=30, pad=0.02)
+        bar.set_label("evidence, as a share of the peak", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def grid(
+    count: int,
+    columns: int,
+    title: str | None,
+    row_height: float = 1.85,
+    panels: int = 1,
+) -> tuple[plt.Figure, np.ndarray]:
+    """Return a figure for `count` images, with `panels` below each other for each."""
+    columns = max(1, min(columns, count))
+    rows = panels * max(1, -(-count // columns))
+    # Wide enough for a title above a single image, or above none.
+    width = max(1.6 * columns, 4.0 if title else 0)
+    with style():
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(width, row_height * rows), squeeze=False
+        )
+    for axis in axes.flat:
+        axis.axis("off")
+    if count == 0:
+        say_none_found(axes[0, 0])
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure, axes
+
+
+def pixels(image: np.ndarray) -> np.ndarray:
+    return np.asarray(image).clip(0, 255).astype("uint8")
