@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.calibration import NUM_BINS, reliability_bins
 from keras_transfer.plot_style import (
     COLORS,
     LEGEND_BELOW,
@@ -67,7 +68,7 @@ def show_reliability_diagram(
     labels: Sequence[int],
     probabilities: np.ndarray,
     *,
-    bins: int = 10,
+    bins: int = NUM_BINS,
     title: str = "Reliability",
     axes: plt.Axes | None = None,
 ) -> plt.Axes:
@@ -80,7 +81,8 @@ def show_reliability_diagram(
         labels: True integer labels `(count,)`.
         probabilities: Array of shape `(count, num_classes)`, 0 to 1, as
             `class_probabilities` makes it.
-        bins: Number of bins from 0 to 1, at least 1. Defaults to `10`.
+        bins: Number of bins from 0 to 1, at least 1. Defaults to `15`, as in
+            `expected_calibration_error`.
         title: Title of the axes. Defaults to `"Reliability"`.
         axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
@@ -114,14 +116,11 @@ def show_reliability_diagram(
         if not len(labels):
             say_none_found(axes)
             return axes
-        confidence = probabilities.max(axis=1)
-        right = probabilities.argmax(axis=1) == labels
-        bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-        used = np.unique(bin_of)
-        counts = np.bincount(bin_of)[used]
-        hits = np.bincount(bin_of, right)[used].astype(int)
-        said = 100 * np.bincount(bin_of, confidence)[used] / counts
-        shares, accuracy = 100 * counts / len(labels), 100 * hits / counts
+        found = reliability_bins(probabilities, labels, bins)
+        used = np.flatnonzero(found.counts)
+        counts, said = found.counts[used], 100 * found.confidences[used]
+        shares, accuracy = 100 * counts / len(labels), 100 * found.accuracies[used]
+        hits = np.round(found.accuracies[used] * counts).astype(int)
         intervals = [
             binomtest(hit, count).proportion_ci(method="wilson")
             for hit, count in zip(hits, counts, strict=True)

@@ -15,7 +15,7 @@ from keras_transfer.evaluation_plots import (
     show_reliability_diagram,
 )
 from keras_transfer.image_plots import show_augmentation, show_grad_cam, show_images
-from keras_transfer.plot_style import MARKERS, axes_or_new, color_of, style
+from keras_transfer.plot_style import COLORS, MARKERS, axes_or_new, color_of, style
 from keras_transfer.prediction_plots import show_mistakes, show_predictions
 from keras_transfer.threshold_plots import (
     show_precision_recall_curve,
