@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_transfer import feature_store, storage
 from keras_transfer.precision import compute_dtype, fast_copy
-from keras_transfer.splits import Splits
+from keras_transfer.splits import Splits, without_autotune
 
 FILES = ("maps", "labels")
 
@@ -195,7 +195,8 @@ def _dataset(copies, labels, batch_size, seed=None) -> tf.data.Dataset:
         ),
     )
     steps = -(-len(labels) // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return without_autotune(dataset.prefetch(2))
 
 
 def _augmented(dataset, augmentation, copy: int) -> tf.data.Dataset:
