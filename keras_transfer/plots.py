@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.comparison_plots import show_comparison
 from keras_transfer.plot_style import COLORS, style
 from keras_transfer.training_plots import (
     show_learning_rate_finder,
@@ -18,6 +19,7 @@ from keras_transfer.training_plots import (
 
 __all__ = [
     "show_accuracies",
+    "show_comparison",
     "show_confusion_matrix",
     "show_images",
     "show_learning_curve",

@@ -1,10 +1,10 @@
 """A table of what will be trained in a model, block by block."""
 
 import dataclasses
-import html
 
 import keras
 
+from keras_transfer import tables
 from keras_transfer.blocks import block_layers
 from keras_transfer.learning_rates import block_learning_rates
 
@@ -25,29 +25,12 @@ class TrainableSummary:
     rows: tuple[dict, ...]
 
     def __str__(self) -> str:
-        table = [HEADER, *map(_cells, self.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(HEADER))]
-        lines = [
-            "  ".join(
-                # Words to the left, numbers to the right.
-                cell.ljust(width) if i in (0, 4) else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in table
-        ]
-        return "\n".join(lines)
+        return tables.as_text(HEADER, [*map(_cells, self.rows)], words=(0, 4))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{cell}</th>" for cell in HEADER)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{html.escape(x)}</td>" for x in _cells(row))
-            + "</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return tables.as_html(HEADER, [*map(_cells, self.rows)])
 
 
 def trainable_summary(model: keras.Model) -> TrainableSummary:

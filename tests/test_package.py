@@ -15,7 +15,7 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage"],
+    ["storage", "tables"],
     ["devices"],
     ["profiles"],
     ["samples", "images"],
@@ -36,7 +36,12 @@ ORDER = [
     ["gradual_unfreezing", "fine_tuning_recipe"],
     ["callbacks", "plot_style"],
     ["training_plots"],
-    ["prediction", "plots", "probe"],
+    ["prediction", "probe"],
+    ["recipes", "paired_tests"],
+    ["comparison_store", "recipe_training"],
+    ["comparison", "comparison_worker"],
+    ["comparison_runs", "comparison_plots"],
+    ["plots"],
     ["bands"],
     ["ledger"],
     ["lesson_pages", "lesson_progress"],
