@@ -114,8 +114,8 @@ def _verdict(rows: list[dict], pairs: Sequence[dict], photos: int, seeds: int) -
     }
     lines = [
         f"{_sentence(best, other, of_best[other['recipe']], photos)} "
-        f"{best['recipe']} takes {_duration(best)}, {other['recipe']} "
-        f"{_duration(other)}."
+        f"{best['recipe']} takes {duration(best)}, {other['recipe']} "
+        f"{duration(other)}."
         for other in others
     ]
     if len(pairs) > 1:
@@ -131,9 +131,11 @@ def _verdict(rows: list[dict], pairs: Sequence[dict], photos: int, seeds: int) -
 
 def _sentence(best: dict, other: dict, pair: dict, photos: int) -> str:
     low, high = (100 * bound for bound in pair["interval"])
+    p_value = pair["p_value"]
+    chance = f"p = {p_value:.2g}" if p_value >= 0.001 else "p < 0.001"
     found = (
         f"{100 * pair['difference']:.1f} points (95 % interval {low:.1f} to "
-        f"{high:.1f}, p = {pair['p_value']:.2g}) on {photos:,} test photos"
+        f"{high:.1f}, {chance}) on {photos:,} test photos"
     )
     if pair["clear"]:
         return f"{best['recipe']} beats {other['recipe']} by {found}."
@@ -162,6 +164,7 @@ def _cells(row: dict) -> tuple[str, ...]:
     )
 
 
-def _duration(row: dict) -> str:
+def duration(row: dict) -> str:
+    """Return the seconds of a row, as they are shown."""
     seconds = row["seconds"]
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"

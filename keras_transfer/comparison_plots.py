@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from keras_transfer.comparison import Comparison
-from keras_transfer.plot_style import style
+from keras_transfer.comparison import Comparison, duration
+from keras_transfer.plot_style import COLORS, style
 
 
 def show_comparison(
@@ -18,7 +18,7 @@ def show_comparison(
 
     Returns:
         A Matplotlib `Axes`: one marker a recipe, with the 95 % interval of its mean
-        accuracy; small dots are its seeds.
+        accuracy; small dots are the seeds.
 
     Example:
 
@@ -39,13 +39,14 @@ def show_comparison(
                 # Rounding may leave a bound a hair on the wrong side of 0 or 100 %.
                 yerr=[[100 * max(0, mean - low)], [100 * max(0, high - mean)]],
                 fmt="os^Dv"[index % 5],
-                color=f"C{index}",
+                color=COLORS[index % len(COLORS)],
                 ms=8,
                 capsize=4,
-                label=f"{row['recipe']}: {mean:.1%} in {seconds:,.0f} s",
+                label=f"{row['recipe']}: {mean:.1%} in {duration(row)}",
             )
             accuracies = [100 * accuracy for accuracy in row["accuracies"]]
-            axes.plot([seconds] * len(accuracies), accuracies, "k.", ms=4, zorder=5)
+            if len(accuracies) > 1:
+                axes.plot([seconds] * len(accuracies), accuracies, "k.", ms=4, zorder=5)
         axes.set_xscale("log")
         # Wide enough that at least one of 1, 2, 5, 10, 20, ... lies within.
         every = [row["seconds"] for row in comparison.rows]

@@ -108,9 +108,9 @@ def _fine_tuned(recipe, splits, seed) -> Trained:
 
 def _gradual(recipe, splits, seed) -> Trained:
     model = _pretrained(recipe, splits)
+    before = _block_before(recipe, model)
     names = block_names(model)
     blocks = names[names.index(recipe.from_block or names[0]) :]
-    before = _block_before(recipe, model)
     network = learner = model
     if before is None:
         data, train = splits, _changed(splits.train, recipe, seed)
