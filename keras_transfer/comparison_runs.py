@@ -68,7 +68,7 @@ def compare(
     >>> recipe = kt.Recipe("from_scratch", "small_convnet", epochs=1)
     >>> comparison = kt.compare({"from scratch": recipe}, splits, seeds=[0])
     >>> comparison.rows[0]["trained_parameters"]
-    23909
+    24869
 
     Reference:
 

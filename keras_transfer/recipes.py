@@ -29,10 +29,9 @@ KINDS = {
 class Recipe:
     """Describe one way of training a classifier, for `compare`.
 
-    In each kind the head is pooling, dropout and a dense layer, and the model has in
-    the end the weights of the epoch with the lowest validation loss. Blocks before
-    `from_block` are run once, and their output is kept on disk, where all recipes find
-    it.
+    In the end each model has the weights of the epoch with the lowest validation loss.
+    Blocks before `from_block` are run once, and their output is kept on disk, where all
+    recipes find it.
 
     Args:
         kind: `"from_scratch"` (random weights, all of them trained with Adam),
@@ -41,8 +40,8 @@ class Recipe:
             AdamW with rates that fall towards the input).
         backbone: Name of a backbone as in `build_backbone`, with its ImageNet weights
             unless from scratch; or, from scratch only, `"small_convnet"`: three
-            convolutions that see the photos at a quarter of their size. Defaults to
-            `"resnet50"`.
+            convolutions that see the photos, of 32 pixels or more, at a quarter of
+            their size. Defaults to `"resnet50"`.
         epochs: Passes over the training photos, or over the kept features, at least 1.
             Defaults to 20 from scratch, 30 frozen, 5 otherwise.
         learning_rate: Highest rate of the head, above 0. Defaults to `1e-4`
