@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer import tables
 from keras_transfer.comparison_store import Run
 from keras_transfer.paired_tests import compare_pairs, wilson_interval
+from keras_transfer.tables import html_table, text_table
 
 HEADER = (
     "recipe",
@@ -55,15 +55,18 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        table = tables.as_text(HEADER, [*map(_cells, self.rows)])
+        table = text_table(self._table())
         return f"{table}\n\n{self.verdict}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        table = tables.as_html(HEADER, [*map(_cells, self.rows)])
+        table = html_table(self._table())
         verdict = html.escape(self.verdict).replace("\n", "<br>")
         return f"{table}<p>{verdict}</p>"
+
+    def _table(self) -> list[tuple[str, ...]]:
+        return [HEADER, *map(_cells, self.rows)]
 
 
 def summarize(runs: Mapping[str, Sequence[Run]], seeds: Sequence[int]) -> Comparison:

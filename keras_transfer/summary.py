@@ -4,9 +4,9 @@ import dataclasses
 
 import keras
 
-from keras_transfer import tables
 from keras_transfer.blocks import block_layers
 from keras_transfer.learning_rates import block_learning_rates
+from keras_transfer.tables import html_table, text_table
 
 HEADER = ("block", "layers", "parameters", "to train", "state", "learning rate")
 
@@ -25,12 +25,15 @@ class TrainableSummary:
     rows: tuple[dict, ...]
 
     def __str__(self) -> str:
-        return tables.as_text(HEADER, [*map(_cells, self.rows)], words=(0, 4))
+        return text_table(self._table(), words=(0, 4))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return tables.as_html(HEADER, [*map(_cells, self.rows)])
+        return html_table(self._table())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        return [HEADER, *map(_cells, self.rows)]
 
 
 def trainable_summary(model: keras.Model) -> TrainableSummary:
