@@ -25,6 +25,8 @@ _MODULES = {
     "discriminative_learning_rates": "learning_rates",
     "find_learning_rate": "learning_rate_finder",
     "fine_tune": "fine_tuning_recipe",
+    "Recipe": "recipes",
+    "compare": "comparison_runs",
     "callbacks": None,
     "save_classifier": "prediction",
     "load_classifier": "prediction",

@@ -123,6 +123,17 @@ def load_dataset(
         name=name,
         source=f"{info.full_name}: {describe_size(counts, image_size)}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
+        loader={
+            "function": "load_dataset",
+            "arguments": {
+                "name": name,
+                "image_size": image_size,
+                "max_images": max_images,
+                "batch_size": batch_size,
+                "seed": seed,
+                "data_dir": data_dir and str(data_dir),
+            },
+        },
     )
     print(f"Data: {splits.source}, from {builder.data_dir}")
     return splits

@@ -106,6 +106,16 @@ def load_directory(
         name=path.absolute().name,
         source=f"{path.absolute().name}: {describe_size(counts, image_size)}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
+        loader={
+            "function": "load_directory",
+            "arguments": {
+                "path": str(path.absolute()),
+                "image_size": image_size,
+                "max_images": max_images,
+                "batch_size": batch_size,
+                "seed": seed,
+            },
+        },
     )
     print(f"Data: {splits.source}, from {path}")
     return splits

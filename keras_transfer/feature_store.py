@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -22,6 +22,21 @@ from keras_transfer.splits import Splits
 # Hashing a larger file on each reading would take longer than it protects.
 HASHED_BYTES = 64 * 1024**2
 
+_counters: list[dict[pathlib.Path, float]] = []
+
+
+@contextlib.contextmanager
+def spared_seconds() -> Iterator[dict[pathlib.Path, float]]:
+    """Yield what gets, for each folder read back, the seconds that it once cost.
+
+    A folder that is computed meanwhile counts as 0: its seconds have just passed.
+    """
+    _counters.append({})
+    try:
+        yield _counters[-1]
+    finally:
+        _counters.pop()
+
 
 def keep(
     folder: pathlib.Path, files: Sequence[str], write: Callable[[pathlib.Path], None]
@@ -33,17 +48,27 @@ def keep(
     """
     found = read(folder, files)
     if found is not None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        _count(folder, manifest.get("seconds", 0.0))
         return found, True
+    start = time.perf_counter()
     # A folder of its own name for each process; the last step renames it.
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
     try:
         write(temporary)
         manifest = {name: _state(temporary / f"{name}.npy") for name in files}
+        manifest["seconds"] = time.perf_counter() - start
         (temporary / "manifest.json").write_text(json.dumps(manifest))
+        _count(folder, 0.0)
         return _publish(temporary, folder, files), False
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _count(folder: pathlib.Path, seconds: float) -> None:
+    for counter in _counters:
+        counter.setdefault(folder, seconds)
 
 
 def write_outputs(

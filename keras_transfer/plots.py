@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.comparison_plots import show_comparison
 from keras_transfer.data_plots import show_class_balance, show_embedding
 from keras_transfer.evaluation_plots import (
     show_confusion_matrix,
@@ -32,6 +33,7 @@ __all__ = [
     "show_accuracies",
     "show_augmentation",
     "show_class_balance",
+    "show_comparison",
     "show_confusion_matrix",
     "show_embedding",
     "show_grad_cam",

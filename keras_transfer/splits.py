@@ -40,6 +40,9 @@ class Splits:
         source: One printable line: where the images came from and how many.
         fingerprint: Changes when any image, label, split or size changes.
         image_size: Side of the square images, in pixels.
+        loader: The public function that loads them again, by its name, and its
+            arguments; plain values, so that another process can be told. `None` for
+            splits that were made in another way.
     """
 
     train: tf.data.Dataset
@@ -52,6 +55,7 @@ class Splits:
     fingerprint: str
     image_size: int
     _ordered: dict[str, Callable[[int, int], tf.data.Dataset]]
+    loader: dict | None = None
 
     def ordered(
         self, split: str, start: int = 0, stop: int | None = None
@@ -117,7 +121,7 @@ def build_splits(
         image_size: Side of the square images, in pixels.
         batch_size: Images in a batch.
         seed: Seed of the order of training images.
-        **described: `class_names`, `name`, `source` and `fingerprint`.
+        **described: `class_names`, `name`, `source`, `fingerprint` and `loader`.
     """
 
     def read(encoded, label):

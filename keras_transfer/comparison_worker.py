@@ -1,0 +1,116 @@
+"""One process of `compare`: train a recipe with some seeds, and keep each run.
+
+Its task comes as JSON on standard input. On standard output it writes the number of
+each seed whose run is kept, and nothing else.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_transfer as kt
+from keras_transfer import feature_store
+from keras_transfer.comparison_store import Run, save_run
+from keras_transfer.devices import use_all_devices
+from keras_transfer.prediction import class_probabilities
+from keras_transfer.recipe_training import Trained, train
+from keras_transfer.recipes import Recipe
+from keras_transfer.splits import Splits
+
+
+def load_again(loader: dict, fingerprint: str) -> Splits:
+    """Load splits by their `loader`, and raise an error if they are not the same."""
+    splits = getattr(kt, loader["function"])(**loader["arguments"])
+    if splits.fingerprint != fingerprint:
+        raise ValueError(
+            "The data changed since the splits were loaded, so a process of its own "
+            "finds others. Load the splits again, and compare on those. "
+            f"Received: splits.fingerprint={fingerprint}, found {splits.fingerprint}"
+        )
+    return splits
+
+
+def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
+    """Train a recipe, and predict the test photos.
+
+    The seconds are those of the recipe: from building the network to the trained
+    model. What it read back from disk counts with the seconds that it once took, so
+    that no recipe profits from what another one has kept.
+    """
+    with feature_store.spared_seconds() as spared:
+        start = time.perf_counter()
+        trained = _by_function(recipe, splits, seed) or train(recipe, splits, seed)
+        seconds = time.perf_counter() - start + sum(spared.values())
+    outputs, labels = zip(
+        *((trained.network(x, training=False), y) for x, y in trained.test), strict=True
+    )
+    return Run(
+        class_probabilities(trained.network, np.concatenate(outputs)),
+        np.concatenate(labels),
+        {
+            "seconds": seconds,
+            "peak_memory": peak_memory(),
+            "trained_parameters": sum(
+                math.prod(v.shape) for v in trained.model.trainable_variables
+            ),
+        },
+    )
+
+
+def peak_memory() -> int | None:
+    """Return the most memory that this process held, in bytes, if it can be known."""
+    status = pathlib.Path("/proc/self/status")
+    text = status.read_text() if status.is_file() else ""
+    if "VmHWM:" in text:
+        # Not from getrusage, which on Linux begins with what the process that started
+        # this one held.
+        return int(text.split("VmHWM:")[1].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    """Do the task that comes on standard input."""
+    task = json.load(sys.stdin)
+    recipe = task["recipe"]
+    recipe = recipe if isinstance(recipe, str) else Recipe(**recipe)
+    # What the package prints belongs to what is shown if this process fails.
+    with contextlib.redirect_stdout(sys.stderr):
+        keras.config.set_dtype_policy(task["dtype_policy"])
+        tf.config.experimental.enable_op_determinism()
+        use_all_devices()
+        for seed, path in task["runs"]:
+            # Each seed begins as if it were the first, whatever this process did.
+            keras.utils.clear_session()
+            keras.utils.set_random_seed(seed)
+            splits = load_again(task["loader"], task["fingerprint"])
+            save_run(pathlib.Path(path), run_once(recipe, splits, seed))
+            print(seed, file=sys.__stdout__, flush=True)
+
+
+def _by_function(recipe: Recipe | str, splits: Splits, seed: int) -> Trained | None:
+    if not isinstance(recipe, str):
+        return None
+    module, name = recipe.split(":")
+    model = getattr(importlib.import_module(module), name)(splits, seed)
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"{recipe} must return the trained keras.Model. Received: {model!r}"
+        )
+    return Trained(model, model, splits.test)
+
+
+if __name__ == "__main__":
+    main()
