@@ -65,6 +65,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="INDEX/COUNT",
         help="compute one part of several, such as 0/2, the first one of two",
     )
+    features.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="the same on all machines; default: the faster one here",
+    )
     features.add_argument("--cache-dir", help="default: data/features")
 
     lessons = command("lessons", _lessons, "Run the lessons headless and report.")
@@ -127,6 +132,7 @@ def _features(options: argparse.Namespace) -> int:
         kt.build_backbone(name, image_size=int(size)),
         splits,
         options.cache_dir,
+        dtype=options.dtype,
         shard=tuple(map(int, numbers)) if options.shard else None,
     )
     print(features.path)

@@ -39,7 +39,10 @@ def find_parts(folder: pathlib.Path, files: list[str]) -> list[dict[str, np.ndar
     """
     there = {}
     for path in sorted(folder.parent.glob(f"{folder.name}-part-*")):
-        index, count = re.search(r"-part-(\d+)-of-(\d+)", path.name).groups()
+        numbers = re.search(r"-part-(\d+)-of-(\d+)", path.name)
+        if not numbers:
+            continue  # Somebody else's.
+        index, count = numbers.groups()
         there.setdefault(int(count), {}).setdefault(int(index), []).append(path)
     if not there:
         return []

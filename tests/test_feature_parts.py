@@ -53,6 +53,7 @@ def test_a_missing_or_double_part_is_named(splits, backbone, parts, tmp_path):
     def join():
         return kt.extract_features(backbone, splits, tmp_path)
 
+    (tmp_path / f"{parts[0].path.name.split('-part-')[0]}-part-notes").mkdir()
     aside = parts[1].path.rename(tmp_path / "aside")
     with pytest.raises(ValueError, match=r"Part 1 of 3 is missing.*shard=\(1, 3\)"):
         join()
