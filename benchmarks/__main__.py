@@ -14,7 +14,14 @@ import report
 from keras_transfer.storage import build_dir
 
 # The shorter ones first: their results are there early.
-NAMES = ("cache", "fine_tuning_epoch", "growth", "extraction", "time_to_accuracy")
+NAMES = (
+    "start_up",
+    "cache",
+    "fine_tuning_epoch",
+    "growth",
+    "extraction",
+    "time_to_accuracy",
+)
 
 
 def main() -> int:
