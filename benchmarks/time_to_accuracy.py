@@ -54,7 +54,7 @@ def main() -> None:
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     made.add_argument(
         "--rescaled-seeds",
-        nargs="+",
+        nargs="*",
         type=int,
         help="of the seeds, those that also run on pixels / 255 (default: all)",
     )
@@ -64,7 +64,8 @@ def main() -> None:
     toy = {"image_size": 64, "max_images": 60, "epochs": 2, "seeds": [0]}
     options = parse(made, **toy)
     ways = [OURS, *CLASSIC]
-    rescaled = options.rescaled_seeds or options.seeds
+    rescaled = options.rescaled_seeds
+    rescaled = options.seeds if rescaled is None else rescaled
     results = {way: {} for way in ways}
     for seed in options.seeds:
         for way in ways:
