@@ -5,6 +5,7 @@ PROFILE ?= quick
 LESSONS ?=
 WEIGHTS ?= resnet50 vgg16
 BENCH ?=
+NOTEBOOKS ?= notebooks
 # Set PYTHON to choose an interpreter; without it the first that fits is taken.
 PYTHON ?=
 
@@ -25,12 +26,14 @@ $(shell rm -f $(STAMP))
 endif
 endif
 
-.PHONY: help install lessons test bench lab lint format clean
+.PHONY: help install lessons exercises test bench lab lint format clean
 
 help:
 	@echo "make lessons   run every lesson headless and write build/lessons/index.html"
 	@echo "               narrow it: make lessons PROFILE=lesson LESSONS=\"1 3\""
 	@echo "               without fetching weights: WEIGHTS=none make lessons"
+	@echo "make exercises write copies of the lessons to work on: build/exercises"
+	@echo "               open them: make lab NOTEBOOKS=build/exercises"
 	@echo "make test      run the unit tests and all notebooks (quick profile)"
 	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
 	@echo "               narrow it: make bench BENCH=\"extraction cache\""
@@ -63,6 +66,9 @@ lessons: $(STAMP)
 	@KERAS_TRANSFER_DOWNLOAD=none \
 		$(RUN) -m keras_transfer lessons $(LESSONS) --profile $(PROFILE)
 
+exercises: $(STAMP)
+	@$(RUN) -m keras_transfer exercises $(LESSONS)
+
 # tests/conftest.py sets the environment, of the notebooks' kernels too.
 test: $(STAMP)
 	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
@@ -75,7 +81,7 @@ bench: $(STAMP)
 	@KERAS_TRANSFER_DOWNLOAD=none TF_CPP_MIN_LOG_LEVEL=3 $(RUN) benchmarks $(BENCH)
 
 lab: $(STAMP)
-	$(RUN) -m jupyter lab --notebook-dir=notebooks
+	$(RUN) -m jupyter lab --notebook-dir=$(NOTEBOOKS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -28,7 +28,7 @@ def make(folder: pathlib.Path, *arguments: str, **environment: str):
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "KERAS_TRANSFER_"))
-        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "BENCH", "PYTHON")
+        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "BENCH", "NOTEBOOKS", "PYTHON")
     }
     return subprocess.run(
         [shutil.which("make"), *arguments],

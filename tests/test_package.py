@@ -47,8 +47,10 @@ ORDER = [
     ["ledger"],
     ["lesson_pages", "lesson_progress"],
     ["lesson_report"],
-    ["lesson_kernel"],
+    ["lesson_kernel", "exercises"],
     ["lessons"],
+    ["exercise_copies"],
+    ["exercise_checks"],
     ["__main__"],
 ]
 
