@@ -7,6 +7,7 @@ import pathlib
 import nbformat
 import pytest
 
+from keras_transfer.exercises import lesson_cells
 from keras_transfer.lesson_kernel import execute
 from keras_transfer.lesson_progress import Progress
 
@@ -30,7 +31,7 @@ def run_lesson(change: str) -> str | None:
     """Run lesson 1 with a cell added after its features; return why it failed."""
     notebook = nbformat.read(NOTEBOOKS / "01_feature_extraction.ipynb", 4)
     cells = []
-    for cell in notebook.cells:
+    for cell in lesson_cells(notebook):
         if cell.cell_type != "code" or any(part in cell.source for part in SLOW):
             continue
         if "from_features" in cell.source and "kt.record" not in cell.source:

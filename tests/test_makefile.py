@@ -10,6 +10,9 @@ from keras_transfer import storage
 
 ROOT = storage.project_root()
 
+# What `make test` itself may have been given.
+MAKE_VARIABLES = {"WEIGHTS", "PROFILE", "LESSONS", "BENCH", "NOTEBOOKS", "PYTHON"}
+
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
 
 
@@ -28,7 +31,7 @@ def make(folder: pathlib.Path, *arguments: str, **environment: str):
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "KERAS_TRANSFER_"))
-        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "BENCH", "NOTEBOOKS", "PYTHON")
+        and name not in MAKE_VARIABLES
     }
     return subprocess.run(
         [shutil.which("make"), *arguments],
