@@ -105,7 +105,7 @@ def compare_networks(measurement, network, images, count, options) -> None:
 
 def compare_files(measurement, network, splits, options, folder) -> None:
     """Compare JPEG files with as many tensors in memory, in the precision chosen."""
-    dtype = compute_dtype(fast_copy(network))
+    dtype = compute_dtype(fast_copy(network, frozen=True))
     run = compiled(network, dtype)
     total = sum(splits.counts.values())
     batches = [images for images, _ in splits.ordered("train")]

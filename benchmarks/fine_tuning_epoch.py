@@ -55,7 +55,7 @@ def measure(measurement: Measurement, case: str, options) -> None:
         for run in ways.values():
             run()
         seconds = interleaved(ways, options.rounds)
-    dtype = compute_dtype(fast_copy(frozen, options.dtype))
+    dtype = compute_dtype(fast_copy(frozen, options.dtype, frozen=True))
     group = f"{name} from {block} at {pixels} px, {dtype}"
     for way, taken in seconds.items():
         measurement.add(group, way, taken, "seconds an epoch")

@@ -89,7 +89,7 @@ def extract_feature_maps(
             f"Received: augmented_copies={augmented_copies}"
         )
     copies = 0 if augmentation is None else augmented_copies
-    frozen = fast_copy(network, dtype)
+    frozen = fast_copy(network, dtype, frozen=True)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
     shape = network.output_shape[1:]
     parts = _parts(network, splits, compute_dtype(frozen), augmentation, copies)

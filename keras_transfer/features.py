@@ -101,7 +101,7 @@ def extract_features(
         raise ValueError(
             f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine}"
         )
-    frozen = fast_copy(backbone, dtype)
+    frozen = fast_copy(backbone, dtype, frozen=True)
     dtype = compute_dtype(frozen)
     described = [dtype]
     if engine == "openvino":

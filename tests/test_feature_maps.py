@@ -141,9 +141,10 @@ def test_a_fast_copy_in_bfloat16_agrees():
     assert 0 < np.abs(found - expected).max() < 0.02 * expected.max()
 
 
-def test_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
+def test_trained_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
     monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: True)
     assert fast_copy(backbone) is backbone
+    assert compute_dtype(fast_copy(backbone, frozen=True)) == "bfloat16"
     plain = kt.build_backbone("vgg16", weights=None, image_size=32)
     assert compute_dtype(fast_copy(plain)) == "bfloat16"
     assert fast_copy(plain, "float32") is plain
