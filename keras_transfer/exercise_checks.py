@@ -13,7 +13,7 @@ from keras_transfer.exercises import Exercise, find_exercises
 from keras_transfer.lesson_progress import Progress
 from keras_transfer.lessons import Lesson
 
-DONE, MISSING, NOT_BEGUN = "done", "missing", "not begun"
+DONE, NOT_YET, NOT_BEGUN = "done", "not yet", "not begun"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outcome:
     Attributes:
         lesson: Name of the lesson.
         title: First line of the task.
-        state: `"done"`, `"missing"` or `"not begun"`.
+        state: `"done"`, `"not yet"` or `"not begun"`.
         words: What is missing, else empty.
     """
 
@@ -69,7 +69,7 @@ def check_lessons(
         # Whatever is wrong with one copy, the others are checked.
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
-            found = [Outcome(lesson.name, "the whole copy", MISSING, words)]
+            found = [Outcome(lesson.name, "the whole copy", NOT_YET, words)]
         done = sum(outcome.state == DONE for outcome in found)
         progress.end(f"{done} of {len(found)} exercises done")
         for outcome in found:
@@ -92,7 +92,7 @@ def _check_lesson(lesson, profile, cell_timeout, progress) -> list[Outcome]:
         state, words = NOT_BEGUN, ""
         if exercise in begun:
             words = _what_is_missing(exercise, error)
-            state = MISSING if words else DONE
+            state = NOT_YET if words else DONE
         outcomes.append(Outcome(lesson.name, exercise.title, state, words))
     return outcomes
 

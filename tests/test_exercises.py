@@ -291,13 +291,13 @@ def test_says_what_is_done_and_what_is_missing(checked, capsys):
     assert "2 of 9 exercises done" in said
     lines = said[said.index("01_some: 1 of 5") :].splitlines()[1:8]
     assert [line.strip() for line in lines] == [
-        "missing  1. Build",
+        "not yet  1. Build",
         "The answer stopped with ZeroDivisionError: division by zero",
         "done  2. Build",
         "not begun  3. Build",
-        "missing  4. Build",
+        "not yet  4. Build",
         "Count the `walls`.",
-        "missing  5. Build",
+        "not yet  5. Build",
     ]
     assert "SyntaxError" in said
     assert "02_idle: 0 of 1 exercises done\nnot begun  1. Build" in said
