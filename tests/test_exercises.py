@@ -75,6 +75,7 @@ def read_names(source):
     tree = ast.parse(source)
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     stored = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+    stored |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     return {name.id for name in names} - stored
 
 
@@ -135,9 +136,11 @@ def test_a_solution_may_take_several_cells():
     assert [c.source for c in copy.cells if exercises.exercise_tag(c)] == [STUB, CHECK]
 
 
-@pytest.mark.parametrize("order", [(0, 2), (1, 2), (0, 1), (0, 1, 3, 2), (3, 0, 1, 2)])
+@pytest.mark.parametrize(
+    "order", [(0, 2), (0, 1), (0, 1, 3, 2), (3, 0, 1, 2), (0, 1, 2, 5, 6)]
+)
 def test_exercise_in_disorder_is_an_error(order):
-    parts = exercise(1)
+    parts = [*exercise(1), *exercise(2)]
     with pytest.raises(ValueError, match="Received: "):
         exercises.find_exercises(notebook([parts[i] for i in order]))
 
