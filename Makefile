@@ -91,5 +91,6 @@ format: $(STAMP)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+# What learners wrote into their copies stays.
 clean:
-	rm -rf build
+	rm -rf $(filter-out build/exercises,$(wildcard build/*))

@@ -11,11 +11,16 @@ The tags of its cells make an exercise. After the Markdown cell with the task co
   says what is wrong.
 """
 
+from __future__ import annotations
+
 import ast
 import dataclasses
+import typing
 from collections.abc import Mapping
 
-import nbformat
+if typing.TYPE_CHECKING:
+    # A kernel that asks about wrong answers need not wait for its import.
+    import nbformat
 
 ANSWER, CHECK, WRONG = "exercise", "check", "wrong"
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

@@ -136,3 +136,19 @@ def test_environment_without_its_interpreter_is_made_anew(installed):
     (installed / ".venv" / "bin" / "python").unlink()
     plan = make(installed, "-n", "lab", PYTHON=sys.executable).stdout
     assert "-m venv --clear .venv" in plan
+
+
+def test_clean_keeps_what_learners_wrote(project):
+    for name in ("exercises", "lessons"):
+        (project / "build" / name).mkdir(parents=True)
+    assert make(project, "clean").returncode == 0
+    assert [path.name for path in (project / "build").iterdir()] == ["exercises"]
+
+
+def test_exercises_writes_copies_and_lab_opens_them(installed):
+    assert make(installed, "exercises", "LESSONS=1 3").returncode == 0
+    assert make(installed, "lab", "NOTEBOOKS=build/exercises").returncode == 0
+    assert calls(installed) == [
+        "|-m keras_transfer exercises 1 3",
+        "|-m jupyter lab --notebook-dir=build/exercises",
+    ]
