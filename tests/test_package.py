@@ -39,7 +39,7 @@ ORDER = [
     ["prediction_plots", "threshold_plots"],
     ["prediction", "probe", "explanation"],
     ["evaluation", "recipes", "paired_tests"],
-    ["comparison_store", "recipe_training"],
+    ["comparison_store", "recipe_training", "comparison_process"],
     ["comparison", "comparison_worker"],
     ["comparison_runs", "comparison_plots"],
     ["plots"],
