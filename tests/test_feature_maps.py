@@ -25,7 +25,7 @@ def parts(backbone):
 
 def test_maps_then_the_rest_equal_the_whole(splits, backbone, parts, tmp_path):
     first, last = parts
-    maps = kt.extract_feature_maps(first, splits, cache_dir=tmp_path)
+    maps = kt.extract_feature_maps(first, splits, dtype="float32", cache_dir=tmp_path)
     assert maps.counts == splits.counts
     images, labels = splits.arrays("test")
     found, found_labels = maps.arrays("test")
@@ -33,8 +33,8 @@ def test_maps_then_the_rest_equal_the_whole(splits, backbone, parts, tmp_path):
     expected = backbone(images.astype("float32"), training=False).numpy()
     # Kept as float16.
     np.testing.assert_allclose(last(found), expected, atol=0.02 * expected.max())
-    whole = kt.extract_features(backbone, splits, tmp_path)
-    parted = kt.extract_features(last, maps, tmp_path)
+    whole = kt.extract_features(backbone, splits, tmp_path, dtype="float32")
+    parted = kt.extract_features(last, maps, tmp_path, dtype="float32")
     assert np.array_equal(whole.train.labels, parted.train.labels)
     np.testing.assert_allclose(
         whole.train.features, parted.train.features, atol=0.01 * expected.max()
