@@ -35,6 +35,7 @@ _MODULES = {
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",
     "scale_temperature": "calibration",
+    "diagnose": "diagnosis",
     "grad_cam": "explanation",
     "record": "ledger",
     "output_dir": "ledger",

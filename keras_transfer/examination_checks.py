@@ -1,0 +1,54 @@
+"""What an examination refuses before it begins."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.classification_report import ClassificationReport
+
+
+def checked_predictions(predictions) -> tuple[np.ndarray | None, np.ndarray] | None:
+    """Return labels, where they are known, and predictions; or raise an error."""
+    if predictions is None:
+        return None
+    if isinstance(predictions, ClassificationReport):
+        return predictions.labels, predictions.probabilities
+    predictions = np.asarray(predictions)
+    if predictions.ndim not in (1, 2) or predictions.dtype.kind not in "iuf":
+        raise ValueError(
+            "predictions must be a report of evaluate_classifier, or an array of one "
+            "row an image, or of one class number an image. "
+            f"Received: predictions of shape {predictions.shape}"
+        )
+    return None, predictions
+
+
+def check_model_and_data(
+    model: keras.Model, datasets: dict[str, tf.data.Dataset]
+) -> None:
+    """Raise an error if this is no classifier of images, or its data do not fit it."""
+    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
+    if [len(shape) if isinstance(shape, tuple) else 0 for shape in shapes] != [4, 2]:
+        raise ValueError(
+            "Expected a built classifier of images, from (batch, height, width, "
+            "channels) to (batch, classes). "
+            f"Received: model={model}, input and output shape {shapes}"
+        )
+    if not datasets:
+        raise ValueError(
+            "Expected Splits, or a dictionary with at least one of train, validation "
+            "and test, and class_names if there are any. Received: no split"
+        )
+    for name, dataset in datasets.items():
+        spec = getattr(dataset, "element_spec", None)
+        images = spec[0] if isinstance(spec, tuple) and len(spec) > 1 else None
+        if not isinstance(images, tf.TensorSpec) or images.shape.rank != 4:
+            raise ValueError(
+                "Each split must be a batched tf.data.Dataset of images and labels; "
+                f"one of single images needs .batch(32). Received: {name}={dataset}"
+            )
+        if not images.shape.is_compatible_with(shapes[0]):
+            raise ValueError(
+                f"The model takes images of shape {shapes[0]}. "
+                f"Received: {name} with images of shape {images.shape}"
+            )
