@@ -19,8 +19,6 @@ SIGNATURES = {
 # As a share of the range: how far any channel may lie outside of it, and how much of
 # either end all channels may leave out.
 OUTSIDE, LEFT_OUT = 0.05, 0.35
-# As many tell the range, and a deep network takes them in a second or two.
-IMAGES = 16
 
 
 def assert_pixel_range(
@@ -30,11 +28,10 @@ def assert_pixel_range(
 ) -> tuple[float, float]:
     """Assert that pixels reach the first convolution in the range it was trained with.
 
-    Up to 16 images of the first batch go through the model, and what arrives at its
-    first convolution is looked at, behind whatever preprocessing data set and model
-    have between them. So a preprocessing that is missing, is another network's or is
-    there twice is found where it changes the range. The order of the channels (RGB or
-    BGR) cannot be known from it.
+    What the first batch has become where it arrives at the first convolution is looked
+    at, behind whatever preprocessing data set and model have between them. So a
+    preprocessing that is missing, is another network's or is there twice is found where
+    it changes the range. The order of the channels (RGB or BGR) cannot be known so.
 
     Args:
         dataset: Batched `tf.data.Dataset` of images as the model takes them, or of
@@ -66,7 +63,7 @@ def assert_pixel_range(
     else:
         name, low, high = model.name, *map(np.atleast_1d, expected)
     element = next(iter(dataset))
-    images = np.asarray(element[0] if isinstance(element, tuple) else element)[:IMAGES]
+    images = np.asarray(element[0] if isinstance(element, tuple) else element)
     found = arriving(model, images)
     lowest, highest = found.min(axis=(0, 1, 2)), found.max(axis=(0, 1, 2))
     width = (high - low).max()
@@ -110,20 +107,27 @@ def arriving(model: keras.Model, images: np.ndarray) -> np.ndarray:
             "Expected a model of images that has a convolution. "
             f"Received: model with name={model.name}"
         )
-    seen, call = [], first.call
+    seen = []
 
-    def watched(inputs, *args, **kwargs):
+    def watched(inputs, *_, **__):
         seen.append(inputs)
-        return call(inputs, *args, **kwargs)
+        raise _ReachedError
 
     # Watched where it is called: a graph up to here cannot be cut out of a model that
     # holds its backbone as a single layer.
     first.call = watched
     try:
         model(images, training=False)
+    except _ReachedError:
+        pass
     finally:
         del first.call
     return np.asarray(keras.ops.convert_to_numpy(seen[0]), "float32")
+
+
+class _ReachedError(BaseException):
+    # No Exception: Keras catches those and adds words to them.
+    pass
 
 
 def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
