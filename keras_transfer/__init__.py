@@ -40,6 +40,7 @@ _MODULES = {
     "record": "ledger",
     "output_dir": "ledger",
     "plots": None,
+    "verify": None,
 }
 __all__ = list(_MODULES)
 
