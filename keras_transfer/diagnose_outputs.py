@@ -55,20 +55,23 @@ def check_training_mode(case: Case) -> list[Finding]:
 
 
 def _when_called(case: Case, difference: float) -> list[Finding]:
+    by_default = {id(layer) for layer in _active_by_default(case)}
     fixed = sorted(
         {
             call.layer.name
             for call in network_graph.calls(case.model)
-            if call.training() is True and call.layer.name
+            if call.training() is True and id(call.layer) not in by_default
         }
     )
     if not fixed:
+        names = ", ".join(layer.name for layer in _active_by_default(case)[:3])
+        shown = f"{names} is" if names else "some layer is"
         return [
             Finding(
                 "note",
                 "model(images) runs in training mode",
                 f"model(images) differs from model.predict(images) by up to "
-                f"{difference:.3g}: {_by_default(case)} active there.",
+                f"{difference:.3g}: {shown} active there.",
                 "fit, evaluate and predict are right. Where the model is called "
                 "itself, its answers depend on chance.",
                 "outputs = model(images, training=False)",
@@ -86,14 +89,14 @@ def _when_called(case: Case, difference: float) -> list[Finding]:
     ]
 
 
-def _by_default(case: Case) -> str:
-    """Name the layers whose `training` is True where nobody says it."""
-    names = []
+def _active_by_default(case: Case) -> list[keras.layers.Layer]:
+    """Return the layers whose `training` is True where nobody says it."""
+    found = []
     for layer in network_graph.layers_of(case.model):
         parameter = inspect.signature(layer.call).parameters.get("training")
         if parameter is not None and parameter.default is True:
-            names.append(layer.name)
-    return f"{', '.join(names[:3])} are" if names else "some layer is"
+            found.append(layer)
+    return found
 
 
 def _active(title: str, evidence: str, difference: float) -> Finding:

@@ -167,7 +167,7 @@ def _folders(case: Case, names: tuple[str, ...]) -> tuple[int, list]:
     for split in case.datasets:
         labels, every = case.sample(split).labels, case.every(split)
         files = pipelines.encoded(case.dataset(split), len(labels), every)
-        for file, label in zip(files, labels, strict=True):
+        for file, label in zip(files, labels[: len(files)], strict=True):
             path = photo_files.path_of(file)
             if path is None:
                 continue

@@ -12,7 +12,7 @@ from keras_transfer.findings import Check, Finding, NotExaminedError
 UNBALANCED = 1.2
 # Fewer test photos than this say nothing; half an interval of more is worth a note.
 FEWEST, WIDE = 30, 0.05
-SAME_LOSS = 1e-4
+SAME_LOSS, LEAST_LOSS = 1e-4, 1e-3
 
 
 def check_imbalance(case: Case) -> list[Finding]:
@@ -130,18 +130,19 @@ def _shared(shared: int, photos: int, history) -> Finding:
 def _same_numbers(case: Case, history: dict) -> list[Finding]:
     """Find a history whose validation figures are those of the test split."""
     accuracy, loss = _figures(case, "test")
+    # Where there is next to no loss, all splits look the same.
     epochs = [
         epoch
         for epoch, values in enumerate(
             zip(history["val_accuracy"], history["val_loss"], strict=True)
         )
-        if abs(values[0] - accuracy) < 1e-6 and abs(values[1] / loss - 1) < SAME_LOSS
+        if abs(values[0] - accuracy) < 1e-6 and abs(values[1] - loss) < SAME_LOSS * loss
     ]
-    if not epochs or case.every("test") > 1:
+    if not epochs or loss < LEAST_LOSS or case.every("test") > 1:
         return []
     if "validation" in case.datasets:
         other, other_loss = _figures(case, "validation")
-        if other == accuracy and abs(other_loss / loss - 1) < SAME_LOSS:
+        if other == accuracy and abs(other_loss - loss) < SAME_LOSS * loss:
             return []
     return [
         _chosen(

@@ -7,7 +7,23 @@ import numpy as np
 
 # How the first eight filters of each network answer to plain red, green and blue (or
 # blue, green and red, where it was trained so), in thousandths of its length.
-COLOUR_SUMS: dict[str, tuple[tuple[int, ...], ...]] = {}
+COLOUR_SUMS = {
+    "resnet50": (
+        (9, -48, 49, -35, -2, 302, 58, -45),
+        (6, 190, -6, -13, -3, -431, -25, -19),
+        (11, -130, 13, 33, 0, 97, 42, 6),
+    ),
+    "vgg16": (
+        (2, 159, 4, 9, -8, 252, -2, -54),
+        (-4, 44, 53, -12, -8, -216, 15, -14),
+        (3, -178, -5, 3, 26, -68, -13, 42),
+    ),
+    "efficientnet_lite0": (
+        (1, -160, 53, -216, 219, -2, -4, 29),
+        (-3, -492, 240, -44, -174, 1, -52, -458),
+        (1, -70, 29, 247, -40, -2, -4, 434),
+    ),
+}
 # A fine-tuned kernel keeps a likeness above 0.99, a random one stays below 0.8.
 LIKENESS = 0.98
 ONCE = 0.8

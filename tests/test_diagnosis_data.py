@@ -14,11 +14,11 @@ from keras_transfer.diagnose_data import (
     check_leaks,
 )
 
-AUGMENTATION = kt.build_augmentation("light", seed=0)
 
-
-def augment(images, labels):
-    return AUGMENTATION(images, training=True), labels
+def augmented(dataset, training=True, **options):
+    # Its own layer, because Keras builds it for single images or for batches.
+    layer = kt.build_augmentation("light", seed=0)
+    return dataset.map(lambda x, y: (layer(x, training=training), y), **options)
 
 
 def slices(seed=1, count=96):
@@ -28,9 +28,9 @@ def slices(seed=1, count=96):
 @pytest.mark.parametrize(
     "frozen",
     [
-        lambda x: x.map(augment).cache().shuffle(96).batch(16),
-        lambda x: x.batch(16).map(augment).cache().prefetch(1),
-        lambda x: x.shuffle(96).batch(16).map(augment, num_parallel_calls=2).cache(),
+        lambda x: augmented(x).cache().shuffle(96).batch(16),
+        lambda x: augmented(x.batch(16)).cache().prefetch(1),
+        lambda x: augmented(x.shuffle(96).batch(16), num_parallel_calls=2).cache(),
         lambda x: (
             x.map(lambda a, b: (tf.image.random_brightness(a, 40), b)).cache().batch(16)
         ),
@@ -46,10 +46,10 @@ def test_augmentation_before_cache(frozen):
 @pytest.mark.parametrize(
     "varying",
     [
-        lambda x: x.cache().shuffle(96).batch(16).map(augment),
-        lambda x: x.cache().map(augment).batch(16),
+        lambda x: augmented(x.cache().shuffle(96).batch(16)),
+        lambda x: augmented(x.cache()).batch(16),
         lambda x: x.shuffle(96).cache().batch(16),
-        lambda x: x.map(augment).batch(16),
+        lambda x: augmented(x).batch(16),
         lambda x: x.map(lambda a, b: (a / 255, b)).cache().shuffle(96).batch(16),
     ],
     ids=["after", "single", "none", "no cache", "not random"],
@@ -62,20 +62,18 @@ def test_validation_and_test_photos_that_are_augmented():
     assert found(check_augmented_evaluation) == []
     finding = one(
         check_augmented_evaluation,
-        splits=data(validation=dataset(40, seed=2).map(augment)),
+        splits=data(validation=augmented(dataset(40, seed=2))),
     )
     assert finding.severity == "warning"
     assert "validation" in finding.evidence
     finding = one(
-        check_augmented_evaluation, splits=data(test=dataset(60, 3).map(augment))
+        check_augmented_evaluation, splits=data(test=augmented(dataset(60, 3)))
     )
     assert finding.severity == "serious"
     # Shuffling is another thing.
     splits = data(test=slices(3, 60).shuffle(60).batch(16))
     assert found(check_augmented_evaluation, splits=splits) == []
-    splits = data(
-        test=dataset(60, 3).map(lambda x, y: (AUGMENTATION(x, training=False), y))
-    )
+    splits = data(test=augmented(dataset(60, 3), training=False))
     assert found(check_augmented_evaluation, splits=splits) == []
 
 
@@ -103,7 +101,7 @@ def test_leaks_are_seen_through_shuffling_augmentation_and_rescaling():
     def prepared(x):
         return x.map(lambda a, b: (a / 255, b))
 
-    train = prepared(slices().shuffle(96).batch(16).map(augment))
+    train = prepared(augmented(slices().shuffle(96).batch(16)))
     test = prepared(tf.data.Dataset.from_tensor_slices((images, labels)).batch(16))
     finding = one(check_leaks, splits=data(train=train, test=test))
     assert finding.numbers["photos"] == 6
@@ -124,7 +122,8 @@ def test_take_and_skip_of_what_is_shuffled_each_time():
 
 def test_order_and_pixels_of_a_pipeline_without_its_shuffling():
     images, labels = photos(96, seed=1)
-    train = slices().cache().shuffle(96).repeat(3).batch(10).map(augment).prefetch(2)
+    train = slices().cache().shuffle(96).repeat(3).batch(10)
+    train = augmented(train).prefetch(2)
     (random,) = pipelines.random_maps(train)
     read, read_labels = pipelines.read(
         pipelines.in_order(train, [random.index]), limit=1000

@@ -43,7 +43,8 @@ def test_batch_normalization_that_moves_before_frozen_kernels():
 
 def nested(trainable, **call):
     base = keras.Sequential(healthy(normalized=True).layers[:-3])
-    base.trainable = trainable
+    for layer in base.layers:
+        layer.trainable = trainable
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(base(inputs, **call))
     return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
@@ -99,11 +100,11 @@ def test_gradual_unfreezing_raises_no_alarm():
     assert one(check_trainable, model).numbers["not_trained"] == 2
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adamw"])
 def test_learning_rate_that_destroys(optimizer):
     model = unfrozen(healthy())
     before = model.get_weights()
-    rates = {"sgd": (30.0, 1e-4)}.get(optimizer, (3e-1, 1e-5))
+    rates = 3e-1, 1e-5
     high, low = (
         keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": x}})
         for x in rates
