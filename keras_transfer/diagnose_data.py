@@ -163,7 +163,7 @@ def _too_many(case: Case, highest: int, classes: int) -> Finding:
         "serious",
         "Labels that the model has no output for",
         f"There is a label {highest}, and the outputs tell {classes} classes apart "
-        f"({case.model.output_shape[-1]} units).",
+        f"({case.units} units).",
         "Photos of the other classes can never be right.",
         "model = kt.build_classifier(backbone, num_classes=len(splits.class_names))",
         {"highest_label": highest, "classes": classes},

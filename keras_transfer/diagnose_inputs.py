@@ -95,7 +95,7 @@ def _by_weights(case: Case, first: First, known: Recognised) -> list[Finding]:
             "The weights look for edges and colours in numbers of another size or "
             "order. Nothing fails: the loss falls, and accuracy stays far below what "
             "the network can do.",
-            _repair(known.architecture),
+            _repair(known.architecture, case.image_size),
             {
                 "distance": distance,
                 "low": actual.low.min(),
@@ -107,7 +107,7 @@ def _by_weights(case: Case, first: First, known: Recognised) -> list[Finding]:
     ]
 
 
-def _repair(architecture: str) -> str:
+def _repair(architecture: str, size: int) -> str:
     keras_way = {
         "resnet50": "x = keras.applications.resnet50.preprocess_input(x)",
         "vgg16": "x = keras.applications.vgg16.preprocess_input(x)",
@@ -115,7 +115,7 @@ def _repair(architecture: str) -> str:
     }[architecture]
     return f"""
 # Raw RGB pixels, 0 to 255, into a backbone that preprocesses them itself:
-backbone = kt.build_backbone("{architecture}", image_size=160)
+backbone = kt.build_backbone("{architecture}", image_size={size})
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
 # Or with a backbone of your own, once, and without Rescaling or `/ 255` anywhere:
 {keras_way}

@@ -18,7 +18,7 @@ kt.compile_classifier(model, "adam")  # the loss and the metric that fit the las
 
 def check_last_layer(case: Case) -> list[Finding]:
     """Find a last layer that does not fit the classes, or the loss."""
-    units, activation = case.model.output_shape[-1], case.activation
+    units, activation = case.units, case.activation
     outputs = case.outputs(case.scored)
     if units == 1 and activation == "softmax":
         return [

@@ -47,8 +47,7 @@ def _scores(case: Case, given: np.ndarray) -> np.ndarray:
     if given.ndim == 1 and given.dtype.kind in "iu":
         return given
     given = given.reshape(len(given), -1)
-    between = given.size and np.all((given >= 0) & (given <= 1))
-    given = class_scores(given, None if between else "linear")
+    given = class_scores(given, None)
     if given.shape[1] != case.num_classes:
         raise NotExaminedError(
             f"the predictions have {given.shape[1]} columns for "

@@ -25,7 +25,9 @@ def check_imbalance(case: Case) -> list[Finding]:
         return []
     accuracy = float(right.mean())
     low, _ = _interval(int(right.sum()), len(right))
-    if low > most:
+    # A bad model that answers all kinds of classes has another fault.
+    named = float(np.mean(predicted == shares.argmax()))
+    if low > most or named < (1 + most) / 2:
         return []
     common = case.name(int(shares.argmax()))
     recalls = [right[labels == label].mean() for label in np.unique(labels)]
@@ -35,9 +37,9 @@ def check_imbalance(case: Case) -> list[Finding]:
             "serious" if independent else "warning",
             "Accuracy that only mirrors the imbalance of classes",
             f"{accuracy:.1%} of {len(labels):,} {split} photos are right (95 % "
-            f"interval from {low:.1%}), and {most:.1%} are {common}: "
-            "to name always that one would be as good. The mean over the classes is "
-            f"{np.mean(recalls):.1%}"
+            f"interval from {low:.1%}), and {most:.1%} are {common}, which is the "
+            f"answer to {named:.1%}: to name always that one would be as good. The "
+            f"mean over the classes is {np.mean(recalls):.1%}"
             + (", and the answers do not depend on the class." if independent else "."),
             "A high accuracy hides that the rare classes are not recognised.",
             """

@@ -11,8 +11,10 @@ from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import as_array, restored
 
-# How far the median kernel may move in the first steps, as a share of its length.
-BOUND, STEPS, PHOTOS = 0.05, 3, 8
+# How far the median kernel may move in the first steps, as a share of its length. With
+# Adam and real photos ResNet50 kept its features at 0.9 %; VGG16 lost them at 1.2 %,
+# EfficientNet-Lite0 at 1.6 %.
+BOUND, STEPS, PHOTOS = 0.011, 3, 8
 KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -134,8 +136,10 @@ def check_learning_rate(case: Case) -> list[Finding]:
         float(np.linalg.norm(b - a) / max(np.linalg.norm(a), 1e-12))
         for a, b in zip(before, after, strict=True)
     ]
-    movement = float(np.median(moved))
-    if not movement > BOUND:
+    movement = float(np.median(np.nan_to_num(moved, nan=np.inf)))
+    # Other networks than those of ImageNet may bear more, so that their loss must tell.
+    harmed = known is not None or not losses[1] <= 2 * losses[0] + 0.1
+    if movement <= BOUND or not harmed:
         return []
     return [
         Finding(
@@ -143,7 +147,7 @@ def check_learning_rate(case: Case) -> list[Finding]:
             "A learning rate that destroys the pretrained weights",
             f"All of the backbone is trainable. {STEPS} steps of "
             f"{type(optimizer).__name__} at {rate:.3g} move the median kernel by "
-            f"{movement:.1%} of its length (more than {BOUND:.0%}); the loss of photos "
+            f"{movement:.1%} of its length (more than {BOUND:.1%}); the loss of photos "
             f"it is not trained on goes from {losses[0]:.3g} to {losses[1]:.3g}. "
             "Tried and undone.",
             "What the backbone learnt from millions of photos is gone before it can "

@@ -19,9 +19,9 @@ NUMBERS = 20_000
 
 def check_head(case: Case) -> list[Finding]:
     """Find a last layer that was never trained."""
-    layer = network_graph.classifying_layer(case.model)
+    layer = network_graph.classifying_layer(case.model, case.units)
     if layer is None:
-        raise NotExaminedError("the model does not end in a dense layer")
+        raise NotExaminedError("no dense layer that makes the outputs was found")
     if not _is_fresh(layer):
         return []
     accuracy = float(case.correct(case.scored).mean())

@@ -161,6 +161,8 @@ def diagnose_files(
         raise ValueError(
             f"This model cannot be loaded. Received: {path}\n{error}"
         ) from error
-    size = image_size or getattr(loaded, "model", loaded).input_shape[1]
-    splits = load_directory(folder, image_size=size or 224)
+    if image_size is None:
+        shape = getattr(getattr(loaded, "model", loaded), "input_shape", None)
+        image_size = (shape and shape[1]) or 224
+    splits = load_directory(folder, image_size=image_size)
     return diagnose(loaded, splits)

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from keras_transfer import network_graph, pipelines
 from keras_transfer.examination_checks import (
-    check_model_and_data,
+    check_data,
     checked_predictions,
+    checked_units,
 )
 from keras_transfer.findings import NotExaminedError
 from keras_transfer.model_arrays import as_array, class_scores, integer_labels
@@ -44,6 +45,7 @@ class Case:
 
     Attributes:
         model: The `keras.Model`.
+        units: Number of its outputs.
         datasets: Dict of the given splits, each a batched `tf.data.Dataset`.
         class_names: Tuple of names, or `None`.
         model_class_names: Names that were saved with the model, or `None`.
@@ -63,7 +65,8 @@ class Case:
         self.model = model
         get = splits.get if isinstance(splits, Mapping) else _getter(splits)
         self.datasets = {name: get(name) for name in SPLITS if get(name) is not None}
-        check_model_and_data(model, self.datasets)
+        check_data(self.datasets)
+        self.units = checked_units(model, self.datasets)
         names = get("class_names")
         for dataset in self.datasets.values():
             # Where Keras's own loader made it.
@@ -89,7 +92,12 @@ class Case:
     @property
     def num_classes(self) -> int:
         """Number of classes that the outputs tell apart."""
-        return max(2, self.model.output_shape[-1])
+        return max(2, self.units)
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images, in pixels."""
+        return self.sample(self.scored).images.shape[1]
 
     def dataset(self, split: str) -> tf.data.Dataset:
         """Return a split, which must have been given."""

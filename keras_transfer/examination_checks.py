@@ -23,17 +23,8 @@ def checked_predictions(predictions) -> tuple[np.ndarray | None, np.ndarray] | N
     return None, predictions
 
 
-def check_model_and_data(
-    model: keras.Model, datasets: dict[str, tf.data.Dataset]
-) -> None:
-    """Raise an error if this is no classifier of images, or its data do not fit it."""
-    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
-    if [len(shape) if isinstance(shape, tuple) else 0 for shape in shapes] != [4, 2]:
-        raise ValueError(
-            "Expected a built classifier of images, from (batch, height, width, "
-            "channels) to (batch, classes). "
-            f"Received: model={model}, input and output shape {shapes}"
-        )
+def check_data(datasets: dict[str, tf.data.Dataset]) -> None:
+    """Raise an error if there are no batched images with labels."""
     if not datasets:
         raise ValueError(
             "Expected Splits, or a dictionary with at least one of train, validation "
@@ -47,8 +38,31 @@ def check_model_and_data(
                 "Each split must be a batched tf.data.Dataset of images and labels; "
                 f"one of single images needs .batch(32). Received: {name}={dataset}"
             )
-        if not images.shape.is_compatible_with(shapes[0]):
+
+
+def checked_units(model: keras.Model, datasets: dict[str, tf.data.Dataset]) -> int:
+    """Return the number of output units of a classifier, or raise an error.
+
+    Keras does not know the shapes of a subclassed model, so that one is called.
+    """
+    inputs, outputs = (
+        getattr(model, name, None) for name in ("input_shape", "output_shape")
+    )
+    if inputs is None and isinstance(model, keras.Model) and model.built:
+        images = next(iter([*datasets.values()][0].take(1)))[0][:1]
+        outputs = getattr(model(images, training=False), "shape", None)
+        inputs, outputs = (None, *images.shape[1:]), outputs and tuple(outputs)
+    if [len(x) if isinstance(x, tuple) else 0 for x in (inputs, outputs)] != [4, 2]:
+        raise ValueError(
+            "Expected a built classifier of images, from (batch, height, width, "
+            "channels) to (batch, classes). Received: "
+            f"model={model}, input_shape={inputs}, output_shape={outputs}"
+        )
+    for name, dataset in datasets.items():
+        shape = dataset.element_spec[0].shape
+        if not shape.is_compatible_with(inputs):
             raise ValueError(
-                f"The model takes images of shape {shapes[0]}. "
-                f"Received: {name} with images of shape {images.shape}"
+                f"The model takes images of shape {inputs}. "
+                f"Received: {name} with images of shape {shape}"
             )
+    return outputs[-1]

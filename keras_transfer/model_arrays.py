@@ -14,12 +14,16 @@ def as_array(tensor) -> np.ndarray:
 
 def class_scores(outputs: np.ndarray, activation: str | None) -> np.ndarray:
     """Return outputs with one column a class; probabilities, where they can be."""
+    logits = activation == "linear"
+    if activation is None:
+        # Then the numbers must tell whether they are probabilities.
+        logits = not np.all((outputs >= 0) & (outputs <= 1))
     if outputs.shape[1] == 1:
         second = outputs
-        if activation == "linear":
+        if logits:
             second = as_array(keras.ops.sigmoid(outputs))
         return np.concatenate([1 - second, second], axis=1)
-    if activation == "linear":
+    if logits:
         return as_array(keras.ops.softmax(outputs))
     return outputs
 

@@ -78,10 +78,10 @@ def _activation(layer) -> str | None:
     return name if name in ("softmax", "sigmoid") else None
 
 
-def classifying_layer(model: keras.Model) -> keras.layers.Dense | None:
-    """Return the dense layer that makes the outputs, or `None`."""
+def classifying_layer(model: keras.Model, units: int) -> keras.layers.Dense | None:
+    """Return the dense layer that makes the outputs, so many, or `None`."""
     dense = [x.layer for x in calls(model) if isinstance(x.layer, keras.layers.Dense)]
-    if dense and dense[-1].units == model.output_shape[-1]:
+    if dense and dense[-1].units == units:
         return dense[-1]
     return None
 

@@ -56,7 +56,10 @@ class Affine(typing.NamedTuple):
 
     def describe(self) -> str:
         """Return the range and the order of the channels in words."""
-        numbers = f"{self.low.min():.4g} to {self.high.max():.4g}"
+        low, high = self.low.min(), self.high.max()
+        # What lies below the thousandth part of the range is rounding.
+        step = max(high - low, 1e-12) / 1e4
+        numbers = " to ".join(f"{round(x / step) * step:.4g}" for x in (low, high))
         sizes = np.abs(self.matrix)
         if np.trace(sizes) > 0.9 * sizes.sum():
             return f"{numbers} in RGB order"

@@ -112,7 +112,8 @@ def test_learning_rate_that_destroys(optimizer):
     kt.compile_classifier(model, high)
     finding = one(check_learning_rate, model)
     assert finding.severity == "serious"
-    assert finding.numbers["moved"] > 0.05
+    assert finding.numbers["moved"] > 0.011
+    assert finding.numbers["loss_after"] > 2 * finding.numbers["loss_before"]
     assert int(model.optimizer.iterations) == 0
     for a, b in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(a, b)
