@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer import pipelines
 from keras_transfer.classification_report import ClassificationReport
 
 
@@ -49,7 +50,7 @@ def checked_units(model: keras.Model, datasets: dict[str, tf.data.Dataset]) -> i
         getattr(model, name, None) for name in ("input_shape", "output_shape")
     )
     if inputs is None and isinstance(model, keras.Model) and model.built:
-        images = next(iter([*datasets.values()][0].take(1)))[0][:1]
+        images, _ = pipelines.read(pipelines.in_order(*[*datasets.values()][:1]), 1)
         outputs = getattr(model(images, training=False), "shape", None)
         inputs, outputs = (None, *images.shape[1:]), outputs and tuple(outputs)
     if [len(x) if isinstance(x, tuple) else 0 for x in (inputs, outputs)] != [4, 2]:

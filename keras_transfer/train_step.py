@@ -50,12 +50,11 @@ def _functions(function) -> list:
         seen.add(id(each))
         if hasattr(each, "_list_all_concrete_functions"):
             found.append(each)
-        waiting += [getattr(each, "__wrapped__", None) or ()]
-        for cell in getattr(each, "__closure__", None) or ():
-            if callable(cell.cell_contents) and not isinstance(
-                cell.cell_contents, keras.Model
-            ):
-                waiting.append(cell.cell_contents)
+        inner = [
+            cell.cell_contents for cell in getattr(each, "__closure__", None) or ()
+        ]
+        inner.append(getattr(each, "__wrapped__", None))
+        waiting += [x for x in inner if callable(x) and not isinstance(x, keras.Model)]
     return found
 
 

@@ -73,9 +73,11 @@ def test_trainable_changed_after_fit():
     assert found(check_trainable, train(model)) == []
 
 
-def test_frozen_after_fit_without_effect():
+@pytest.mark.parametrize("steps", [1, 3])
+def test_frozen_after_fit_without_effect(steps):
     model = unfrozen(healthy())
     kt.compile_classifier(model, "adam")
+    model.steps_per_execution = steps
     train(model)
     model.get_layer("block1_conv1").trainable = False
     finding = one(check_trainable, model)
