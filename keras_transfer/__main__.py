@@ -182,11 +182,16 @@ def _ledger(options: argparse.Namespace) -> int:
 def _diagnose(options: argparse.Namespace) -> int:
     from keras_transfer import diagnosis
 
-    # What loading prints is no part of the JSON.
-    with contextlib.redirect_stdout(sys.stderr):
-        found = diagnosis.diagnose_files(
-            options.model, options.folder, options.image_size
-        )
+    try:
+        # What loading prints is no part of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = diagnosis.diagnose_files(
+                options.model, options.folder, options.image_size
+            )
+    except (RuntimeError, OSError) as error:
+        # Not 1, which says that the model has a serious fault.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(json.dumps(found.to_dict(), indent=2) if options.json else found)
     return 1 if found.serious else 0
 

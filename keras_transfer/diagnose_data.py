@@ -3,10 +3,11 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from keras_transfer import pipelines
+from keras_transfer import network_graph, pipelines
 from keras_transfer.duplicates import find_duplicates
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
+from keras_transfer.fresh_weights import is_fresh
 
 # Above this share of the test photos, a leak changes the result.
 LEAK = 0.01
@@ -131,6 +132,9 @@ def check_label_order(case: Case) -> list[Finding]:
     predicted = case.predicted(split)
     if labels.max() >= classes:
         return [_too_many(case, int(labels.max()), classes)]
+    head = network_graph.classifying_layer(case.model, case.units)
+    if head is not None and is_fresh(head):
+        raise NotExaminedError("a head that was never trained has no order")
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, predicted), 1)
     true, taken = linear_sum_assignment(-counts)

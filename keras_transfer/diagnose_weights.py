@@ -1,20 +1,14 @@
 """Checks of weights that should have been trained: the head's and the backbone's."""
 
 import keras
-import numpy as np
-from scipy.stats import ks_2samp
 
 from keras_transfer import imagenet_kernels, network_graph
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.model_arrays import as_array
+from keras_transfer.fresh_weights import is_fresh, is_untouched
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-# Fresh weights differ from others that are fresh by more once in a thousand times.
-UNLIKELY = 1e-3
-# Of so many numbers at most; more say no more.
-NUMBERS = 20_000
 
 
 def check_head(case: Case) -> list[Finding]:
@@ -22,7 +16,7 @@ def check_head(case: Case) -> list[Finding]:
     layer = network_graph.classifying_layer(case.model, case.units)
     if layer is None:
         raise NotExaminedError("no dense layer that makes the outputs was found")
-    if not _is_fresh(layer):
+    if not is_fresh(layer):
         return []
     accuracy = float(case.correct(case.scored).mean())
     return [
@@ -59,8 +53,8 @@ def check_backbone(case: Case) -> list[Finding]:
     if known and known.sure:
         return []
     statistics = network_graph.batch_normalizations(case.model)
-    trained = [layer for layer in statistics if not _is_untouched(layer)]
-    fresh = [layer for layer in layers if _is_fresh(layer)]
+    trained = [layer for layer in statistics if not is_untouched(layer)]
+    fresh = [layer for layer in layers if is_fresh(layer)]
     # Most of them: a small kernel may look as if drawn, and a part may be frozen.
     if len(trained) > len(statistics) / 2 or len(fresh) < 0.8 * len(layers):
         return []
@@ -86,35 +80,6 @@ backbone = kt.build_backbone("resnet50", weights="imagenet", image_size=160)
             {"fresh": len(fresh), "convolutions": len(layers)},
         )
     ]
-
-
-def _is_untouched(layer: keras.layers.BatchNormalization) -> bool:
-    return not as_array(layer.moving_mean).any() and bool(
-        np.all(as_array(layer.moving_variance) == 1)
-    )
-
-
-def _is_fresh(layer: keras.layers.Layer) -> bool:
-    """Tell whether the weights of a layer are as its initializer drew them.
-
-    A bias begins at exactly 0, and the first training step moves it. A kernel has the
-    distribution of the initializer, which Keras keeps with the layer.
-    """
-    bias = getattr(layer, "bias", None)
-    if bias is not None and as_array(bias).any():
-        return False
-    name = "depthwise_initializer"
-    initializer = getattr(layer, name, None) or layer.kernel_initializer
-    kernel = as_array(layer.kernel)
-    config = initializer.get_config()
-    if "seed" in config:
-        config["seed"] = 0
-    fresh = as_array(type(initializer).from_config(config)(kernel.shape))
-    kernel, fresh = kernel.ravel(), fresh.ravel()
-    if np.abs(kernel).max() > 1.5 * max(np.abs(fresh).max(), 1e-12):
-        return False
-    step = max(1, kernel.size // NUMBERS)
-    return ks_2samp(kernel[::step], fresh[::step]).pvalue > UNLIKELY
 
 
 CHECKS = (

@@ -47,12 +47,19 @@ class Finding:
     check: str = ""
 
     def to_dict(self) -> dict:
-        """Return all but the picture as plain values for JSON."""
+        """Return all but the picture as plain values for JSON.
+
+        A number that is not finite is `None`.
+        """
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
         del values["picture"]
-        return values | {"numbers": {k: float(v) for k, v in self.numbers.items()}}
+        numbers = {
+            name: float(value) if np.isfinite(value) else None
+            for name, value in self.numbers.items()
+        }
+        return values | {"numbers": numbers}
 
 
 class Check(typing.NamedTuple):

@@ -57,9 +57,10 @@ class Affine(typing.NamedTuple):
     def describe(self) -> str:
         """Return the range and the order of the channels in words."""
         low, high = self.low.min(), self.high.max()
-        # What lies below the thousandth part of the range is rounding.
-        step = max(high - low, 1e-12) / 1e4
-        numbers = " to ".join(f"{round(x / step) * step:.4g}" for x in (low, high))
+        # What is left of 0 after a fit is rounding.
+        zero = max(high - low, 1e-12) / 1e3
+        shown = [0.0 if abs(x) < zero else x for x in (low, high)]
+        numbers = f"{shown[0]:.4g} to {shown[1]:.4g}"
         sizes = np.abs(self.matrix)
         if np.trace(sizes) > 0.9 * sizes.sum():
             return f"{numbers} in RGB order"

@@ -129,11 +129,23 @@ def test_a_model_that_knows_nothing_is_not_accused_of_another_order():
     model = healthy()
     rng = np.random.default_rng(0)
     model.get_layer("head_predictions").set_weights(
-        [rng.normal(size=(8, 2)) * 1e-3, np.zeros(2)]
+        [rng.normal(size=(8, 2)) * 1e-3, np.array([0.01, 0.0])]
     )
     images, _ = photos(60, seed=3)
     labels = rng.integers(0, 2, 60)
     assert found(check_label_order, model, data(test=batched(images, labels))) == []
+
+
+def test_a_head_that_was_never_trained_has_no_order():
+    # By chance it tells the classes apart, and names them the wrong way round.
+    model = healthy()
+    head = model.get_layer("head_predictions")
+    fresh = keras.initializers.GlorotUniform(seed=1)(head.kernel.shape)
+    images, labels = photos(60, seed=3)
+    for order in (1, -1):
+        head.set_weights([fresh[:, ::order], np.zeros(2)])
+        splits = data(test=batched(images, labels))
+        assert "never trained" in not_examined(check_label_order, model, splits)
 
 
 def test_labels_without_an_output():

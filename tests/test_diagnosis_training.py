@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_patients import (
     build,
     data,
@@ -10,6 +11,7 @@ from small_patients import (
     healthy,
     not_examined,
     one,
+    photos,
     unfrozen,
 )
 
@@ -102,25 +104,54 @@ def test_gradual_unfreezing_raises_no_alarm():
     assert one(check_trainable, model).numbers["not_trained"] == 2
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adamw"])
-def test_learning_rate_that_destroys(optimizer):
+def unlearnable():
+    """Return data whose labels say nothing, so that a large step must do harm."""
+    images, _ = photos(96, seed=1)
+    labels = np.random.default_rng(0).integers(0, 2, 96)
+    return data(train=tf.data.Dataset.from_tensor_slices((images, labels)).batch(16))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("Adam", 3.0), ("RMSprop", 3.0), ("SGD", 300.0)]
+)
+def test_learning_rate_that_destroys(optimizer, rate):
     model = unfrozen(healthy())
     before = model.get_weights()
-    rates = 3e-1, 1e-5
-    high, low = (
-        keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": x}})
-        for x in rates
-    )
-    kt.compile_classifier(model, high)
-    finding = one(check_learning_rate, model)
+    make = getattr(keras.optimizers, optimizer)
+    kt.compile_classifier(model, make(rate))
+    finding = one(check_learning_rate, model, unlearnable())
     assert finding.severity == "serious"
     assert finding.numbers["moved"] > 0.011
     assert finding.numbers["loss_after"] > 2 * finding.numbers["loss_before"]
     assert int(model.optimizer.iterations) == 0
     for a, b in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(a, b)
-    kt.compile_classifier(model, low)
-    assert found(check_learning_rate, model) == []
+    kt.compile_classifier(model, make(1e-5))
+    assert found(check_learning_rate, model, unlearnable()) == []
+
+
+def test_learning_rates_of_a_network_that_is_known():
+    backbone = kt.build_backbone("efficientnet_lite0", image_size=32)
+    model = kt.build_classifier(backbone, num_classes=2)
+    kt.unfreeze(model, from_block=kt.block_names(model)[0])
+    images, labels = photos(32, seed=1)
+    images = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    train = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
+    for rate, count in ((1e-2, 1), (1e-5, 0)):
+        kt.compile_classifier(model, keras.optimizers.Adam(rate))
+        assert len(found(check_learning_rate, model, {"train": train})) == count
+    # Nobody expects such steps to harm what is frozen.
+    kt.unfreeze(model, from_block="top")
+    kt.compile_classifier(model, keras.optimizers.Adam(1e-2))
+    assert found(check_learning_rate, model, {"train": train}) == []
+
+
+def test_weights_that_become_nan_are_destroyed():
+    model = unfrozen(healthy())
+    kt.compile_classifier(model, keras.optimizers.SGD(1e30))
+    finding = one(check_learning_rate, model, unlearnable())
+    assert finding.numbers["moved"] == np.inf
+    assert finding.to_dict()["numbers"]["moved"] is None
 
 
 def test_a_frozen_backbone_has_nothing_to_destroy():

@@ -48,6 +48,7 @@ ORDER = [
     ["plots"],
     ["pixel_forms", "imagenet_kernels", "network_graph", "pipelines", "findings"],
     ["model_arrays", "train_step"],
+    ["fresh_weights"],
     ["examination_checks"],
     ["examination"],
     ["photo_files"],
