@@ -9,12 +9,17 @@ import tensorflow as tf
 
 SIDE = 32
 CELLS = 8
-# Of 112 bits. Copies that were saved again differ in a few; most pairs of different
-# photos in about half. A hit is only a candidate.
+# Measured on 4,118 photos of cats, dogs and flowers, and their mirror images. Of 9
+# million pairs 6,500 have hashes this near, of 112 bits. Those among them that do not
+# show the same scene differ by 0.48 or more.
 MAX_DISTANCE = 28
 MAX_DIFFERENCE = 0.4
-# Less detail than this, as a share of the brightest value, is noise of the arithmetic.
+# A cell has details if they are more than this share of what cells have on average.
+FAINT = 0.1
+# Less, as a share of the brightest value, is noise of the arithmetic.
 FLAT = 1e-3
+# In a night sky with a moon, only so many cells are compared; one alone says little.
+LEAST_CELLS = 8
 # What is in memory at once: pairs of hashes, and pairs of thumbnails.
 HASH_PAIRS = 2**22
 PIXEL_PAIRS = 2**10
@@ -28,9 +33,9 @@ class Duplicate:
         first_index: Position in the first set, from 0.
         second_index: Position in the second set, from 0.
         exact: Whether both are of one size and every pixel is the same.
-        difference: 1 minus the correlation of the details of both, in thumbnails of
-            32 x 32 pixels: 0 for copies, about 1 for images that have nothing in
-            common. It does not change with brightness or contrast.
+        difference: 1 minus the mean correlation of the details of both in the cells of
+            a grid, from thumbnails of 32 x 32 pixels: 0 for copies, about 1 for images
+            that have nothing in common. It does not change with brightness or contrast.
     """
 
     first_index: int
@@ -56,13 +61,14 @@ def find_duplicates(first: np.ndarray, second: np.ndarray) -> list[Duplicate]:
     """Find the images of one set that are in another one too, exactly or nearly.
 
     Exact copies are found by a checksum of their pixels. Near ones are first looked
-    for by a perceptual hash: whether each cell of an 8 x 8 grid is brighter than its
-    neighbours. Many different photos agree in that, so a hit counts only if the
-    details inside the cells, which the hash has not seen, correlate as well.
+    for by a perceptual hash: where in an 8 x 8 grid it gets brighter to the right and
+    downwards. Many different photos agree in that, so a hit counts only if the details
+    inside the cells, which the hash has not seen, correlate as well.
 
     Found are copies that were resized, saved again as JPEG, mirrored, made brighter,
-    darker or grey, and cropped by a few percent. Not found are copies that were turned
-    or cropped by more, and other photos of the same thing.
+    darker or grey, turned by a degree, or cropped by up to 4 %; and photos taken in one
+    series, if nothing moved much. Not found are copies that were turned, cropped or
+    edited more.
 
     Args:
         first: Images of shape `(count, height, width, 3)`, 0 to 255.
@@ -134,8 +140,7 @@ def _near(first: np.ndarray, second: np.ndarray) -> dict[int, Duplicate]:
             pairs = np.argwhere(agreement >= hashes.shape[1] - 2 * MAX_DISTANCE)
             for begin in range(0, len(pairs), PIXEL_PAIRS):
                 i, j = pairs[begin : begin + PIXEL_PAIRS].T
-                products = _details(first[i]) * _details(turned[j])
-                differences = 1 - products.sum(axis=1)
+                differences = _differences(first[i], turned[j])
                 for hit in np.flatnonzero(differences <= MAX_DIFFERENCE):
                     index, difference = int(start + j[hit]), float(differences[hit])
                     best = found.get(index)
@@ -153,15 +158,29 @@ def _hashes(thumbnails: np.ndarray) -> np.ndarray:
     return np.where(bits, 1, -1).astype("float32")
 
 
+def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return 1 minus the mean correlation of the cells of each pair of thumbnails."""
+    first, second = _details(first), _details(second)
+    # A cell that is empty in both says nothing, in one of them it speaks against.
+    compared = (first.any(axis=2) | second.any(axis=2)).sum(axis=1)
+    correlations = (first * second).sum(axis=(1, 2))
+    return 1 - correlations / np.maximum(compared, LEAST_CELLS)
+
+
 def _details(thumbnails: np.ndarray) -> np.ndarray:
-    """Return how the pixels of each differ from their cell, as a vector of length 1."""
+    """Return how the pixels in each cell differ from its mean, with length 1 or 0.
+
+    Of one length, so that a frame, which many photos share, counts no more than the
+    rest.
+    """
     cells = _cells(thumbnails.astype("float32"))
-    details = cells - cells.mean(axis=(2, 4), keepdims=True)
-    details = details.reshape(len(cells), -1)
-    lengths = np.linalg.norm(details, axis=1)
-    brightest = np.abs(cells).max(axis=(1, 2, 3, 4, 5))
-    least = FLAT * brightest * np.sqrt(details.shape[1])
-    return details / np.maximum(np.maximum(lengths, least), 1e-12)[:, None]
+    details = (cells - cells.mean(axis=(2, 4), keepdims=True)).swapaxes(2, 3)
+    details = details.reshape(len(cells), CELLS**2, -1)
+    lengths = np.linalg.norm(details, axis=2, keepdims=True)
+    usual = np.sqrt(np.mean(lengths**2, axis=1, keepdims=True))
+    brightest = np.abs(cells).max(axis=(1, 2, 3, 4, 5))[:, None, None]
+    least = np.maximum(FAINT * usual, FLAT * brightest * np.sqrt(details.shape[-1]))
+    return np.where(lengths > least, details / np.maximum(lengths, 1e-12), 0)
 
 
 def _cells(thumbnails: np.ndarray) -> np.ndarray:

@@ -40,8 +40,10 @@ def assert_augmentation_varies(
         known = {*_digests(augmented)}
         changed = [value not in known for value in _digests(augmented)]
         reason = (
-            "Either nothing augments them, or the augmentation comes before `cache()`, "
-            "which keeps its first result: cache first, then augment"
+            "Either nothing augments them; or the augmentation comes before `cache()`, "
+            "which keeps its first result; or it draws by a seed that begins anew in "
+            "each pass, as tf.image.random_* may after set_random_seed. Cache first, "
+            "then augment by Keras layers, such as kt.build_augmentation"
         )
     elif images is None or not len(images):
         raise ValueError(
@@ -56,7 +58,7 @@ def assert_augmentation_varies(
     if np.mean(changed) <= 0.1:
         raise AssertionError(
             f"Two passes gave the same pixels for {len(changed) - sum(changed):,} of "
-            f"{len(changed):,} images, so every epoch sees the same photos. {reason}."
+            f"{len(changed):,} images, so every epoch sees the same pictures. {reason}."
         )
     return float(np.mean(changed))
 

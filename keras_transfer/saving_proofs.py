@@ -94,7 +94,9 @@ def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
         )
         if process.returncode == 0:
             return np.load(outputs)
-    lines = [line for line in process.stderr.splitlines() if "Error: " in line]
+    text = process.stderr
+    # What Keras wraps says more than what it is wrapped in.
+    lines = [x for x in text.splitlines() if "Error: " in x or "encountered: " in x]
     reason = lines[-1][:200] if lines else f"exit code {process.returncode}"
     raise AssertionError(
         f"{path.name} cannot be loaded with `import keras` alone ({reason}). Build the "

@@ -71,7 +71,7 @@ def test_weights_are_a_copy_of_a_part():
     before["block1_conv1/kernel"][0, 0, 0, 0] += 1
     with pytest.raises(AssertionError, match="1 of 6 arrays that should be frozen"):
         verify.assert_frozen(before, model)
-    assert verify.assert_frozen(verify.weights(part), fit(model)) == 66
+    assert verify.assert_frozen(verify.weights(part), fit(model)) == 64
 
 
 def test_a_backbone_that_was_trained_is_not_frozen():
@@ -92,7 +92,9 @@ def test_training_false_does_not_hold_batch_normalization():
     inputs = keras.Input(network.input_shape[1:])
     model = keras.Model(inputs, network(inputs, training=False))
     before = verify.weights(model)
-    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    model.compile(
+        keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", jit_compile=False
+    )
     fit(model, compiled=True)
     with pytest.raises(AssertionError, match=r"4 of 4 moving stat.*`training=False`"):
         verify.assert_batch_normalization_still(before, model)
@@ -113,10 +115,12 @@ def test_trainable_after_fit_changes_nothing():
 
 def test_two_networks_with_layers_of_one_name():
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, [classifier()(inputs), classifier()(inputs)])
+    first, second = classifier(), classifier()
+    second.name = "another"
+    model = keras.Model(inputs, [first(inputs), second(inputs)])
     before = verify.weights(model)
     assert len(before) == len(model.weights) == 28
-    model.layers[-1].get_layer("head_predictions").bias.assign([1, 1])
+    second.get_layer("head_predictions").bias.assign([1, 1])
     with pytest.raises(AssertionError, match=r"first is head_predictions/bias \(2\)"):
         verify.assert_frozen(before, model)
 
@@ -163,9 +167,8 @@ def splits_of(**images):
 def test_disjoint_splits():
     train, validation, test = np.split(photos(24), [10, 17])
     healthy = {"train": train, "validation": validation, "test": test}
-    counts = {"train": 10, "validation": 7, "test": 7}
-    assert verify.assert_disjoint_splits(healthy) == counts
-    assert verify.assert_disjoint_splits(splits_of(**healthy)) == counts
+    assert verify.assert_disjoint_splits(healthy) == []
+    assert verify.assert_disjoint_splits(splits_of(**healthy)) == []
 
 
 def test_the_same_photo_in_two_splits_is_shown():
@@ -187,6 +190,12 @@ def test_the_same_photo_in_two_splits_is_shown():
         np.testing.assert_array_equal(shown[:, :96], train[9])
         np.testing.assert_array_equal(shown[:, -96:], test[5])
         plt.close("all")
+    near, exact = verify.assert_disjoint_splits(broken, max_share=1 / 7)
+    assert (near.first, near.second) == ("train", "validation")
+    assert (exact.duplicate.first_index, exact.duplicate.second_index) == (9, 5)
+    assert (near.duplicate.exact, exact.duplicate.exact) == (False, True)
+    with pytest.raises(AssertionError, match="train 4 and validation 2; train 9 and"):
+        verify.assert_disjoint_splits(broken, max_share=0.14)
 
 
 @pytest.mark.parametrize(
@@ -215,29 +224,35 @@ def dataset(*steps, count=12):
 
 
 def augment(made):
+    layer = kt.build_augmentation("light", seed=0)
+    return made.map(lambda x, y: (layer(x, training=True), y))
+
+
+def brighten(made):
+    keras.utils.set_random_seed(0)
     return made.map(lambda x, y: (tf.image.random_brightness(x, 20), y))
 
 
 def test_augmentation_varies():
-    healthy = dataset(tf.data.Dataset.cache, augment, lambda x: x.shuffle(12))
+    healthy = augment(dataset(tf.data.Dataset.cache, lambda x: x.shuffle(12)))
     assert verify.assert_augmentation_varies(healthy) == 1
-    only_mirrored = dataset(
-        lambda x: x.map(lambda x, y: (tf.image.random_flip_left_right(x), y)).repeat(9)
-    )
-    assert 0.1 < verify.assert_augmentation_varies(only_mirrored.unbatch().batch(4)) < 1
+    mirror = keras.layers.RandomFlip("horizontal", seed=0)
+    mirrored = dataset().map(lambda x, y: (mirror(x, training=True), y))
+    assert 0.1 < verify.assert_augmentation_varies(mirrored) < 1
 
 
 @pytest.mark.parametrize(
-    "steps",
+    "broken",
     [
-        (augment, tf.data.Dataset.cache, lambda x: x.shuffle(12)),
-        (tf.data.Dataset.cache, lambda x: x.shuffle(12)),
+        augment(dataset()).cache(),
+        dataset(tf.data.Dataset.cache, lambda x: x.shuffle(12)),
+        brighten(dataset()),
     ],
-    ids=["before cache", "none"],
+    ids=["before cache", "none", "same seed"],
 )
-def test_augmentation_that_never_varies(steps):
+def test_augmentation_that_never_varies(broken):
     with pytest.raises(AssertionError, match=r"12 of 12 images.*before `cache\(\)`"):
-        verify.assert_augmentation_varies(dataset(*steps))
+        verify.assert_augmentation_varies(broken)
 
 
 def test_augmentation_layers():
@@ -308,7 +323,9 @@ def own():
 def test_pixels_as_the_weights_were_trained(plain, own):
     low, high = verify.assert_pixel_range(batched(SPREAD), own)
     assert (low, high) == (pytest.approx(-123.6, abs=1), pytest.approx(151, abs=1))
-    assert verify.assert_pixel_range(batched(caffe(SPREAD)), plain) == (low, high)
+    assert verify.assert_pixel_range(batched(caffe(SPREAD)), plain) == (
+        pytest.approx((low, high), abs=1e-3)
+    )
     # Neither is the model another one afterwards.
     assert "call" not in vars(own.get_layer("block1_conv1"))
 
@@ -380,7 +397,7 @@ def test_same_predictions_in_a_new_process(tmp_path):
     model = fit(classifier(dropout=0.5))
     path = kt.save_classifier(model, tmp_path / "model.keras", ["cat", "dog"])
     assert verify.assert_same_predictions(model, path, IMAGES) <= 1e-6
-    fit(model)
+    fit(model, learning_rate=1.0)
     with pytest.raises(AssertionError, match=r"predicts otherwise.*after it was saved"):
         verify.assert_same_predictions(model, path, IMAGES)
 
@@ -465,7 +482,7 @@ def test_reproducible():
     def train_without_seed():
         return fit(small_classifier(dropout=0.5))
 
-    with pytest.raises(AssertionError, match=r"1 of 6 results.*set_random_seed"):
+    with pytest.raises(AssertionError, match=r"4 of 6 results.*set_random_seed"):
         verify.assert_reproducible(train_without_seed)
 
 
