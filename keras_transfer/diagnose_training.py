@@ -23,10 +23,7 @@ def check_batch_normalization(case: Case) -> list[Finding]:
     layers = network_graph.batch_normalizations(case.model)
     if not layers:
         return []
-    calls = [*network_graph.calls(case.model)]
-    if not calls:
-        raise NotExaminedError("the model is subclassed, and its graph is not known")
-    suspects = _meant_still(calls)
+    suspects = _meant_still(case.model)
     if not suspects:
         return []
     images = case.some(case.trained, PHOTOS)
@@ -64,8 +61,13 @@ model.compile(optimizer, loss)
     ]
 
 
-def _meant_still(calls: list[network_graph.Call]) -> list[keras.layers.Layer]:
-    """Return trainable BatchNormalization that the rest says should be frozen."""
+def _meant_still(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return BatchNormalization that is trainable where all else is frozen."""
+    calls = [*network_graph.calls(model)]
+    if not calls:
+        raise NotExaminedError("the model is subclassed, and its graph is not known")
+    # Not what layers say of themselves: a model around them may be frozen.
+    learning = {id(weight) for weight in model.trainable_weights}
     makers = {id(tensor): call.layer for call in calls for tensor in call.node.outputs}
     found = {}
     for call in calls:
@@ -73,7 +75,8 @@ def _meant_still(calls: list[network_graph.Call]) -> list[keras.layers.Layer]:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
         maker = makers.get(id(call.node.input_tensors[0]))
-        frozen = getattr(maker, "weights", None) and not maker.trainable
+        weights = getattr(maker, "weights", None)
+        frozen = weights and not any(id(weight) in learning for weight in weights)
         if layer.trainable and (frozen or call.training() is False):
             found[id(layer)] = layer
     return [*found.values()]
@@ -118,7 +121,7 @@ def check_learning_rate(case: Case) -> list[Finding]:
     if not model.compiled or model.optimizer is None:
         raise NotExaminedError("the model is not compiled, so it has no learning rate")
     first = case.once(first_convolution).convolution
-    if not first.trainable:
+    if not any(weight is first.kernel for weight in model.trainable_weights):
         return []
     known = imagenet_kernels.recognise(first)
     fresh = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 0
@@ -168,10 +171,11 @@ def _steps(case: Case, optimizer):
     # Stored photos often come class by class.
     order = np.random.default_rng(0).permutation(len(sample.images))
     images, labels = sample.images[order], sample.targets[order]
+    learning = {id(weight) for weight in model.trainable_weights}
     kernels = [
-        layer.trainable_variables[0]
+        layer.kernel
         for layer in network_graph.layers_of(model)
-        if isinstance(layer, KERNELS) and layer.trainable_variables
+        if isinstance(layer, KERNELS) and id(layer.kernel) in learning
     ]
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     optimizer.gradient_accumulation_steps = None

@@ -45,7 +45,7 @@ def test_batch_normalization_that_moves_before_frozen_kernels():
 
 def nested(trainable, **call):
     base = keras.Sequential(healthy(normalized=True).layers[:-3])
-    for layer in base.layers:
+    for layer in [*base.layers, base]:
         layer.trainable = trainable
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(base(inputs, **call))
@@ -60,6 +60,16 @@ def test_training_false_is_not_enough():
     # Whoever trains all of it on purpose says nothing of the kind.
     assert found(check_batch_normalization, nested(True)) == []
     assert found(check_batch_normalization, unfrozen(healthy(normalized=True))) == []
+
+
+def test_a_frozen_model_around_layers_that_are_not():
+    model = nested(False)
+    base = next(x for x in model.layers if isinstance(x, keras.Sequential))
+    assert found(check_batch_normalization, model) == []
+    for layer in base.layers:
+        layer.trainable = True
+    assert len(model.trainable_weights) == 2
+    assert one(check_batch_normalization, model).numbers["layers"] == 2
 
 
 def test_trainable_changed_after_fit():
