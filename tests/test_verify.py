@@ -113,6 +113,15 @@ def test_trainable_after_fit_changes_nothing():
     assert len(verify.assert_updated(before, model)) == 4
 
 
+def test_a_bias_that_nothing_moves_is_no_alarm():
+    model = classifier()
+    before = verify.weights(model)
+    head = model.get_layer("head_predictions")
+    head.kernel.assign(head.kernel + 1)
+    moved = verify.assert_updated(before, model)
+    assert moved["head_predictions/kernel"] > moved["head_predictions/bias"] == 0
+
+
 def test_two_networks_with_layers_of_one_name():
     inputs = keras.Input((8, 8, 3))
     first, second = classifier(), classifier()
