@@ -1,6 +1,6 @@
 """Run the benchmarks that are named, or all, each in a process of its own.
 
-    python benchmarks [NAME ...] [--quick]
+    python benchmarks [NAME ...] [--quick] [--readme FILE]
 
 What was finished is kept in build/bench/report.json, so a part can be run at a time.
 """
@@ -14,7 +14,14 @@ import report
 from keras_transfer.storage import build_dir
 
 # The shorter ones first: their results are there early.
-NAMES = ("cache", "fine_tuning_epoch", "growth", "extraction", "time_to_accuracy")
+NAMES = (
+    "start_up",
+    "cache",
+    "fine_tuning_epoch",
+    "growth",
+    "extraction",
+    "time_to_accuracy",
+)
 
 
 def main() -> int:
@@ -24,7 +31,17 @@ def main() -> int:
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     made.add_argument("--quick", action="store_true", help="toy sizes: a try-out only")
+    made.add_argument(
+        "--readme",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="run none; write what is kept into this file and benchmarks/bench.png",
+    )
     options = made.parse_args()
+    output = build_dir() / ("bench/quick" if options.quick else "bench")
+    if options.readme:
+        report.into_readme(output, options.readme)
+        return 0
     for name in options.names:
         if name not in NAMES:
             made.error(f"expected some of: {', '.join(NAMES)}. Received: {name}")
@@ -35,7 +52,6 @@ def main() -> int:
         # One that fails does not cost what the others measure.
         if subprocess.run(words + ["--quick"] * options.quick).returncode:
             failed.append(name)
-    output = build_dir() / ("bench/quick" if options.quick else "bench")
     print(report.markdown(report.read(output)))
     print(f"\n{output / 'report.md'}")
     if failed:

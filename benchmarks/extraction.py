@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import feature_store
-from keras_transfer.precision import compute_dtype, fast_copy, has_native_bfloat16
+from keras_transfer.precision import fast_copy, fast_dtype, has_native_bfloat16
 from measuring import Measurement, interleaved, parse, parser, ratio
 from openvino_network import is_installed, openvino_runs
 from subjects import build_network, kind_of_photos, pooled, write_photos
@@ -105,7 +105,7 @@ def compare_networks(measurement, network, images, count, options) -> None:
 
 def compare_files(measurement, network, splits, options, folder) -> None:
     """Compare JPEG files with as many tensors in memory, in the precision chosen."""
-    dtype = compute_dtype(fast_copy(network))
+    dtype = fast_dtype(network, frozen=True)
     run = compiled(network, dtype)
     total = sum(splits.counts.values())
     batches = [images for images, _ in splits.ordered("train")]

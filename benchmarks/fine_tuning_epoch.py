@@ -13,7 +13,7 @@ import tempfile
 import keras
 
 import keras_transfer as kt
-from keras_transfer.precision import compute_dtype, fast_copy
+from keras_transfer.precision import fast_copy, fast_dtype
 from measuring import Measurement, interleaved, parse, parser, ratio
 from subjects import build_network, load_photos
 
@@ -55,7 +55,7 @@ def measure(measurement: Measurement, case: str, options) -> None:
         for run in ways.values():
             run()
         seconds = interleaved(ways, options.rounds)
-    dtype = compute_dtype(fast_copy(frozen, options.dtype))
+    dtype = fast_dtype(frozen, options.dtype, frozen=True)
     group = f"{name} from {block} at {pixels} px, {dtype}"
     for way, taken in seconds.items():
         measurement.add(group, way, taken, "seconds an epoch")

@@ -6,6 +6,7 @@ import statistics
 
 import matplotlib.pyplot as plt
 
+from keras_transfer.lesson_report import write_between
 from keras_transfer.plot_style import COLORS, style
 from keras_transfer.storage import written_whole
 
@@ -40,6 +41,28 @@ def markdown(report: dict[str, dict]) -> str:
         remarks = " ".join([*entry["remarks"], entry["measured_on"]])
         notes.append(f"- {name}: {about}. {remarks}")
     return "\n\n".join([_table(targets), _table(figures), "\n".join(notes)])
+
+
+def into_readme(folder: pathlib.Path, readme: pathlib.Path) -> None:
+    """Write the results that have a target into a README, and the figure beside it.
+
+    The README has a line `<!-- bench:start -->` and a line `<!-- bench:end -->`.
+    """
+    report = read(folder)
+    figure = pathlib.Path(__file__).with_name("bench.png")
+    with written_whole(figure) as temporary:
+        draw(report).savefig(temporary, dpi=100)
+    header = ("benchmark", "result", "measured", "target", "reached")
+    rows = [
+        (name, *_target_cells(target))
+        for name, entry in report.items()
+        for target in entry["targets"]
+        if target["reached"] is not None
+    ]
+    machines = dict.fromkeys(entry["measured_on"] for entry in report.values())
+    picture = f"![Medians of all benchmarks](benchmarks/{figure.name})"
+    text = [_table([header, *rows]), picture, " ".join(machines)]
+    write_between(readme, "bench", "\n\n".join(text))
 
 
 def draw(report: dict[str, dict]) -> plt.Figure:

@@ -20,19 +20,24 @@ def load_photos(image_size: int, max_images: int, seed: int = 0) -> Splits:
 
 
 def write_photos(folder: pathlib.Path, count: int) -> None:
-    """Write `count` JPEG files, real or else drawn, with one subfolder a class."""
+    """Write `count` JPEG files, real or else drawn, with one subfolder a class.
+
+    Where there are fewer real photos, they come again, with a mark behind their end,
+    because the same file twice would be left out.
+    """
     for name in CATS_VS_DOGS_LABELS:
         (folder / name).mkdir(parents=True)
     if data_dir := _photos_dir():
         rows = tfds.load(
             "cats_vs_dogs",
-            split=f"train[:{count}]",
+            split="train",
             data_dir=data_dir,
             decoders={"image": tfds.decode.SkipDecoding()},
         )
-        for index, row in enumerate(rows.as_numpy_iterator()):
+        for index, row in enumerate(rows.repeat().take(count).as_numpy_iterator()):
             name = CATS_VS_DOGS_LABELS[row["label"]]
-            (folder / name / f"{index:05}.jpg").write_bytes(row["image"])
+            mark = str(index).encode()
+            (folder / name / f"{index:05}.jpg").write_bytes(row["image"] + mark)
     else:
         for index, (image, label) in enumerate(draw_cats_vs_dogs(count, seed=1)):
             image.save(folder / CATS_VS_DOGS_LABELS[label] / f"{index:05}.jpg")

@@ -1,6 +1,6 @@
 """Measure seconds to an accuracy on cats vs dogs, against the classic recipe.
 
-    python benchmarks/time_to_accuracy.py [--seeds SEED ...] [--epochs N]
+    python benchmarks/time_to_accuracy.py [--seeds SEED ...] [--rescaled-seeds SEED ...]
 
 The classic recipe keeps a frozen ResNet50 inside `fit`, with validation after each
 epoch, under GlobalAveragePooling, Dense(1024, relu) and Dense(2, softmax) with Adam:
@@ -27,10 +27,10 @@ from subjects import load_photos
 POINTS = 0.005
 # Where the processor computes with bfloat16 itself, and elsewhere.
 TIMES_FASTER = {True: 15, False: 10}
-OURS, CORRECT = "ours", "classic, correct"
+OURS, CORRECT, RESCALED = "ours", "classic, correct", "classic, pixels / 255"
 CLASSIC = {
     CORRECT: keras.applications.resnet50.preprocess_input,
-    "classic, pixels / 255": lambda images: images / 255,
+    RESCALED: lambda images: images / 255,
 }
 
 
@@ -52,15 +52,25 @@ class Clock(keras.callbacks.Callback):
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    made.add_argument(
+        "--rescaled-seeds",
+        nargs="*",
+        type=int,
+        help="of the seeds, those that also run on pixels / 255 (default: all)",
+    )
     made.add_argument("--epochs", type=int, default=10, help="of the classic recipe")
     made.add_argument("--image-size", type=int, default=224)
     made.add_argument("--max-images", type=int, default=2000)
     toy = {"image_size": 64, "max_images": 60, "epochs": 2, "seeds": [0]}
     options = parse(made, **toy)
     ways = [OURS, *CLASSIC]
-    results = {way: [] for way in ways}
+    rescaled = options.rescaled_seeds
+    rescaled = options.seeds if rescaled is None else rescaled
+    results = {way: {} for way in ways}
     for seed in options.seeds:
         for way in ways:
+            if way == RESCALED and seed not in rescaled:
+                continue
             splits = load_photos(options.image_size, options.max_images, seed)
             network = kt.build_backbone(
                 "resnet50",
@@ -73,7 +83,7 @@ def main() -> None:
                 result = run_ours(network, splits)
             else:
                 result = run_classic(network, splits, CLASSIC[way], options.epochs)
-            results[way].append(result)
+            results[way][seed] = result
             seconds, accuracies = result
             print(
                 f"{way}, seed {seed}: {accuracies[-1]:.2%} in {seconds[-1]:.1f} s",
@@ -124,18 +134,20 @@ def run_classic(network, splits, preprocess, epochs):
     return clock.seconds, clock.accuracies
 
 
-def summarize(measurement: Measurement, results: dict[str, list]) -> None:
+def summarize(measurement: Measurement, results: dict[str, dict[int, tuple]]) -> None:
     """Add the seconds of each way, to its end and to the accuracy needed."""
-    needed = [accuracies[-1] - POINTS for _, accuracies in results[CORRECT]]
+    needed = {
+        seed: accuracies[-1] - POINTS
+        for seed, (_, accuracies) in results[CORRECT].items()
+    }
     whole, reached = {}, {}
     for way, runs in results.items():
-        whole[way] = [seconds[-1] for seconds, _ in runs]
+        whole[way] = [seconds[-1] for seconds, _ in runs.values()]
         reached[way] = [
-            first_reaching(*run, accuracy)
-            for run, accuracy in zip(runs, needed, strict=True)
+            first_reaching(*run, needed[seed]) for seed, run in runs.items()
         ]
     for way, runs in results.items():
-        last = [100 * accuracies[-1] for _, accuracies in runs]
+        last = [100 * accuracies[-1] for _, accuracies in runs.values()]
         measurement.add("at the end", way, last, "% test accuracy")
     for way, seconds in whole.items():
         measurement.add("whole run", way, seconds, "seconds")

@@ -1,24 +1,17 @@
 """Run several recipes, each in a process of its own, and compare them."""
 
+import contextlib
 import importlib.util
-import json
-import os
-import pathlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from keras_transfer.comparison import Comparison, summarize
+from keras_transfer.comparison_process import RecipeProcess, ready_processes
 from keras_transfer.comparison_store import Run, describe, read_run, run_path
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits
-
-# Lines of a failed process that are shown: the error, and where it was raised.
-SHOWN_LINES = 15
 
 
 def compare(
@@ -30,10 +23,12 @@ def compare(
 ) -> Comparison:
     """Train several recipes on the same photos, and say what the difference is worth.
 
-    Each recipe runs in a process of its own, one after the other, so its memory and
-    its seconds are its own. Each finished recipe and seed is kept in
-    `data/comparisons`: an interrupted comparison goes on where it was, and a recipe
-    that is added later is compared with the others without training those again.
+    Each recipe runs in a process of its own, one after the other, so its memory and its
+    seconds are its own. They are started two at a time, because their imports take
+    longer than a small recipe; the second one then waits for its turn. Each finished
+    recipe and seed is kept in `data/comparisons`: an interrupted comparison goes on
+    where it was, and a recipe that is added later is compared with the others without
+    training those again.
 
     The seconds go from building the network to the trained model; starting the process
     and predicting the test photos are not in them. Features and maps that are read
@@ -77,73 +72,43 @@ def compare(
     """
     _check(experiments, splits, seeds)
     seeds = [int(seed) for seed in seeds]
-    finished = {}
+    paths, runs, missing = {}, {}, {}
     for name, recipe in experiments.items():
-        paths = {seed: run_path(recipe, splits, seed) for seed in seeds}
-        found = {seed: read_run(path) for seed, path in paths.items()}
-        missing = {seed: paths[seed] for seed in seeds if found[seed] is None}
-        if verbose:
-            for seed, run in found.items():
-                if run is not None:
-                    print(_line(name, seed, run), f"(read back from {paths[seed]})")
-        if missing:
-            for seed in _run_process(name, recipe, splits, missing):
-                found[seed] = read_run(paths[seed])
+        paths[name] = {seed: run_path(recipe, splits, seed) for seed in seeds}
+        runs[name] = {seed: read_run(path) for seed, path in paths[name].items()}
+        for seed, run in runs[name].items():
+            if run is None:
+                missing.setdefault(name, {})[seed] = paths[name][seed]
+            elif verbose:
+                print(_line(name, seed, run), f"(read back from {paths[name][seed]})")
+    # Closed at once after an error, so that no process is left.
+    with contextlib.closing(ready_processes(len(missing))) as processes:
+        for name, process in zip(missing, processes, strict=False):
+            for seed in _run(process, name, experiments[name], splits, missing[name]):
+                runs[name][seed] = read_run(paths[name][seed])
                 if verbose:
-                    print(_line(name, seed, found[seed]), flush=True)
-        finished[name] = [found[seed] for seed in seeds]
+                    print(_line(name, seed, runs[name][seed]), flush=True)
+    finished = {name: [runs[name][seed] for seed in seeds] for name in experiments}
     return summarize(finished, seeds)
 
 
-def _run_process(
-    name: str, recipe: Recipe | str, splits: Splits, missing: dict[int, pathlib.Path]
-) -> Iterator[int]:
+def _run(process: RecipeProcess, name, recipe, splits, missing) -> Iterator[int]:
     """Yield each seed as soon as its run is kept."""
-    task = {
-        "recipe": describe(recipe),
-        "runs": [(seed, str(path)) for seed, path in missing.items()],
-        "loader": splits.loader,
-        "fingerprint": splits.fingerprint,
-        "dtype_policy": keras.config.dtype_policy().name,
-    }
-    # The process finds the modules that can be imported here.
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "keras_transfer.comparison_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=variables,
-        ) as process,
-    ):
-        try:
-            with process.stdin:
-                process.stdin.write(json.dumps(task, default=int))
-            for line in process.stdout:
-                yield int(line)
-            process.wait()
-        finally:
-            # An interruption here ends it as well. It does nothing to one that ended.
-            process.kill()
-        if process.returncode != 0:
-            log.seek(0)
-            end = "".join(log.readlines()[-SHOWN_LINES:])
-            raise RuntimeError(
-                f"The process of {name!r} {_how(process.returncode)}. Runs that were "
-                "finished are kept: call compare again to go on. The last that it "
-                f"wrote:\n{end}\nReceived: experiments[{name!r}]={recipe!r}"
-            )
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        return f"was ended by signal {-code}, as happens where memory runs out"
-    return f"ended with the exit code {code}"
+    yield from process.run(
+        {
+            "recipe": describe(recipe),
+            "runs": [(seed, str(path)) for seed, path in missing.items()],
+            "loader": splits.loader,
+            "fingerprint": splits.fingerprint,
+            "dtype_policy": keras.config.dtype_policy().name,
+        }
+    )
+    if process.failure:
+        raise RuntimeError(
+            f"The process of {name!r} {process.failure}\nRuns that were finished are "
+            "kept: call compare again to go on. "
+            f"Received: experiments[{name!r}]={recipe!r}"
+        )
 
 
 def _line(name: str, seed: int, run: Run) -> str:

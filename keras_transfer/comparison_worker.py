@@ -1,7 +1,7 @@
 """One process of `compare`: train a recipe with some seeds, and keep each run.
 
-Its task comes as JSON on standard input. On standard output it writes the number of
-each seed whose run is kept, and nothing else.
+On standard output it writes a line when its imports are done. Then its task comes as
+JSON on standard input, and it writes the number of each seed whose run is kept.
 """
 
 import contextlib
@@ -83,6 +83,7 @@ def peak_memory() -> int | None:
 
 def main() -> None:
     """Do the task that comes on standard input."""
+    print("ready", flush=True)
     task = json.load(sys.stdin)
     recipe = task["recipe"]
     recipe = recipe if isinstance(recipe, str) else Recipe(**recipe)

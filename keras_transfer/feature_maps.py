@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_store, storage
-from keras_transfer.precision import compute_dtype, fast_copy
+from keras_transfer.precision import fast_copy, fast_dtype
 from keras_transfer.splits import Splits, without_autotune
 
 FILES = ("maps", "labels")
@@ -89,10 +89,10 @@ def extract_feature_maps(
             f"Received: augmented_copies={augmented_copies}"
         )
     copies = 0 if augmentation is None else augmented_copies
-    frozen = fast_copy(network, dtype)
+    dtype = fast_dtype(network, dtype, frozen=True)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
     shape = network.output_shape[1:]
-    parts = _parts(network, splits, compute_dtype(frozen), augmentation, copies)
+    parts = _parts(network, splits, dtype, augmentation, copies)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
     missing = [
         part for part in parts if not feature_store.read(cache_dir / part.key, FILES)
@@ -106,7 +106,10 @@ def extract_feature_maps(
                 f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "
                 f"({free / 1e6:,.0f} MB free)"
             )
-    run = feature_store.compiled(frozen, tf.float16)
+    run = None
+    if missing:
+        frozen = fast_copy(network, dtype, frozen=True)
+        run = feature_store.compiled(frozen, tf.float16)
     arrays, labels = {}, {}
     for part in parts:
 
@@ -120,7 +123,7 @@ def extract_feature_maps(
         found, was_there = feature_store.keep(cache_dir / part.key, FILES, write)
         arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
         if verbose:
-            how = "read back" if was_there else f"computed in {compute_dtype(frozen)}"
+            how = "read back" if was_there else f"computed in {dtype}"
             print(
                 f"Feature maps: {sizes[part][0]:,} {part.split} images x {shape}"
                 f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
@@ -144,7 +147,7 @@ def extract_feature_maps(
         counts=splits.counts,
         name=splits.name,
         source=f"{splits.source}; feature maps {shape} of {network.name}",
-        fingerprint=feature_store.key(network, splits, compute_dtype(frozen)),
+        fingerprint=feature_store.key(network, splits, dtype),
         image_size=shape[0],
         _ordered=ordered,
     )

@@ -159,12 +159,13 @@ def key(model: keras.Model, splits: Splits, *more) -> str:
 
 
 def nameless(config):
-    """Return a configuration without names, at any depth.
+    """Return a configuration without what changes no output, at any depth.
 
-    Numbers in automatic names depend on what else the process has built.
+    Numbers in automatic names depend on what else the process has built, and whether
+    a layer is trainable on what is to be done with it next.
     """
     if isinstance(config, dict):
-        left_out = ("name", "build_config", "build_input_shape")
+        left_out = ("name", "trainable", "build_config", "build_input_shape")
         if len(config) == 1:  # The name of a precision, which is all that it has.
             left_out = ()
         return {k: nameless(v) for k, v in config.items() if k not in left_out}

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_transfer import feature_parts, feature_store, storage
 from keras_transfer.openvino_engine import check_openvino, openvino_network
-from keras_transfer.precision import compute_dtype, fast_copy
+from keras_transfer.precision import fast_copy, fast_dtype
 from keras_transfer.splits import Splits
 
 ENGINES = ("tensorflow", "openvino")
@@ -101,13 +101,11 @@ def extract_features(
         raise ValueError(
             f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine}"
         )
-    frozen = fast_copy(backbone, dtype)
-    dtype = compute_dtype(frozen)
+    dtype = fast_dtype(backbone, dtype, frozen=True)
     described = [dtype]
     if engine == "openvino":
         check_openvino()
-        # OpenVINO changes the precision itself.
-        frozen, described = backbone, [dtype, engine]
+        described.append(engine)
     cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "features")
     folder = cache_dir / feature_store.key(backbone, splits, *described)
     files = [
@@ -123,7 +121,7 @@ def extract_features(
         nonlocal how
         parts = [] if shard else feature_parts.find_parts(folder, files)
         if not parts:
-            run = _compiled(frozen, dtype, engine)
+            run = _compiled(backbone, dtype, engine)
             _extract(run, splits, path, shard or (0, 1), backbone.output_shape[-1])
             return
         how = f"put together from {len(parts)} parts"
@@ -154,7 +152,10 @@ def extract_features(
     )
 
 
-def _compiled(frozen: keras.Model, dtype: str, engine: str) -> Callable:
+def _compiled(backbone: keras.Model, dtype: str, engine: str) -> Callable:
+    frozen = backbone
+    if engine != "openvino":  # OpenVINO changes the precision itself.
+        frozen = fast_copy(backbone, dtype, frozen=True)
     pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(frozen.output)
     network = keras.Model(frozen.input, pooled)
     if engine == "openvino":

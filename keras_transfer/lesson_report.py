@@ -22,8 +22,6 @@ COLUMNS = (
     "peak memory",
     "passed",
 )
-README_START = "<!-- lessons:start -->"
-README_END = "<!-- lessons:end -->"
 
 
 def table_rows(entries: list[dict]) -> list[tuple[str, ...]]:
@@ -105,17 +103,22 @@ def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
     Raises:
         ValueError: If the markers are not there.
     """
-    readme = pathlib.Path(readme)
-    before, start, rest = readme.read_text(encoding="utf-8").partition(README_START)
-    _, end, after = rest.partition(README_END)
+    text = f"{markdown_table(entries)}\n\n{measured_on(entries)}"
+    write_between(readme, "lessons", text)
+
+
+def write_between(path: str | os.PathLike, name: str, text: str) -> None:
+    """Replace what stands between the lines `<!-- name:start -->` and `:end`."""
+    path = pathlib.Path(path)
+    first, last = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    before, start, rest = path.read_text(encoding="utf-8").partition(first)
+    _, end, after = rest.partition(last)
     if not (start and end):
         raise ValueError(
-            f"A README needs the lines {README_START} and {README_END}. "
-            f"Received: {readme}"
+            f"A file to write a table into needs the lines {first} and {last}. "
+            f"Received: {path}"
         )
-    about = measured_on(entries)
-    text = f"{before}{start}\n{markdown_table(entries)}\n\n{about}\n{end}{after}"
-    _write_text(readme, text)
+    _write_text(path, f"{before}{start}\n{text}\n{end}{after}")
 
 
 def measured_on(entries: list[dict]) -> str:

@@ -25,7 +25,7 @@ def parts(backbone):
 
 def test_maps_then_the_rest_equal_the_whole(splits, backbone, parts, tmp_path):
     first, last = parts
-    maps = kt.extract_feature_maps(first, splits, cache_dir=tmp_path)
+    maps = kt.extract_feature_maps(first, splits, dtype="float32", cache_dir=tmp_path)
     assert maps.counts == splits.counts
     images, labels = splits.arrays("test")
     found, found_labels = maps.arrays("test")
@@ -33,8 +33,8 @@ def test_maps_then_the_rest_equal_the_whole(splits, backbone, parts, tmp_path):
     expected = backbone(images.astype("float32"), training=False).numpy()
     # Kept as float16.
     np.testing.assert_allclose(last(found), expected, atol=0.02 * expected.max())
-    whole = kt.extract_features(backbone, splits, tmp_path)
-    parted = kt.extract_features(last, maps, tmp_path)
+    whole = kt.extract_features(backbone, splits, tmp_path, dtype="float32")
+    parted = kt.extract_features(last, maps, tmp_path, dtype="float32")
     assert np.array_equal(whole.train.labels, parted.train.labels)
     np.testing.assert_allclose(
         whole.train.features, parted.train.features, atol=0.01 * expected.max()
@@ -141,9 +141,10 @@ def test_a_fast_copy_in_bfloat16_agrees():
     assert 0 < np.abs(found - expected).max() < 0.02 * expected.max()
 
 
-def test_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
+def test_trained_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
     monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: True)
     assert fast_copy(backbone) is backbone
+    assert compute_dtype(fast_copy(backbone, frozen=True)) == "bfloat16"
     plain = kt.build_backbone("vgg16", weights=None, image_size=32)
     assert compute_dtype(fast_copy(plain)) == "bfloat16"
     assert fast_copy(plain, "float32") is plain

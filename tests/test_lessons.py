@@ -229,7 +229,7 @@ def test_framework_log_is_dropped_and_warnings_stay():
 def test_readme_table_and_bands_come_from_a_ledger(ran, tmp_path, capsys):
     readme, bands = tmp_path / "README.md", tmp_path / "bands.json"
     ledger_path = str(ran[1] / "ledger.json")
-    marks = (lesson_report.README_START, lesson_report.README_END)
+    marks = ("<!-- lessons:start -->", "<!-- lessons:end -->")
     readme.write_text(f"Before\n{marks[0]}\nold\n{marks[1]}\nAfter\n")
     options = ["--readme", str(readme), "--bands", str(bands)]
     for _ in range(2):

@@ -42,7 +42,7 @@ ORDER = [
     ["weight_proofs", "split_proofs", "pipeline_proofs", "pixel_range"],
     ["prediction_proofs", "saving_proofs"],
     ["verify"],
-    ["comparison_store", "recipe_training"],
+    ["comparison_store", "recipe_training", "comparison_process"],
     ["comparison", "comparison_worker"],
     ["comparison_runs", "comparison_plots"],
     ["plots"],
