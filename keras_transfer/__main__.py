@@ -4,6 +4,7 @@ Each command imports what it needs only when it runs, so that help comes at once
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -103,6 +104,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     ledger.add_argument("ledgers", nargs="+", help="such as build/lessons/ledger.json")
     ledger.add_argument("--readme", help="write the table between its markers")
     ledger.add_argument("--bands", help="merge the accuracies into this JSON file")
+
+    diagnose = command("diagnose", _diagnose, "Look for silent failures in a model.")
+    diagnose.add_argument("model", metavar="MODEL", help="a .keras file")
+    diagnose.add_argument(
+        "folder", metavar="FOLDER", help="photos, one subfolder a class"
+    )
+    diagnose.add_argument("--image-size", type=int, help="default: the model's")
+    diagnose.add_argument("--json", action="store_true", help="print JSON, no text")
 
     # Its arguments are its own: `python -m keras_transfer backbones --help`.
     command("backbones", _backbones, "Compare the backbones.", add_help=False)
@@ -214,6 +223,23 @@ def _ledger(options: argparse.Namespace) -> int:
         print(lesson_report.text_table(entries))
         print(lesson_report.measured_on(entries))
     return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from keras_transfer import diagnosis
+
+    try:
+        # What loading prints is no part of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = diagnosis.diagnose_files(
+                options.model, options.folder, options.image_size
+            )
+    except (RuntimeError, OSError) as error:
+        # Not 1, which says that the model has a serious fault.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    return 1 if found.serious else 0
 
 
 def _backbones(options: argparse.Namespace) -> int:
