@@ -70,6 +70,12 @@ def test_every_lesson_declares_bands(profile):
         assert bands[path.stem][profile]
 
 
+@pytest.mark.parametrize("path", [*NOTEBOOKS.glob("0*.ipynb")], ids=lambda p: p.stem)
+def test_every_lesson_proves_what_it_claims(path):
+    cells = lesson_cells(nbformat.read(path, 4))
+    assert any("kt.verify.assert_" in c.source for c in cells if c.cell_type == "code")
+
+
 def test_each_cell_that_draws_shows_its_figure():
     draw = "import keras_transfer as kt\nkt.plots.show_images([]);"
     notebook = nbformat.v4.new_notebook(
