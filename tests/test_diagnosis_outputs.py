@@ -148,6 +148,29 @@ def test_augmentation_inside_the_model_is_worth_a_note():
     finding = one(check_training_mode, model)
     assert finding.severity == "note"
     assert "light" in finding.evidence
+    # Nor does it do more harm where training=True is written: predict is right.
+    light = keras.layers.RandomBrightness(0.8, name="light")
+    model = keras.Model(inputs, healthy()(light(inputs, training=True)))
+    assert one(check_training_mode, model).severity == "note"
+
+
+class AlwaysBrightness(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.light = keras.layers.RandomBrightness(0.8)
+
+    def call(self, inputs):
+        return self.light(inputs, training=True)
+
+
+def test_augmentation_that_stays_on_at_prediction():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(inputs, healthy()(AlwaysBrightness()(inputs)))
+    finding = one(check_training_mode, model)
+    assert (finding.severity, finding.title) == (
+        "serious",
+        "Predictions depend on chance",
+    )
 
 
 def test_outputs_that_are_no_numbers():
