@@ -63,7 +63,6 @@ def main() -> int:
     found, failed = {}, False
     for lesson in lessons.find_lessons(project_root() / "notebooks", options.lessons):
         error = examine(lesson, output, options.profile)
-        print(f"{lesson.name}: {error or 'examined'}", flush=True)
         if error is None:
             text = (output / f"{lesson.name}.json").read_text(encoding="utf-8")
             found[lesson.name] = json.loads(text)
@@ -93,6 +92,7 @@ def examine(lesson: lessons.Lesson, output: pathlib.Path, profile: str) -> str |
         }
         error = lesson_kernel.execute(notebook, start, 3600, progress)
     nbformat.write(notebook, output / lesson.path.name)
+    progress.end(error or "examined")
     return error
 
 
