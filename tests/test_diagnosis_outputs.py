@@ -259,6 +259,23 @@ def test_predictions_of_something_else():
     assert not_examined(check_predictions) == "no predictions were given"
 
 
+def test_class_numbers_that_rounding_changed():
+    model, splits = healthy(), data()
+    own = model.predict(splits["test"], verbose=0)
+    numbers, gap = own.argmax(axis=1), np.abs(own[:, 0] - own[:, 1])
+    # Photos that are about as much of one class as of the other may tip over.
+    nearest = np.argsort(gap)[:2]
+    head = model.get_layer("head_predictions")
+    head.bias.assign_add([np.log(own[nearest, 1] / own[nearest, 0]).mean(), 0.0])
+    tipped = model.predict(splits["test"], verbose=0).argmax(axis=1)
+    tipped[nearest] = 1 - tipped[nearest]
+    assert found(check_predictions, model, splits, predictions=tipped) == []
+    finding = one(check_predictions, model, splits, predictions=1 - numbers)
+    assert finding.severity == "warning"
+    reason = not_examined(check_predictions, model, splits, predictions=numbers + 5)
+    assert "no numbers of 2 classes" in reason
+
+
 def test_a_model_of_one_unit_is_compared_by_its_second_class():
     model, splits = healthy(activation="sigmoid"), data()
     own = model.predict(splits["test"], verbose=0)
