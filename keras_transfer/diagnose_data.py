@@ -25,6 +25,7 @@ def check_cached_augmentation(case: Case) -> list[Finding]:
         step for step in case.random_maps("train") if caches and step.index < caches[-1]
     ]
     if not frozen:
+        _seen(case, "train")
         return []
     change = max(step.change for step in frozen)
     return [
@@ -57,6 +58,8 @@ def check_augmented_evaluation(case: Case) -> list[Finding]:
         if case.random_maps(split)
     }
     if not changes:
+        for split in held_out:
+            _seen(case, split)
         return []
     return [
         Finding(
@@ -77,6 +80,12 @@ model.fit(train.map(augment), validation_data=validation)  # the training part a
             changes,
         )
     ]
+
+
+def _seen(case: Case, split: str) -> None:
+    """Raise an error if what happens to images is out of sight."""
+    if pipelines.made_in_python(case.dataset(split)):
+        raise NotExaminedError(f"a Python generator makes the {split} images")
 
 
 def check_leaks(case: Case) -> list[Finding]:
@@ -179,13 +188,13 @@ CHECKS = (
         "augmentation before cache",
         check_cached_augmentation,
         "each step of the training pipeline, called several times on one photo",
-        "What a Python generator, or a step outside tf.data, does.",
+        "What is done to images outside of tf.data.",
     ),
     Check(
         "augmentation at evaluation",
         check_augmented_evaluation,
         "each step of the validation and test pipelines, called several times",
-        "What a Python generator, or a step outside tf.data, does.",
+        "What is done to images outside of tf.data.",
     ),
     Check(
         "photos in two splits",

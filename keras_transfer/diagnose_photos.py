@@ -35,9 +35,14 @@ def check_resizing(case: Case) -> list[Finding]:
 def _aliased(matches: dict) -> list[Finding]:
     for split, found in matches.items():
         fit, _, how = found.way.partition(", ")
-        if how == "with antialiasing" or found.shrunk < SHRUNK:
+        if how.startswith(photo_files.SMOOTH) or found.shrunk < SHRUNK:
             continue
-        smooth = found.levels[f"{fit}, with antialiasing"] - found.levels[found.way]
+        smooth = min(
+            level
+            for way, level in found.levels.items()
+            if way.startswith(f"{fit}, {photo_files.SMOOTH}")
+        )
+        smooth -= found.levels[found.way]
         if smooth < photo_files.CLEARLY:
             continue
         return [

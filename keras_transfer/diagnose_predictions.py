@@ -45,6 +45,10 @@ def _count(case: Case, split: str) -> int:
 def _scores(case: Case, given: np.ndarray) -> np.ndarray:
     """Return given predictions with one column a class, or as class numbers."""
     if given.ndim == 1 and given.dtype.kind in "iu":
+        if given.min(initial=0) < 0 or given.max(initial=0) >= case.num_classes:
+            raise NotExaminedError(
+                f"the predictions are no numbers of {case.num_classes} classes"
+            )
         return given
     given = given.reshape(len(given), -1)
     given = class_scores(given, None)
@@ -57,16 +61,16 @@ def _scores(case: Case, given: np.ndarray) -> np.ndarray:
 
 
 def _rows(case: Case, split: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the given rows of the photos that were looked at, and the model's own."""
+    """Return what was given for the photos looked at, and the own probabilities."""
     own = case.probabilities(split)
-    own = own if given.ndim == 2 else own.argmax(axis=1)
     return given[:: case.every(split)][: len(own)], own
 
 
 def _apart(given: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Return for each photo how far two answers differ, 0 to 1."""
     if given.ndim == 1:
-        return (given != own).astype("float32")
+        # Rounding may tip the balance where two classes are nearly as likely.
+        return own.max(axis=1) - np.take_along_axis(own, given[:, None], 1)[:, 0]
     return np.abs(given - own).max(axis=1)
 
 
@@ -77,10 +81,11 @@ def _same(given: np.ndarray, own: np.ndarray) -> bool:
 def _same_set(given: np.ndarray, own: np.ndarray) -> bool:
     """Tell whether both hold the same rows, in whatever order."""
     if given.ndim == 1:
-        # As many of each class, and beside the photos no better than drawn by lot.
-        shares = np.bincount(own) / len(own)
-        by_lot = np.mean(given == own) <= np.sum(shares**2) + 0.15
-        return bool(by_lot and np.array_equal(np.sort(given), np.sort(own)))
+        # As many of each class, and as often right as those drawn by lot would be.
+        classes = own.argmax(axis=1)
+        shares = np.bincount(classes) / len(classes)
+        by_lot = abs(np.mean(given == classes) - np.sum(shares**2)) <= 0.15
+        return bool(by_lot and np.array_equal(np.sort(given), np.sort(classes)))
     return float(np.abs(np.sort(given, axis=0) - np.sort(own, axis=0)).max()) <= EQUAL
 
 

@@ -68,8 +68,9 @@ def _independent(labels: np.ndarray, predicted: np.ndarray) -> bool:
 def check_test_size(case: Case) -> list[Finding]:
     """Find a test split of so few images that an accuracy means little."""
     split = case.scored
-    right = case.correct(split)
-    count = case.size(split) or len(right)
+    right, count = case.correct(split), case.size(split)
+    if count is None:
+        raise NotExaminedError(f"how many {split} photos there are is not known")
     accuracy, chance = float(right.mean()), 1 / case.num_classes
     low, high = _interval(round(accuracy * count), count)
     reaches = low <= chance < accuracy
@@ -105,17 +106,23 @@ def check_chosen_on_test(case: Case) -> list[Finding]:
     """Find a test split that training looked at to choose."""
     if "test" not in case.datasets:
         raise NotExaminedError("no test split was given")
-    history = case.history or {}
-    findings = []
+    history, findings, missing = case.history or {}, [], None
     if "validation" in case.datasets:
         found = find_duplicates(case.photos("validation"), case.photos("test"))
         if found:
             findings.append(_shared(len(found), len(case.photos("test")), history))
-    if "val_accuracy" in history and "val_loss" in history:
-        findings += _same_numbers(case, history)
-    if not findings and case.history is None:
-        raise NotExaminedError("no history was given")
-    return findings[:1]
+    if case.history is None:
+        missing = "no history was given"
+    elif {"val_accuracy", "val_loss"} <= {*history}:
+        if not case.model.compiled:
+            missing = "the model is not compiled, so it has no loss to compare"
+        elif case.every("test") > 1:
+            missing = "too many test photos to compute the loss of all of them"
+        else:
+            findings += _same_numbers(case, history)
+    if missing and not findings:
+        raise NotExaminedError(missing)
+    return findings
 
 
 def _shared(shared: int, photos: int, history) -> Finding:
@@ -140,7 +147,7 @@ def _same_numbers(case: Case, history: dict) -> list[Finding]:
         )
         if abs(values[0] - accuracy) < 1e-6 and abs(values[1] - loss) < SAME_LOSS * loss
     ]
-    if not epochs or loss < LEAST_LOSS or case.every("test") > 1:
+    if not epochs or loss < LEAST_LOSS:
         return []
     if "validation" in case.datasets:
         other, other_loss = _figures(case, "validation")

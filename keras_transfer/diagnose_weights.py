@@ -1,12 +1,14 @@
 """Checks of weights that should have been trained: the head's and the backbone's."""
 
 import keras
+import numpy as np
+from scipy.stats import binomtest
 
 from keras_transfer import imagenet_kernels, network_graph
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.fresh_weights import is_fresh, is_untouched
+from keras_transfer.fresh_weights import UNLIKELY, is_fresh, is_untouched
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
@@ -18,7 +20,11 @@ def check_head(case: Case) -> list[Finding]:
         raise NotExaminedError("no dense layer that makes the outputs was found")
     if not is_fresh(layer):
         return []
-    accuracy = float(case.correct(case.scored).mean())
+    right = case.correct(case.scored)
+    accuracy = float(right.mean())
+    if not layer.use_bias and _above_chance(right, case.num_classes):
+        # Small steps leave such a kernel as if drawn; a bias would have moved.
+        raise NotExaminedError(f"{layer.name} has no bias, which would tell")
     return [
         Finding(
             "serious",
@@ -38,6 +44,11 @@ model = kt.fit_head(model, features)
             {"accuracy": accuracy},
         )
     ]
+
+
+def _above_chance(right: np.ndarray, classes: int) -> bool:
+    found = binomtest(int(right.sum()), len(right), 1 / classes, "greater")
+    return bool(found.pvalue < UNLIKELY)
 
 
 def check_backbone(case: Case) -> list[Finding]:

@@ -153,7 +153,10 @@ def diagnose_files(
     path = pathlib.Path(model)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model at this path. Received: {path}")
-    named = zipfile.is_zipfile(path) and MEMBER in zipfile.ZipFile(path).namelist()
+    named = False
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            named = MEMBER in archive.namelist()
     try:
         loaded = load_classifier(path) if named else keras.saving.load_model(path)
     except TypeError as error:

@@ -175,10 +175,11 @@ class Case:
 
     def size(self, split: str) -> int | None:
         """Return the number of images of a split, or `None` where it is not known."""
-        if self.every(split) > 1:
-            return self.counts.get(split)
+        known = self.counts.get(split) or pipelines.count(self.dataset(split))
+        if known:
+            return known
         read = len(self.sample(split).images)
-        return read if read < LIMITS[split] else self.counts.get(split)
+        return read if read < LIMITS[split] else None
 
 
 def _sample(case: Case, split: str) -> Sample:

@@ -111,6 +111,8 @@ def arrival(
     Watched where it is called: a graph up to there cannot be cut out of a model that
     holds its backbone as a single layer, or is subclassed.
     """
+    if not layers:
+        return None
     seen = []
 
     def watched(layer):

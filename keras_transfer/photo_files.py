@@ -14,6 +14,8 @@ from keras_transfer.examination import Case
 from keras_transfer.findings import NotExaminedError
 
 PHOTOS = 24
+# So many of them tell how all are resized.
+FITTED = 12
 # Of each photo, every so manieth pixel is compared.
 STEP = 7
 # Levels of 255. Decoders and rounding differ by up to one; other resizing by more.
@@ -70,7 +72,7 @@ def _match(case: Case, split: str) -> Match:
     plain = [photo for photo in photos if photo.stored is None]
     if not plain:
         raise NotExaminedError("no file of a photo that is stored upright was found")
-    fits = {way: _fit(plain, way) for way in WAYS}
+    fits = {way: _fit(plain[:FITTED], way) for way in WAYS}
     levels = {way: level for way, (_, level) in fits.items()}
     way = min(levels, key=levels.get)
     if levels[way] > EXPLAINED:
@@ -143,41 +145,36 @@ def _pixels(image: np.ndarray) -> np.ndarray:
 
 
 def _resized(image: np.ndarray, given: np.ndarray, way: str) -> np.ndarray:
-    return WAYS[way](image, given.shape[:2]).numpy().astype("float32")
+    fit, options = WAYS[way]
+    return fit(image, given.shape[:2], **options).numpy().astype("float32")
 
 
-def _stretched(**options):
-    def resize(image, size):
-        return tf.image.resize(image, size, **options)
-
-    return resize
-
-
-def _cropped(**options):
-    def resize(image, size):
-        height, width = image.shape[:2]
-        inner = min(height, width * size[0] // size[1])
-        across = min(width, height * size[1] // size[0])
-        top, left = (height - inner) // 2, (width - across) // 2
-        middle = image[top : top + inner, left : left + across]
-        return tf.image.resize(middle, size, **options)
-
-    return resize
+def _cropped(image: np.ndarray, size: tuple[int, int], **options) -> tf.Tensor:
+    height, width = image.shape[:2]
+    inner = min(height, width * size[0] // size[1])
+    across = min(width, height * size[1] // size[0])
+    top, left = (height - inner) // 2, (width - across) // 2
+    middle = image[top : top + inner, left : left + across]
+    return tf.image.resize(middle, size, **options)
 
 
-def _padded(**options):
-    def resize(image, size):
-        return tf.image.resize_with_pad(image, *size, **options)
-
-    return resize
+def _padded(image: np.ndarray, size: tuple[int, int], **options) -> tf.Tensor:
+    return tf.image.resize_with_pad(image, *size, **options)
 
 
+SMOOTH = "with antialiasing"
+FITS = {"stretched": tf.image.resize, "cropped": _cropped, "padded": _padded}
+FILTERS = {
+    SMOOTH: {"antialias": True},
+    f"{SMOOTH} (bicubic)": {"method": "bicubic", "antialias": True},
+    f"{SMOOTH} (lanczos)": {"method": "lanczos3", "antialias": True},
+    f"{SMOOTH} (area)": {"method": "area"},
+    "without antialiasing": {},
+    "without antialiasing (bicubic)": {"method": "bicubic"},
+    "without antialiasing (nearest pixel)": {"method": "nearest"},
+}
 WAYS = {
-    "stretched, with antialiasing": _stretched(antialias=True),
-    "stretched, without antialiasing": _stretched(),
-    "stretched, nearest pixel": _stretched(method="nearest"),
-    "cropped, with antialiasing": _cropped(antialias=True),
-    "cropped, without antialiasing": _cropped(),
-    "padded, with antialiasing": _padded(antialias=True),
-    "padded, without antialiasing": _padded(),
+    f"{fit}, {name}": (function, options)
+    for fit, function in FITS.items()
+    for name, options in FILTERS.items()
 }

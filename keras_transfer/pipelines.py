@@ -15,7 +15,16 @@ MAPS = {"_MapDataset", "_ParallelMapDataset"}
 BATCHES = {"_BatchDataset", "_ParallelBatchDataset"}
 # They change when an element comes, not what it is.
 TRANSPARENT = {"_OptionsDataset", "_PrefetchDataset", "_RepeatDataset"}
-KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | TRANSPARENT
+# They let some of the elements pass, as they are. Which ones may depend on the order
+# before, so nothing is taken out or put in before them.
+PASSING = {
+    "_TakeDataset",
+    "_SkipDataset",
+    "_ShardDataset",
+    "_FilterDataset",
+    "_IgnoreErrorsDataset",
+}
+KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | TRANSPARENT | PASSING
 # So that a random mirroring shows, which is the same in half of all draws.
 DRAWS = 8
 
@@ -41,7 +50,7 @@ def steps(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     """Return the data sets that a pipeline is made of, from its source to its end.
 
     The first one is of a kind that is not looked into here, such as one that reads
-    files, makes elements in Python, or takes a part of another.
+    files or makes elements in Python.
     """
     found = [dataset]
     while kind(found[0]) in KNOWN:
@@ -61,12 +70,16 @@ def in_order(
         without: Positions in `steps` of maps to leave out. Defaults to none.
         every: Distance between the images that are kept. Defaults to `1`.
     """
-    found = steps(dataset)
+    found, base = steps(dataset), _base(dataset)
     left_out = CACHES | SHUFFLES | {"_RepeatDataset"}
-    changed = [i for i, x in enumerate(found) if kind(x) in left_out or i in without]
+    changed = [
+        index
+        for index, step in enumerate(found)
+        if index > base and (kind(step) in left_out or index in without)
+    ]
     if every > 1:
-        # Taken at the source, so that the others are not even decoded.
-        changed = [1]
+        # Taken before the others are even decoded.
+        changed = [base + 1]
     if not changed:
         return dataset
     replayed = found[changed[0] - 1]
@@ -79,17 +92,22 @@ def in_order(
     return without_autotune(replayed.prefetch(2))
 
 
+def count(dataset: tf.data.Dataset) -> int | None:
+    """Return the number of images in one pass, or `None` where reading must tell."""
+    found, base = steps(dataset), _base(dataset)
+    if sum(kind(step) in BATCHES for step in found[base + 1 :]) != 1:
+        return None
+    # None of the other steps after it changes how many there are, but for repeating.
+    images = int(found[base].cardinality())
+    return images if images > 0 else None
+
+
 def spacing(dataset: tf.data.Dataset, limit: int) -> int:
     """Return the distance at which about `limit` images reach over a whole data set.
 
     Photos are often stored class by class, so the first ones are of one class only.
     """
-    found = steps(dataset)
-    batches = int(in_order(dataset).cardinality())
-    sizes = [int(step._batch_size) for step in found if kind(step) in BATCHES]
-    if len(sizes) != 1 or batches < 1:
-        return 1
-    return -(-batches * sizes[0] // limit)
+    return -(-(count(dataset) or 1) // limit)
 
 
 def random_maps(dataset: tf.data.Dataset) -> list[RandomMap]:
@@ -137,7 +155,7 @@ def encoded(dataset: tf.data.Dataset, count: int, every: int = 1) -> list[bytes]
         Paths or encoded images, in the order of `in_order`; empty if no step of the
         pipeline holds one text for each image.
     """
-    for step in reversed(steps(dataset)):
+    for step in reversed(steps(dataset)[_base(dataset) :]):
         specs = tf.nest.flatten(step.element_spec)
         texts = [
             i
@@ -170,6 +188,21 @@ def read(dataset: tf.data.Dataset, limit: int) -> tuple[np.ndarray, np.ndarray]:
         if count >= limit:
             break
     return np.concatenate(images)[:limit], np.concatenate(labels)[:limit]
+
+
+def made_in_python(dataset: tf.data.Dataset) -> bool:
+    """Tell whether a Python generator makes the elements, as in `from_generator`."""
+    function = getattr(steps(dataset)[0], "_map_func", None)
+    if function is None:
+        return False
+    operations = function.function.graph.get_operations()
+    return any(operation.type == "GeneratorDataset" for operation in operations)
+
+
+def _base(dataset: tf.data.Dataset) -> int:
+    """Return the position in `steps` from which on a pipeline can be replayed."""
+    passing = [i for i, step in enumerate(steps(dataset)) if kind(step) in PASSING]
+    return max(passing, default=0)
 
 
 def _function(step: tf.data.Dataset):

@@ -1,11 +1,10 @@
 """Proof that pixels reach a pretrained network as its weights were trained with."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer import network_graph
 from keras_transfer.backbones import ARCHITECTURES
 
 # Layers that only these networks have; their relatives lack one of them.
@@ -64,7 +63,14 @@ def assert_pixel_range(
         name, low, high = model.name, *map(np.atleast_1d, expected)
     element = next(iter(dataset))
     images = np.asarray(element[0] if isinstance(element, tuple) else element)
-    found = arriving(model, images)
+    convolutions = network_graph.first_convolutions(model)
+    arrived = network_graph.arrival(model, convolutions, images)
+    if arrived is None:
+        raise ValueError(
+            "Expected a model of RGB images that has a convolution. "
+            f"Received: model with name={model.name}"
+        )
+    found = arrived.inputs
     lowest, highest = found.min(axis=(0, 1, 2)), found.max(axis=(0, 1, 2))
     width = (high - low).max()
     outside = np.maximum(low - lowest, highest - high).max()
@@ -84,7 +90,7 @@ def assert_pixel_range(
 
 def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:
     """Return the name of the network in `model`, and for each channel its range."""
-    names = {layer.name for layer in _flat(model)}
+    names = {layer.name for layer in network_graph.layers_of(model)}
     for name, signature in SIGNATURES.items():
         # Other EfficientNets have layers of squeeze and excitation, and other ranges.
         if signature <= names and not any("_se_" in each for each in names):
@@ -96,43 +102,3 @@ def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:
         "The range that the weights of this model were trained with is not known here. "
         f"Pass expected=(low, high). Received: model with name={model.name}"
     )
-
-
-def arriving(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return what reaches the first convolution of a model, nested or not."""
-    layers = keras.layers.Conv2D, keras.layers.SeparableConv2D
-    first = next((x for x in _flat(model) if isinstance(x, layers)), None)
-    if first is None:
-        raise ValueError(
-            "Expected a model of images that has a convolution. "
-            f"Received: model with name={model.name}"
-        )
-    seen = []
-
-    def watched(inputs, *_, **__):
-        seen.append(inputs)
-        raise _ReachedError
-
-    # Watched where it is called: a graph up to here cannot be cut out of a model that
-    # holds its backbone as a single layer.
-    first.call = watched
-    try:
-        model(images, training=False)
-    except _ReachedError:
-        pass
-    finally:
-        del first.call
-    return np.asarray(keras.ops.convert_to_numpy(seen[0]), "float32")
-
-
-class _ReachedError(BaseException):
-    # No Exception: Keras catches those and adds words to them.
-    pass
-
-
-def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _flat(layer)
-        else:
-            yield layer

@@ -1,6 +1,5 @@
 """The doctor finds what is wrong with the pipeline, without training on it."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -165,14 +164,60 @@ def test_without_other_splits_there_is_nothing_to_share():
     assert "no train split" in not_examined(check_cached_augmentation, splits=splits)
 
 
-def test_a_generator_is_read_as_it_is():
-    images, labels = photos(32, seed=3)
+def generated(count):
+    images, labels = photos(count, seed=3)
     spec = tf.TensorSpec((None, 16, 16, 3)), tf.TensorSpec((None,), tf.int32)
 
     def batches():
-        yield images[:16], labels[:16]
-        yield keras.ops.convert_to_numpy(images[16:]), labels[16:]
+        for start in range(0, count, 16):
+            yield images[start : start + 16], labels[start : start + 16]
 
-    test = tf.data.Dataset.from_generator(batches, output_signature=spec)
-    assert found(check_augmented_evaluation, splits=data(test=test)) == []
-    assert found(check_leaks, splits=data(test=test)) == []
+    return tf.data.Dataset.from_generator(batches, output_signature=spec)
+
+
+def test_a_generator_is_read_as_it_is_and_not_looked_into():
+    splits = data(test=generated(60))
+    assert found(check_leaks, splits=splits) == []
+    reason = "a Python generator makes the test images"
+    assert not_examined(check_augmented_evaluation, splits=splits) == reason
+    reason = not_examined(check_cached_augmentation, splits={"train": generated(60)})
+    assert "Python generator" in reason
+    # What tf.data does with them is seen.
+    splits = data(test=augmented(generated(60)))
+    assert one(check_augmented_evaluation, splits=splits).severity == "serious"
+
+
+def test_steps_before_a_part_was_taken_are_seen():
+    everything = augmented(slices(count=120)).cache()
+    train = everything.take(80).batch(16)
+    assert one(check_cached_augmentation, splits=data(train=train)).numbers["change"]
+    test = augmented(slices(3, 60)).shard(2, 0).batch(16)
+    finding = one(check_augmented_evaluation, splits=data(test=test))
+    assert "test" in finding.evidence
+    train = augmented(slices(count=120).cache().skip(40)).batch(16)
+    assert found(check_cached_augmentation, splits=data(train=train)) == []
+
+
+def test_how_many_images_there_are():
+    def counted(*change, count=96):
+        train = slices(count=count)
+        for step in change:
+            train = step(train)
+        return pipelines.count(train)
+
+    def batch(x):
+        return x.batch(10)
+
+    assert counted(lambda x: x.cache().shuffle(96).repeat(3), batch) == 96
+    assert counted(lambda x: x.take(80).map(lambda a, b: (a / 255, b)), batch) == 80
+    assert counted(batch, lambda x: x.take(2)) is None
+    assert pipelines.count(generated(32)) is None
+
+
+def test_order_after_a_part_was_taken():
+    images, _ = photos(96, seed=1)
+    train = slices().skip(6).shuffle(90).batch(10)
+    read, _ = pipelines.read(pipelines.in_order(train), 1000)
+    assert np.array_equal(read, images[6:])
+    read, _ = pipelines.read(pipelines.in_order(train, every=9), 1000)
+    assert np.array_equal(read, images[6::9])

@@ -148,6 +148,29 @@ def test_augmentation_inside_the_model_is_worth_a_note():
     finding = one(check_training_mode, model)
     assert finding.severity == "note"
     assert "light" in finding.evidence
+    # Nor does it do more harm where training=True is written: predict is right.
+    light = keras.layers.RandomBrightness(0.8, name="light")
+    model = keras.Model(inputs, healthy()(light(inputs, training=True)))
+    assert one(check_training_mode, model).severity == "note"
+
+
+class AlwaysBrightness(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.light = keras.layers.RandomBrightness(0.8)
+
+    def call(self, inputs):
+        return self.light(inputs, training=True)
+
+
+def test_augmentation_that_stays_on_at_prediction():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(inputs, healthy()(AlwaysBrightness()(inputs)))
+    finding = one(check_training_mode, model)
+    assert (finding.severity, finding.title) == (
+        "serious",
+        "Predictions depend on chance",
+    )
 
 
 def test_outputs_that_are_no_numbers():
@@ -234,6 +257,23 @@ def test_predictions_of_something_else():
     with pytest.raises(ValueError, match="Received: predictions of shape"):
         found(check_predictions, model, splits, predictions=np.ones((2, 2, 2)))
     assert not_examined(check_predictions) == "no predictions were given"
+
+
+def test_class_numbers_that_rounding_changed():
+    model, splits = healthy(), data()
+    own = model.predict(splits["test"], verbose=0)
+    numbers, gap = own.argmax(axis=1), np.abs(own[:, 0] - own[:, 1])
+    # Photos that are about as much of one class as of the other may tip over.
+    nearest = np.argsort(gap)[:2]
+    head = model.get_layer("head_predictions")
+    head.bias.assign_add([np.log(own[nearest, 1] / own[nearest, 0]).mean(), 0.0])
+    tipped = model.predict(splits["test"], verbose=0).argmax(axis=1)
+    tipped[nearest] = 1 - tipped[nearest]
+    assert found(check_predictions, model, splits, predictions=tipped) == []
+    finding = one(check_predictions, model, splits, predictions=1 - numbers)
+    assert finding.severity == "warning"
+    reason = not_examined(check_predictions, model, splits, predictions=numbers + 5)
+    assert "no numbers of 2 classes" in reason
 
 
 def test_a_model_of_one_unit_is_compared_by_its_second_class():

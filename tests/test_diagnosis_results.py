@@ -21,6 +21,7 @@ from keras_transfer.diagnose_results import (
     check_imbalance,
     check_test_size,
 )
+from keras_transfer.examination import Case
 
 
 def batched(images, labels):
@@ -76,6 +77,16 @@ def test_few_test_photos():
     assert finding.numbers["low"] < 5 / 6 < finding.numbers["high"]
 
 
+def test_a_test_split_of_more_photos_than_are_looked_at():
+    splits = data(test=dataset(800, seed=3))
+    assert Case(healthy(), splits).size("test") == 800
+    assert len(Case(healthy(), splits).sample("test").images) < 400
+    assert found(check_test_size, splits=splits) == []
+    unknown = dataset(800, seed=3).unbatch().filter(lambda x, y: y >= 0).batch(16)
+    reason = not_examined(check_test_size, splits=data(test=unknown))
+    assert reason == "how many test photos there are is not known"
+
+
 def test_an_interval_that_reaches_chance():
     images, labels = photos(60, seed=3)
     labels[:27] = 1 - labels[:27]
@@ -110,6 +121,15 @@ def test_a_test_split_that_was_passed_as_validation_data():
     finding = one(check_chosen_on_test, model, splits, history=fit(splits["test"]))
     assert finding.severity == "serious"
     assert "Epoch 2" in finding.evidence
+
+
+def test_a_history_without_a_loss_to_compare_it_with():
+    history = {"val_loss": [0.5], "val_accuracy": [0.9]}
+    bare = healthy(compiled=False)
+    assert "no loss" in not_examined(check_chosen_on_test, bare, history=history)
+    many = data(test=dataset(800, seed=3))
+    reason = not_examined(check_chosen_on_test, splits=many, history=history)
+    assert "too many" in reason
 
 
 def test_labels_in_another_order():

@@ -192,6 +192,29 @@ def test_a_head_that_was_never_trained():
     assert found(check_head, train(model)) == []
 
 
+def test_a_head_without_a_bias_is_accused_only_if_it_knows_nothing():
+    trained = healthy()
+    features = trained.get_layer("head_dropout").output
+    head = keras.layers.Dense(2, use_bias=False, activation="softmax")
+    model = keras.Model(trained.input, head(features))
+    images, labels = photos(60, seed=3)
+    known = np.array(keras.Model(trained.input, features)(images))
+
+    def right(kernel):
+        return np.mean((known @ kernel).argmax(axis=1) == labels)
+
+    shape = head.kernel.shape
+    draws = [
+        np.array(keras.initializers.GlorotUniform(seed=seed)(shape))
+        for seed in range(100)
+    ]
+    # A kernel that was trained with small steps looks like a lucky draw.
+    head.set_weights([max(draws, key=right)])
+    assert "no bias" in not_examined(check_head, model)
+    head.set_weights([min(draws, key=lambda kernel: abs(right(kernel) - 0.5))])
+    assert one(check_head, model).severity == "serious"
+
+
 @pytest.mark.parametrize("normalized", [False, True])
 def test_a_backbone_with_random_weights(normalized):
     model = healthy(normalized)
