@@ -69,9 +69,11 @@ lessons: $(STAMP)
 exercises: $(STAMP)
 	@$(RUN) -m keras_transfer exercises $(LESSONS)
 
-# tests/conftest.py sets the environment, of the notebooks' kernels too.
+# tests/conftest.py sets the environment, of the notebooks' kernels too. Two processes,
+# because much of a test is one core tracing graphs; a notebook's cells stay in one.
 test: $(STAMP)
 	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
+		--numprocesses=2 --dist=loadscope \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		--durations=10 --junitxml=build/test/junit.xml
 
