@@ -15,6 +15,8 @@ from keras_transfer.model_arrays import as_array, restored
 # Adam and real photos ResNet50 kept its features at 0.9 %; VGG16 lost them at 1.2 %,
 # EfficientNet-Lite0 at 1.6 %.
 BOUND, STEPS, PHOTOS = 0.011, 3, 8
+# Kernels that move by more than their own length keep nothing of what they were.
+ALL = 1.0
 KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -141,7 +143,8 @@ def check_learning_rate(case: Case) -> list[Finding]:
     ]
     movement = float(np.median(np.nan_to_num(moved, nan=np.inf)))
     # Other networks than those of ImageNet may bear more, so that their loss must tell.
-    harmed = known is not None or not losses[1] <= 2 * losses[0] + 0.1
+    worse = not losses[1] <= 2 * losses[0] + 0.1
+    harmed = known is not None or movement > ALL or worse
     if movement <= BOUND or not harmed:
         return []
     return [
