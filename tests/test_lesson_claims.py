@@ -17,15 +17,13 @@ import dataclasses
 shuffled = np.random.default_rng(0).permutation(features.train.labels)
 features = dataclasses.replace(features, train=features.train._replace(labels=shuffled))
 """
-# What the band does not need: the second extraction, the curve of training runs, and
-# the process that loads the model.
+# What the band does not need: the second extraction and the curve of training runs.
 SLOW = (
     "snippet_features",
     "linear_probe(features), linear_probe(snippet",
     "splits.test, snippet",
     "by_scratch",
     "show_learning_curve",
-    "assert_same_predictions",
 )
 STAND_IN = "snippet_accuracy, from_scratch, from_features = 0.5, [0.5], [0.5]"
 
