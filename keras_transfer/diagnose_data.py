@@ -9,8 +9,9 @@ from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import is_fresh
 
-# Above this share of the test photos, a leak changes the result.
-LEAK = 0.01
+# An accuracy can be too high by this share of the test photos. Data sets from the web
+# have a few photos twice: 1 % of the test photos of flowers that were looked at.
+LEAK = 0.02
 SHOWN_PAIRS = 4
 # A model that is right this often in another order of the classes has learnt them.
 LEARNT, GAIN = 0.8, 0.2
@@ -107,8 +108,9 @@ def check_leaks(case: Case) -> list[Finding]:
 def _leak(split: str, train, photos, found) -> Finding:
     exact = sum(each.exact for each in found)
     share = len(found) / len(photos)
+    grave = "serious" if split == "test" else "warning"
     return Finding(
-        "serious" if split == "test" and share >= LEAK else "warning",
+        grave if share >= LEAK else "note",
         f"The same photo in training and in {split}",
         f"{len(found)} of {len(photos):,} {split} photos ({share:.1%}) are among "
         f"{len(train):,} training photos: {exact} pixel for pixel, "
