@@ -126,7 +126,8 @@ def test_lessons_use_public_names_and_spell_one_backbone():
         assert "from keras_transfer" not in code
         assert not [c for c in cells if len(c.splitlines()) > 25]
         spelled = [n for n in ARCHITECTURES for _ in range(code.count(f'"{n}"'))]
-        assert len(spelled) <= 1, f"{path.name} spells {spelled}"
+        # Who wants another backbone changes one place; lesson 6 has two of them.
+        assert len(spelled) == len({*spelled}) <= 2, f"{path.name} spells {spelled}"
 
 
 def test_plots_draw():
