@@ -67,11 +67,12 @@ def main() -> int:
             text = (output / f"{lesson.name}.json").read_text(encoding="utf-8")
             found[lesson.name] = json.loads(text)
         failed |= error is not None
-    text = report(found, options.profile)
-    (output / "report.md").write_text(text + "\n", encoding="utf-8")
+        # After each one: what an interrupted run has found stays.
+        text = report(found, options.profile)
+        (output / "report.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\n{output}")
-    alarms = [x for each in found.values() for x in each["findings"]]
-    return 1 if failed or any(x["severity"] != "note" for x in alarms) else 0
+    severities = {x["severity"] for each in found.values() for x in each["findings"]}
+    return 1 if failed or severities - {"note"} else 0
 
 
 def examine(lesson: lessons.Lesson, output: pathlib.Path, profile: str) -> str | None:

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import binomtest, chi2_contingency
 
+from keras_transfer.diagnose_data import LEAK
 from keras_transfer.duplicates import find_duplicates
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
@@ -131,9 +132,8 @@ def _shared(shared: int, photos: int, history) -> Finding:
     evidence = f"{shared} of {photos:,} test photos ({share:.1%}) are validation photos"
     if watched:
         evidence += f", which training was watched on ({watched} metrics of `history`)"
-    return _chosen(
-        "serious" if watched and share >= 0.01 else "warning", evidence, share
-    )
+    severity = "serious" if watched else "warning"
+    return _chosen(severity if share >= LEAK else "note", evidence, share)
 
 
 def _same_numbers(case: Case, history: dict) -> list[Finding]:

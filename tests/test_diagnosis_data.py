@@ -91,10 +91,11 @@ def test_photos_that_are_in_two_splits():
     assert np.array_equal(finding.picture[:16, :32], finding.picture[16:, :32])
     finding = one(check_leaks, splits=data(validation=test))
     assert finding.severity == "warning"
-    images[1:3] = photos(60, seed=3)[0][1:3]
-    test = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
-    # One photo changes no result by more than chance does.
-    assert one(check_leaks, splits=data(test=test)).severity == "note"
+    images[1:3] = photos(2, seed=8)[0]
+    single = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
+    finding = one(check_leaks, splits=data(test=single))
+    assert finding.severity == "note"
+    assert "by at most 1.7 points" in finding.evidence
 
 
 def test_leaks_are_seen_through_shuffling_augmentation_and_rescaling():
