@@ -103,11 +103,16 @@ def is_begun(exercise: Exercise) -> bool:
         lines = ast.parse(exercise.source).body
     except SyntaxError:
         return True
-    return not all(
+    return not all(map(_is_open, lines))
+
+
+def _is_open(line: ast.stmt) -> bool:
+    if isinstance(line, ast.FunctionDef):
+        return all(map(_is_open, line.body))
+    return (
         isinstance(line, ast.Assign | ast.Expr)
         and isinstance(line.value, ast.Constant)
         and line.value.value is ...
-        for line in lines
     )
 
 

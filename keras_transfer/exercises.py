@@ -59,7 +59,13 @@ class Exercise:
         """Return what a learner begins with: the hint, and `...` for each name."""
         lines = self.source.splitlines()
         code = next((i for i, line in enumerate(lines) if line[:1] != "#"), len(lines))
-        return "\n".join([*lines[:code], *(f"{name} = ..." for name in self.names())])
+        functions = {
+            node.name: f"def {node.name}({ast.unparse(node.args)}):\n    ...\n\n"
+            for node in ast.parse(self.source).body
+            if isinstance(node, ast.FunctionDef)
+        }
+        answers = [functions.get(name, f"{name} = ...") for name in self.names()]
+        return "\n".join([*lines[:code], *answers]).rstrip()
 
     def refusals(self) -> dict[str, str]:
         """Return, by what is wrong, code that has each wrong answer refused.

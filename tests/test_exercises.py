@@ -13,7 +13,13 @@ import sys
 import nbformat
 import pytest
 
-from keras_transfer import __main__, exercise_copies, exercises, lessons
+from keras_transfer import (
+    __main__,
+    exercise_checks,
+    exercise_copies,
+    exercises,
+    lessons,
+)
 
 NOTEBOOKS = sorted(
     (pathlib.Path(__file__).parent.parent / "notebooks").glob("0*.ipynb")
@@ -125,6 +131,25 @@ def test_stub_has_the_hint_and_the_names_that_the_check_reads():
     parts = exercise(1, solution, check)
     (found,) = exercises.find_exercises(notebook(parts))
     assert found.names() == ["roof", "length"]
+    assert found.stub() == "def roof(tiles):\n    ...\n\n\nlength = ..."
+
+
+@pytest.mark.parametrize(
+    ("source", "begun"),
+    [
+        (STUB, False),
+        ("def roof(tiles):\n    ...\n\n\nlength = ...", False),
+        ("# My thoughts.", False),
+        ("def roof(tiles):\n    return 3\n\n\nlength = ...", True),
+        ("walls = 4\nheight = ...", True),
+        ("walls = (4", True),
+    ],
+)
+def test_begun_is_what_has_more_than_the_stub(source, begun):
+    task, _, *rest = exercise(1)
+    written = [task, cell(source, "exercise"), *rest]
+    (found,) = exercises.find_exercises(notebook(written))
+    assert exercise_checks.is_begun(found) is begun
 
 
 def test_a_solution_may_take_several_cells():
