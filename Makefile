@@ -5,6 +5,7 @@ PROFILE ?= quick
 LESSONS ?=
 WEIGHTS ?= resnet50 vgg16
 BENCH ?=
+NOTEBOOKS ?= notebooks
 # Set PYTHON to choose an interpreter; without it the first that fits is taken.
 PYTHON ?=
 
@@ -25,12 +26,14 @@ $(shell rm -f $(STAMP))
 endif
 endif
 
-.PHONY: help install lessons test bench lab lint format clean
+.PHONY: help install lessons exercises test bench lab lint format clean
 
 help:
 	@echo "make lessons   run every lesson headless and write build/lessons/index.html"
 	@echo "               narrow it: make lessons PROFILE=lesson LESSONS=\"1 3\""
 	@echo "               without fetching weights: WEIGHTS=none make lessons"
+	@echo "make exercises write copies of the lessons to work on: build/exercises"
+	@echo "               open them: make lab NOTEBOOKS=build/exercises"
 	@echo "make test      run the unit tests and all notebooks (quick profile)"
 	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
 	@echo "               narrow it: make bench BENCH=\"extraction cache\""
@@ -63,9 +66,14 @@ lessons: $(STAMP)
 	@KERAS_TRANSFER_DOWNLOAD=none \
 		$(RUN) -m keras_transfer lessons $(LESSONS) --profile $(PROFILE)
 
-# tests/conftest.py sets the environment, of the notebooks' kernels too.
+exercises: $(STAMP)
+	@$(RUN) -m keras_transfer exercises $(LESSONS)
+
+# tests/conftest.py sets the environment, of the notebooks' kernels too. Two processes,
+# because much of a test is one core tracing graphs; a notebook's cells stay in one.
 test: $(STAMP)
 	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
+		--numprocesses=2 --dist=loadscope \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		--durations=10 --junitxml=build/test/junit.xml
 
@@ -75,7 +83,7 @@ bench: $(STAMP)
 	@KERAS_TRANSFER_DOWNLOAD=none TF_CPP_MIN_LOG_LEVEL=3 $(RUN) benchmarks $(BENCH)
 
 lab: $(STAMP)
-	$(RUN) -m jupyter lab --notebook-dir=notebooks
+	$(RUN) -m jupyter lab --notebook-dir=$(NOTEBOOKS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -85,5 +93,6 @@ format: $(STAMP)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+# What learners wrote into their copies stays.
 clean:
-	rm -rf build
+	rm -rf $(filter-out build/exercises,$(wildcard build/*))

@@ -35,10 +35,12 @@ _MODULES = {
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",
     "scale_temperature": "calibration",
+    "diagnose": "diagnosis",
     "grad_cam": "explanation",
     "record": "ledger",
     "output_dir": "ledger",
     "plots": None,
+    "verify": None,
 }
 __all__ = list(_MODULES)
 

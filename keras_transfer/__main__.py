@@ -4,6 +4,7 @@ Each command imports what it needs only when it runs, so that help comes at once
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -84,11 +85,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     lessons.add_argument(
         "--cell-timeout", type=int, default=3600, metavar="SECONDS", help="0: no limit"
     )
+    lessons.add_argument(
+        "--exercises",
+        action="store_true",
+        help="check the learner's copies in build/exercises; --notebooks names others",
+    )
+
+    exercises = command(
+        "exercises", _exercises, "Write a copy of each lesson to work on."
+    )
+    exercises.add_argument(
+        "numbers", nargs="*", type=int, metavar="NUMBER", help="default: all"
+    )
+    exercises.add_argument("--output", help="default: build/exercises")
+    exercises.add_argument("--notebooks", help="default: notebooks")
 
     ledger = command("ledger", _ledger, "Use what a run of the lessons measured.")
     ledger.add_argument("ledgers", nargs="+", help="such as build/lessons/ledger.json")
     ledger.add_argument("--readme", help="write the table between its markers")
     ledger.add_argument("--bands", help="merge the accuracies into this JSON file")
+
+    diagnose = command("diagnose", _diagnose, "Look for silent failures in a model.")
+    diagnose.add_argument("model", metavar="MODEL", help="a .keras file")
+    diagnose.add_argument(
+        "folder", metavar="FOLDER", help="photos, one subfolder a class"
+    )
+    diagnose.add_argument("--image-size", type=int, help="default: the model's")
+    diagnose.add_argument("--json", action="store_true", help="print JSON, no text")
 
     # Its arguments are its own: `python -m keras_transfer backbones --help`.
     command("backbones", _backbones, "Compare the backbones.", add_help=False)
@@ -142,12 +165,44 @@ def _features(options: argparse.Namespace) -> int:
 def _lessons(options: argparse.Namespace) -> int:
     from keras_transfer import lesson_report, lessons, storage
 
+    if options.exercises:
+        return _check_exercises(options)
     output = pathlib.Path(options.output or storage.build_dir() / "lessons").absolute()
     folder = options.notebooks or storage.project_root() / "notebooks"
     chosen = lessons.find_lessons(folder, options.numbers)
     entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
     print(f"\n{lesson_report.text_table(entries)}\n\n{output / 'index.html'}")
     return 0 if all(entry["passed"] for entry in entries) else 1
+
+
+def _check_exercises(options: argparse.Namespace) -> int:
+    from keras_transfer import exercise_checks, lessons, storage
+
+    folder = pathlib.Path(options.notebooks or storage.build_dir() / "exercises")
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "There are no copies to check. `python -m keras_transfer exercises` writes "
+            f"them. Received: {folder}"
+        )
+    outcomes = exercise_checks.check_lessons(
+        lessons.find_lessons(folder, options.numbers),
+        options.profile,
+        options.cell_timeout,
+    )
+    done = sum(outcome.state == exercise_checks.DONE for outcome in outcomes)
+    print(f"\n{done} of {len(outcomes)} exercises done")
+    return 0 if done == len(outcomes) else 1
+
+
+def _exercises(options: argparse.Namespace) -> int:
+    from keras_transfer import exercise_copies, lessons, storage
+
+    output = pathlib.Path(options.output or storage.build_dir() / "exercises")
+    folder = options.notebooks or storage.project_root() / "notebooks"
+    chosen = lessons.find_lessons(folder, options.numbers)
+    print(*exercise_copies.write_copies(chosen, output), sep="\n")
+    print(f"They lie in {output}.")
+    return 0
 
 
 def _ledger(options: argparse.Namespace) -> int:
@@ -168,6 +223,23 @@ def _ledger(options: argparse.Namespace) -> int:
         print(lesson_report.text_table(entries))
         print(lesson_report.measured_on(entries))
     return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from keras_transfer import diagnosis
+
+    try:
+        # What loading prints is no part of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = diagnosis.diagnose_files(
+                options.model, options.folder, options.image_size
+            )
+    except (RuntimeError, OSError) as error:
+        # Not 1, which says that the model has a serious fault.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    return 1 if found.serious else 0
 
 
 def _backbones(options: argparse.Namespace) -> int:

@@ -14,14 +14,20 @@ FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 def fold_batch_normalization(model: keras.Model) -> keras.Model:
     """Return a copy of `model` for inference, without BatchNormalization where it can.
 
-    A BatchNormalization is folded if it is all that follows a convolution.
+    A BatchNormalization is folded if it is all that follows a convolution, also in a
+    model that the model holds as a single layer.
     """
     folded = _foldable(model)
-    if not folded:
+    held = {layer.name: layer for layer in model.layers if _is_graph(layer)}
+    inner = {name: fold_batch_normalization(layer) for name, layer in held.items()}
+    inner = {name: copy for name, copy in inner.items() if copy is not held[name]}
+    if not folded and not inner:
         return model
     normalizations = {batch_norm.name for batch_norm in folded.values()}
 
     def clone(layer):
+        if layer.name in inner:
+            return inner[layer.name]
         config = layer.get_config()
         if layer.name in folded:
             config["use_bias"] = True
@@ -33,13 +39,19 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
         return layer(*args, **kwargs)
 
     copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in (layer for layer in copy.layers if layer.weights):
+    for layer in copy.layers:
+        if layer.name in inner or not layer.weights:
+            continue
         original = model.get_layer(layer.name)
         if layer.name in folded:
             layer.set_weights(_folded_weights(original, folded[layer.name]))
         else:
             layer.set_weights(original.get_weights())
     return copy
+
+
+def _is_graph(layer) -> bool:
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
 def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:

@@ -40,6 +40,52 @@ def show_images(
     return figure
 
 
+def show_pairs(
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 3,
+    title: str | None = None,
+) -> plt.Figure:
+    """Show images in pairs, the two of each side by side.
+
+    Args:
+        first: Images of shape `(height, width, 3)`, RGB, 0 to 255.
+        second: As many images, each of the size of the one beside it.
+        titles: Text above each pair. Defaults to none.
+        columns: Pairs in a row. Defaults to `3`.
+        title: Title of the figure. Defaults to none.
+
+    Returns:
+        A Matplotlib `Figure`. Without images it says so in words.
+
+    Raises:
+        ValueError: If the two of a pair are not of one size.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> images = np.zeros((2, 8, 8, 3))
+    >>> figure = kt.plots.show_pairs(images, images + 9, ["a pair", "another"])
+    """
+    shapes = [[np.shape(image) for image in images] for images in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "Expected two images of one size for each pair. "
+            f"Received: images of the shapes {shapes[0]} and {shapes[1]}"
+        )
+    joined = []
+    for left, right in zip(first, second, strict=True):
+        height, width, _ = np.shape(left)
+        gap = np.full((height, max(1, width // 16), 3), 255)
+        joined.append(np.hstack([left, gap, right]))
+    figure = show_images(joined, titles, columns=columns, title=title)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(2 * width, height)
+    return figure
+
+
 def show_augmentation(
     image: np.ndarray,
     layer: keras.layers.Layer,

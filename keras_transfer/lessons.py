@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import nbformat
 
 from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report, storage
+from keras_transfer.exercises import lesson_cells
 from keras_transfer.lesson_progress import Progress
 
 
@@ -75,7 +76,8 @@ def run_lessons(
 ) -> list[dict]:
     """Run lessons one after the other and write what they gave.
 
-    A lesson that fails does not stop the others. After each lesson the folder holds
+    The solutions of the exercises at its end are left out: `make test` runs them. A
+    lesson that fails does not stop the others. After each lesson the folder holds
     `ledger.json`, `index.html` and `junit.xml` of the lessons that have run, and for
     each of these its executed notebook as `.ipynb` and as an HTML page.
 
@@ -165,6 +167,7 @@ def run_lesson(
 
 def _read(lesson: Lesson) -> nbformat.NotebookNode:
     notebook = nbformat.read(lesson.path, as_version=4)
+    notebook.cells = lesson_cells(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -15,7 +15,12 @@ from keras_transfer.evaluation_plots import (
     show_confusion_matrix,
     show_reliability_diagram,
 )
-from keras_transfer.image_plots import show_augmentation, show_grad_cam, show_images
+from keras_transfer.image_plots import (
+    show_augmentation,
+    show_grad_cam,
+    show_images,
+    show_pairs,
+)
 from keras_transfer.plot_style import COLORS, MARKERS, axes_or_new, color_of, style
 from keras_transfer.prediction_plots import show_mistakes, show_predictions
 from keras_transfer.threshold_plots import (
@@ -41,6 +46,7 @@ __all__ = [
     "show_learning_curve",
     "show_learning_rate_finder",
     "show_mistakes",
+    "show_pairs",
     "show_precision_recall_curve",
     "show_predictions",
     "show_reliability_diagram",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 
 from keras_transfer.blocks import HEAD
+from keras_transfer.network_graph import layers_of
 
 DTYPES = ("float32", "bfloat16")
 
@@ -44,7 +45,7 @@ def fast_dtype(
             f"dtype must be one of {', '.join(DTYPES)}, or None for the faster one "
             f"of them on this machine. Received: dtype={dtype}"
         )
-    layers = model.layers
+    layers = layers_of(model)
     if any(layer.compute_dtype != layer.variable_dtype for layer in layers):
         return compute_dtype(model)
     slow = not frozen and any(
@@ -57,7 +58,7 @@ def fast_dtype(
 
 def float32_copy(model: keras.Model) -> keras.Model:
     """Return a copy of `model` that computes in float32, or `model` if it does."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    if all(layer.compute_dtype == "float32" for layer in layers_of(model)):
         return model
     return _copy(model, "float32")
 
@@ -71,14 +72,16 @@ def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras
             config["dtype"] = dtype
         return layer.__class__.from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=clone)
+    # Recursive, because a model keeps the precision of its layers in theirs.
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 
 
 def compute_dtype(model: keras.Model) -> str:
     """Return the name of the precision that `model` computes in."""
-    return model.layers[-1].compute_dtype
+    last = model.layers[-1]
+    return compute_dtype(last) if isinstance(last, keras.Model) else last.compute_dtype
 
 
 def has_native_bfloat16() -> bool:

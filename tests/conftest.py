@@ -29,3 +29,29 @@ os.environ.update(
 )
 for name in ("KERAS_TRANSFER_DATA_DIR", "KERAS_TRANSFER_WEIGHTS_DIR", "KERAS_HOME"):
     pathlib.Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Ask each exercise's check about wrong answers, after it has passed.
+
+    In the same kernel, where the lesson and its solution have run.
+    """
+    import nbformat
+
+    from keras_transfer.exercises import find_exercises
+
+    for item in [item for item in items if hasattr(item, "cell")]:
+        for exercise in find_exercises(item.parent.nb):
+            if exercise.check is not item.cell:
+                continue
+            position = items.index(item) + 1
+            items[position:position] = [
+                type(item).from_parent(
+                    item.parent,
+                    name=f"{item.name} refuses: {what}",
+                    cell_num=item.cell_num,
+                    cell=nbformat.v4.new_code_cell(code),
+                    options=item.options,
+                )
+                for what, code in exercise.refusals().items()
+            ]

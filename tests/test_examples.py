@@ -17,7 +17,7 @@ class AnyOutput(doctest.OutputChecker):
 def examples():
     found = []
     public = {name: getattr(kt, name) for name in kt.__all__}
-    for module in (public.pop("plots"), public.pop("callbacks")):
+    for module in [public.pop(name) for name in ("plots", "callbacks", "verify")]:
         public |= {name: getattr(module, name) for name in module.__all__}
     for name, value in public.items():
         if not name.endswith("Error"):

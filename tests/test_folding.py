@@ -7,6 +7,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer import backbones, feature_store
 from keras_transfer.folding import fold_batch_normalization
+from keras_transfer.precision import fast_copy
 
 
 def randomize(model):
@@ -76,6 +77,25 @@ def test_only_what_is_exact_is_folded(arguments, left):
     found = keras.tree.flatten(folded(images(8), training=False))
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("held", [build(), build(activation="relu")], ids=str)
+def test_a_network_that_is_held_as_one_layer(held):
+    """As `base(inputs)` makes it; the copy must not share the layers."""
+    inputs = keras.Input((8, 8, 3))
+    outputs = held(keras.layers.Rescaling(1 / 127.5, -1)(inputs), training=False)
+    model = keras.Model(inputs, outputs)
+    before = len(held._inbound_nodes)
+    folded = fold_batch_normalization(fast_copy(model, "bfloat16"))
+    (inner,) = [x for x in folded.layers if isinstance(x, keras.Model)]
+    foldable = held.layers[1].activation is keras.activations.linear
+    assert bool(batch_normalizations(inner)) != foldable
+    assert all(x.compute_dtype == "bfloat16" for x in inner.layers if x.weights)
+    expected = model(images(8), training=False).numpy()
+    found = keras.ops.cast(folded(images(8), training=False), "float32").numpy()
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    assert len(held._inbound_nodes) == before
+    assert all(x.compute_dtype == "float32" for x in held.layers)
 
 
 def test_a_compiled_network_is_folded():

@@ -7,6 +7,7 @@ import pathlib
 import nbformat
 import pytest
 
+from keras_transfer.exercises import lesson_cells
 from keras_transfer.lesson_kernel import execute
 from keras_transfer.lesson_progress import Progress
 
@@ -20,6 +21,7 @@ features = dataclasses.replace(features, train=features.train._replace(labels=sh
 SLOW = (
     "snippet_features",
     "linear_probe(features), linear_probe(snippet",
+    "splits.test, snippet",
     "by_scratch",
     "show_learning_curve",
 )
@@ -30,7 +32,7 @@ def run_lesson(change: str) -> str | None:
     """Run lesson 1 with a cell added after its features; return why it failed."""
     notebook = nbformat.read(NOTEBOOKS / "01_feature_extraction.ipynb", 4)
     cells = []
-    for cell in notebook.cells:
+    for cell in lesson_cells(notebook):
         if cell.cell_type != "code" or any(part in cell.source for part in SLOW):
             continue
         if "from_features" in cell.source and "kt.record" not in cell.source:
@@ -64,6 +66,12 @@ def test_every_lesson_declares_bands(profile):
     bands = json.loads((NOTEBOOKS / "bands.json").read_text())
     for path in NOTEBOOKS.glob("0*.ipynb"):
         assert bands[path.stem][profile]
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS.glob("0*.ipynb")], ids=lambda p: p.stem)
+def test_every_lesson_proves_what_it_claims(path):
+    cells = lesson_cells(nbformat.read(path, 4))
+    assert any("kt.verify.assert_" in c.source for c in cells if c.cell_type == "code")
 
 
 def test_each_cell_that_draws_shows_its_figure():

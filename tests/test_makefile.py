@@ -10,6 +10,9 @@ from keras_transfer import storage
 
 ROOT = storage.project_root()
 
+# What `make test` itself may have been given.
+MAKE_VARIABLES = {"WEIGHTS", "PROFILE", "LESSONS", "BENCH", "NOTEBOOKS", "PYTHON"}
+
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
 
 
@@ -28,7 +31,7 @@ def make(folder: pathlib.Path, *arguments: str, **environment: str):
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "KERAS_TRANSFER_"))
-        and name not in ("WEIGHTS", "PROFILE", "LESSONS", "BENCH", "PYTHON")
+        and name not in MAKE_VARIABLES
     }
     return subprocess.run(
         [shutil.which("make"), *arguments],
@@ -125,7 +128,8 @@ def test_test_runs_notebooks_with_an_explicit_cell_timeout(installed):
     (installed / "notebooks" / "01_a.ipynb").touch()
     assert make(installed, "test").returncode == 0
     (call,) = calls(installed)
-    assert "pytest tests notebooks/01_a.ipynb --nbval-lax" in call
+    assert "pytest tests notebooks/01_a.ipynb " in call
+    assert "--nbval-lax" in call
     assert "--nbval-cell-timeout=" in call
 
 
@@ -133,3 +137,19 @@ def test_environment_without_its_interpreter_is_made_anew(installed):
     (installed / ".venv" / "bin" / "python").unlink()
     plan = make(installed, "-n", "lab", PYTHON=sys.executable).stdout
     assert "-m venv --clear .venv" in plan
+
+
+def test_clean_keeps_what_learners_wrote(project):
+    for name in ("exercises", "lessons"):
+        (project / "build" / name).mkdir(parents=True)
+    assert make(project, "clean").returncode == 0
+    assert [path.name for path in (project / "build").iterdir()] == ["exercises"]
+
+
+def test_exercises_writes_copies_and_lab_opens_them(installed):
+    assert make(installed, "exercises", "LESSONS=1 3").returncode == 0
+    assert make(installed, "lab", "NOTEBOOKS=build/exercises").returncode == 0
+    assert calls(installed) == [
+        "|-m keras_transfer exercises 1 3",
+        "|-m jupyter lab --notebook-dir=build/exercises",
+    ]

@@ -18,7 +18,7 @@ SETUP = (
     r"(python3?|py -3\.\d+|python3\.\d+) -m venv \.venv",
     r"(\. |source )?\.venv[/\\](bin/activate|Scripts[/\\]activate)",
     r"(python -m )?pip install .+",
-    r"python -m jupyter lab --notebook-dir=notebooks",
+    r"python -m jupyter lab --notebook-dir=(notebooks|build/exercises)",
     r"python -m pytest .+",
 )
 

@@ -1,0 +1,214 @@
+"""Checks of the data: augmentation, shared photos, the order of labels and answers."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from keras_transfer import network_graph, pipelines
+from keras_transfer.duplicates import find_duplicates
+from keras_transfer.examination import Case
+from keras_transfer.findings import Check, Finding, NotExaminedError
+from keras_transfer.fresh_weights import is_fresh
+
+# From this share of its photos on, a leak changes what a split says. Real data sets
+# hold a few photos of one scene: tf_flowers 1 %.
+LEAK = 0.02
+SHOWN_PAIRS = 4
+# A model that is right this often in another order of the classes has learnt them.
+LEARNT, GAIN = 0.8, 0.2
+
+
+def check_cached_augmentation(case: Case) -> list[Finding]:
+    """Find augmentation before `cache()`, whose first result is kept for good."""
+    dataset = case.dataset("train")
+    kinds = [pipelines.kind(step) for step in pipelines.steps(dataset)]
+    caches = [i for i, kind in enumerate(kinds) if kind in pipelines.CACHES]
+    frozen = [
+        step for step in case.random_maps("train") if caches and step.index < caches[-1]
+    ]
+    if not frozen:
+        _seen(case, "train")
+        return []
+    change = max(step.change for step in frozen)
+    return [
+        Finding(
+            "serious",
+            "Augmentation before cache(), so it never varies",
+            f"A step of the training pipeline makes other pixels of the same photo "
+            f"each time it is called (by {change:.1%} of their range on average), and "
+            "`cache()` after it keeps what the first epoch made.",
+            "Every epoch sees the same photos. The model learns them by heart as "
+            "without augmentation, and some of them only in their changed form.",
+            """
+train = train.cache()  # first what is always the same,
+train = train.shuffle(1000).batch(32)
+train = train.map(lambda x, y: (augmentation(x, training=True), y))  # then chance
+""",
+            {"change": change},
+        )
+    ]
+
+
+def check_augmented_evaluation(case: Case) -> list[Finding]:
+    """Find validation or test photos that are changed at random."""
+    held_out = [split for split in ("validation", "test") if split in case.datasets]
+    if not held_out:
+        raise NotExaminedError("no validation or test split was given")
+    changes = {
+        split: max(step.change for step in case.random_maps(split))
+        for split in held_out
+        if case.random_maps(split)
+    }
+    if not changes:
+        for split in held_out:
+            _seen(case, split)
+        return []
+    return [
+        Finding(
+            "serious" if "test" in changes else "warning",
+            "Photos for evaluation are augmented",
+            "; ".join(
+                f"the same {split} photo comes with other pixels each time (by "
+                f"{change:.1%} of their range on average)"
+                for split, change in changes.items()
+            )
+            + ".",
+            "The result is that of changed photos, mostly too low, and another one "
+            "each time. Epochs cannot be compared by it.",
+            """
+augment = lambda x, y: (augmentation(x, training=True), y)
+model.fit(train.map(augment), validation_data=validation)  # the training part alone
+""",
+            changes,
+        )
+    ]
+
+
+def _seen(case: Case, split: str) -> None:
+    """Raise an error if what happens to images is out of sight."""
+    if pipelines.made_in_python(case.dataset(split)):
+        raise NotExaminedError(f"a Python generator makes the {split} images")
+
+
+def check_leaks(case: Case) -> list[Finding]:
+    """Find photos that are in the training split and in another one."""
+    train = case.photos("train")
+    findings = []
+    for split in ("test", "validation"):
+        if split not in case.datasets:
+            continue
+        photos = case.photos(split)
+        found = find_duplicates(train, photos)
+        if found:
+            findings.append(_leak(split, train, photos, found))
+    if findings or len(case.datasets) > 1:
+        return findings
+    raise NotExaminedError("no other split than the training one was given")
+
+
+def _leak(split: str, train, photos, found) -> Finding:
+    exact = sum(each.exact for each in found)
+    share = len(found) / len(photos)
+    grave = "serious" if split == "test" else "warning"
+    return Finding(
+        grave if share >= LEAK else "note",
+        f"The same photo in training and in {split}",
+        f"{len(found)} of {len(photos):,} {split} photos ({share:.1%}) are among "
+        f"{len(train):,} training photos: {exact} pixel for pixel, "
+        f"{len(found) - exact} nearly. Accuracy "
+        f"there can be too high by at most {100 * share:.1f} points.",
+        "The model may have learnt these by heart. What it scores on them says nothing "
+        "about new photos.",
+        """
+kt.verify.assert_disjoint_splits(splits)  # names the pairs and shows them
+# Split once, by file, before anything is shuffled; keep series of one scene together.
+splits = kt.load_directory("path/to/photos", image_size=160)  # skips exact copies
+""",
+        {"photos": len(found), "exact": exact, "share": share},
+        _side_by_side(train, photos, found[:SHOWN_PAIRS]),
+    )
+
+
+def _side_by_side(first: np.ndarray, second: np.ndarray, pairs) -> np.ndarray:
+    columns = [
+        np.concatenate([first[pair.first_index], second[pair.second_index]])
+        for pair in pairs
+        if first.shape[1:] == second.shape[1:]
+    ]
+    return np.concatenate(columns, axis=1) if columns else None
+
+
+def check_label_order(case: Case) -> list[Finding]:
+    """Find labels that are numbered in another order than the outputs."""
+    split, classes = case.scored, case.num_classes
+    labels = case.sample(split).labels
+    predicted = case.predicted(split)
+    if labels.max() >= classes:
+        return [_too_many(case, int(labels.max()), classes)]
+    head = network_graph.classifying_layer(case.model, case.units)
+    if head is not None and is_fresh(head):
+        raise NotExaminedError("a head that was never trained has no order")
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, predicted), 1)
+    true, taken = linear_sum_assignment(-counts)
+    right, best = counts.trace() / len(labels), counts[true, taken].sum() / len(labels)
+    moved = [(i, j) for i, j in zip(true, taken, strict=True) if i != j]
+    moved = [(i, j) for i, j in moved if counts[i, j] > counts[i].sum() / 2]
+    if not moved or best < LEARNT or best - right < GAIN:
+        return []
+    shown = [f"{case.name(i)} is answered as {case.name(j)}" for i, j in moved[:4]]
+    return [
+        Finding(
+            "serious",
+            "Labels in another order than the model's outputs",
+            f"{right:.1%} of {len(labels):,} {split} photos are right as they are "
+            f"numbered, {best:.1%} if the classes change places: {', '.join(shown)}.",
+            "The model knows the classes and is marked wrong, because a number means "
+            "one class in training and another one here.",
+            """
+splits = kt.load_directory("path/to/photos", image_size=160)  # one order for all
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+# In Keras, pass class_names=[...] to each image_dataset_from_directory.
+""",
+            {"accuracy": right, "accuracy_in_other_order": best},
+        )
+    ]
+
+
+def _too_many(case: Case, highest: int, classes: int) -> Finding:
+    return Finding(
+        "serious",
+        "Labels that the model has no output for",
+        f"There is a label {highest}, and the outputs tell {classes} classes apart "
+        f"({case.units} units).",
+        "Photos of the other classes can never be right.",
+        "model = kt.build_classifier(backbone, num_classes=len(splits.class_names))",
+        {"highest_label": highest, "classes": classes},
+    )
+
+
+CHECKS = (
+    Check(
+        "augmentation before cache",
+        check_cached_augmentation,
+        "each step of the training pipeline, called several times on one photo",
+        "What is done to images outside of tf.data.",
+    ),
+    Check(
+        "augmentation at evaluation",
+        check_augmented_evaluation,
+        "each step of the validation and test pipelines, called several times",
+        "What is done to images outside of tf.data.",
+    ),
+    Check(
+        "photos in two splits",
+        check_leaks,
+        "up to 2,000 training photos beside up to 500 of each other split",
+        "Other photos of the same thing, and copies that were turned or much cropped.",
+    ),
+    Check(
+        "label order",
+        check_label_order,
+        "which class is answered for each class of the labels",
+        "Names that are wrong for the labels and for the outputs alike.",
+    ),
+)

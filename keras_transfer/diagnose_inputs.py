@@ -1,0 +1,242 @@
+"""Checks of the pixels that reach a network: the form they have, and should have."""
+
+import typing
+
+import numpy as np
+
+from keras_transfer import imagenet_kernels, network_graph, photo_files, pixel_forms
+from keras_transfer.examination import Case
+from keras_transfer.findings import Check, Finding, NotExaminedError
+from keras_transfer.imagenet_kernels import Recognised
+from keras_transfer.model_arrays import as_array
+
+# As a share of the expected range: what changes results much, and what changes them.
+FAR, NEAR = 0.25, 0.05
+# The variance that BatchNormalization expects, against that of these photos. Drawings
+# and photos differ by less.
+VARIANCE = 20.0
+IMAGES = 32
+
+
+class First(typing.NamedTuple):
+    """Hold the first convolution of a model and what reaches it.
+
+    Attributes:
+        convolution: The layer.
+        inputs: What it gets for some images.
+        inside: `Affine` of what the model itself does to pixels before, or `None`.
+    """
+
+    convolution: typing.Any
+    inputs: np.ndarray
+    inside: pixel_forms.Affine | None
+
+
+def check_preprocessing(case: Case) -> list[Finding]:
+    """Find pixels in another form than the weights were trained with."""
+    first = case.once(first_convolution)
+    known = imagenet_kernels.recognise(first.convolution)
+    if known and known.sure:
+        return _by_weights(case, first, known)
+    return _by_statistics(case, first)
+
+
+def first_convolution(case: Case) -> First:
+    """Return the first convolution; a network without one is not examined."""
+    convolutions = network_graph.first_convolutions(case.model)
+    images = case.some(case.scored, IMAGES)
+    found = network_graph.arrival(case.model, convolutions, images)
+    if found is None:
+        raise NotExaminedError("no convolution of RGB images was found in the model")
+
+    def run(colours):
+        return network_graph.arrival(case.model, [found.layer], colours).inputs
+
+    return First(found.layer, found.inputs, pixel_forms.probe(run, images.shape[1:]))
+
+
+def given_form(case: Case, split: str) -> tuple[pixel_forms.Affine, str]:
+    """Return the form in which a split gives its pixels, and how that is known."""
+    try:
+        match = photo_files.match(case, split)
+        if match.coloured:
+            return match.form, "compared with the files"
+    except NotExaminedError:
+        pass
+    images = case.sample(split).images
+    form = pixel_forms.of_range(images.min(axis=(0, 1, 2)), images.max(axis=(0, 1, 2)))
+    if form is None:
+        raise NotExaminedError(
+            f"its {split} images, from {images.min():.4g} to {images.max():.4g}, are "
+            "in no usual form, and their files are not known"
+        )
+    return form, "by their range"
+
+
+def _by_weights(case: Case, first: First, known: Recognised) -> list[Finding]:
+    if first.inside is None:
+        raise NotExaminedError("what the model does to pixels is more than a rescaling")
+    expected = pixel_forms.preprocessing_of(known.architecture)
+    expected = expected.reversed() if known.reversed else expected
+    given, how = given_form(case, case.scored)
+    actual = first.inside.after(given)
+    distance = actual.distance(expected)
+    if distance < NEAR:
+        return []
+    name = pixel_forms.name_of(actual)
+    return [
+        Finding(
+            "serious" if distance >= FAR else "warning",
+            "Pixels in another form than the weights were trained with",
+            f"The first convolution ({first.convolution.name}) has the ImageNet "
+            f"weights of {known.architecture}, trained on {expected.describe()}. It "
+            f"gets {actual.describe()}{f': {name}' if name else ''}. The data set "
+            f"gives {given.describe()} ({how}).",
+            "The weights look for edges and colours in numbers of another size or "
+            "order. Nothing fails: the loss falls, and accuracy stays far below what "
+            "the network can do.",
+            _repair(known.architecture, case.image_size),
+            {
+                "distance": distance,
+                "low": actual.low.min(),
+                "high": actual.high.max(),
+                "expected_low": expected.low.min(),
+                "expected_high": expected.high.max(),
+            },
+        )
+    ]
+
+
+def _repair(architecture: str, size: int) -> str:
+    keras_way = {
+        "resnet50": "x = keras.applications.resnet50.preprocess_input(x)",
+        "vgg16": "x = keras.applications.vgg16.preprocess_input(x)",
+        "efficientnet_lite0": "x = keras.layers.Rescaling(1 / 128, -127 / 128)(x)",
+    }[architecture]
+    return f"""
+# Raw RGB pixels, 0 to 255, into a backbone that preprocesses them itself:
+backbone = kt.build_backbone("{architecture}", image_size={size})
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+# Or with a backbone of your own, once, and without Rescaling or `/ 255` anywhere:
+{keras_way}
+"""
+
+
+def _by_statistics(case: Case, first: First) -> list[Finding]:
+    """Compare with the variance that the first BatchNormalization expects."""
+    layers = network_graph.batch_normalizations(case.model)
+    images = case.some(case.scored, IMAGES)
+    normalization = network_graph.arrival(case.model, layers, images)
+    if normalization is None:
+        raise NotExaminedError(
+            "its first kernel is not known here, and there is no BatchNormalization "
+            "that would remember the pixels of the training"
+        )
+    layer, values = normalization
+    computed = as_array(first.convolution(first.inputs))
+    if computed.shape != values.shape or not np.allclose(computed, values, 1e-2, 1e-2):
+        raise NotExaminedError(
+            "its first kernel is not known here, and the first BatchNormalization "
+            "does not follow it"
+        )
+    mean, variance = (as_array(x) for x in (layer.moving_mean, layer.moving_variance))
+    if not mean.any() and np.all(variance == 1):
+        raise NotExaminedError("its first BatchNormalization has never been trained")
+    axes = (0, 1, 2)
+    measured = np.maximum(values.var(axis=axes), 1e-20) / np.maximum(variance, 1e-20)
+    ratio = float(np.median(measured))
+    if 1 / VARIANCE < ratio < VARIANCE:
+        return []
+    return [
+        Finding(
+            "serious",
+            "Pixels of another size than BatchNormalization remembers",
+            f"The first BatchNormalization ({layer.name}) remembers from training "
+            f"{1 / ratio:.3g} times the variance that it meets with these images. "
+            f"The first convolution gets {first.inputs.min():.4g} to "
+            f"{first.inputs.max():.4g}; pixels {ratio**-0.5:.3g} times as far apart "
+            "would agree.",
+            "Either pixels are preprocessed otherwise than in training, or training "
+            "was too short for the moving statistics. Then all layers after it get "
+            "numbers that they never saw in training, and nothing fails.",
+            """
+# Give the network the pixels that it was trained with, once. For keras.applications:
+x = keras.applications.mobilenet_v2.preprocess_input(x)  # the module of your network
+""",
+            {"variance_ratio": ratio},
+        )
+    ]
+
+
+def check_pixel_range(case: Case) -> list[Finding]:
+    """Find pixels that differ between splits, or are divided by 255 twice."""
+    lows, highs = {}, {}
+    for split in case.datasets:
+        images = case.sample(split).images
+        if not np.isfinite(images).all():
+            return [_not_finite(split, images)]
+        lows[split], highs[split] = float(images.min()), float(images.max())
+    widths = {split: highs[split] - lows[split] for split in highs}
+    shown = "; ".join(f"{s}: {lows[s]:.4g} to {highs[s]:.4g}" for s in highs)
+    signs = {low < -0.5 for low in lows.values()}
+    if max(widths.values()) > 4 * min(widths.values()) or len(signs) > 1:
+        return [
+            Finding(
+                "serious",
+                "The splits give pixels in different forms",
+                f"{shown}.",
+                "What was learnt from one kind of numbers does not hold for another.",
+                "# The same function for every split:\n"
+                "train, validation, test = (\n"
+                "    dataset.map(prepare) for dataset in (train, validation, test)\n)",
+                {"low": min(lows.values()), "high": max(highs.values())},
+            )
+        ]
+    inside = case.once(first_convolution).inside
+    if inside is None:
+        raise NotExaminedError("what the model does to pixels is more than a rescaling")
+    scale = float(np.abs(inside.matrix).sum(axis=1).max())
+    if scale > 1 / 50 or max(widths.values()) > 3:
+        return []
+    return [
+        Finding(
+            "serious",
+            "The model expects 0 to 255 and gets 0 to 1",
+            f"The data set gives {shown}, and the model multiplies by {scale:.4g} "
+            "again.",
+            "All photos become nearly the same dark grey, so little is left to learn "
+            "from.",
+            "# Rescale in one place: take `/ 255` out of the data set,\n"
+            "# or `keras.layers.Rescaling` out of the model.",
+            {"scale": scale, "high": max(highs.values())},
+        )
+    ]
+
+
+def _not_finite(split: str, images: np.ndarray) -> Finding:
+    share = float(np.mean(~np.isfinite(images).all(axis=(1, 2, 3))))
+    return Finding(
+        "serious",
+        "Images that hold NaN or infinity",
+        f"{share:.1%} of the {split} images that were looked at.",
+        "One such image in a batch makes all weights NaN.",
+        "dataset = dataset.map(lambda x, y: (tf.debugging.check_numerics(x, 'x'), y))",
+        {"share": share},
+    )
+
+
+CHECKS = (
+    Check(
+        "preprocessing",
+        check_preprocessing,
+        "what reaches the first convolution, beside what its weights expect",
+        "The order of channels where neither the weights nor the files are known; "
+        f"known are the ImageNet weights of {', '.join(imagenet_kernels.COLOUR_SUMS)}.",
+    ),
+    Check(
+        "pixel range",
+        check_pixel_range,
+        "the numbers of each split, and the model's own rescaling",
+        "Which range a network that was trained from scratch had.",
+    ),
+)

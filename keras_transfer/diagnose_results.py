@@ -1,0 +1,207 @@
+"""Checks of a result: whether accuracy means what it seems to mean."""
+
+import numpy as np
+from scipy.stats import binomtest, chi2_contingency
+
+from keras_transfer.diagnose_data import LEAK
+from keras_transfer.duplicates import find_duplicates
+from keras_transfer.examination import Case
+from keras_transfer.findings import Check, Finding, NotExaminedError
+
+# The most common class of at least this share makes a data set unbalanced, in units of
+# what each class would have if they were equal.
+UNBALANCED = 1.2
+# Fewer test photos than this say nothing; half an interval of more is worth a note.
+FEWEST, WIDE = 30, 0.05
+SAME_LOSS, LEAST_LOSS = 1e-4, 1e-3
+
+
+def check_imbalance(case: Case) -> list[Finding]:
+    """Find accuracy that only mirrors how common the classes are."""
+    split, labels = case.scored, case.sample(case.scored).labels
+    predicted, right = case.predicted(split), case.correct(split)
+    shares = np.bincount(labels) / len(labels)
+    most = float(shares.max())
+    if np.count_nonzero(shares) < 2 or most < UNBALANCED / case.num_classes:
+        return []
+    accuracy = float(right.mean())
+    low, _ = _interval(int(right.sum()), len(right))
+    # A bad model that answers all kinds of classes has another fault.
+    named = float(np.mean(predicted == shares.argmax()))
+    if low > most or named < (1 + most) / 2:
+        return []
+    common = case.name(int(shares.argmax()))
+    recalls = [right[labels == label].mean() for label in np.unique(labels)]
+    independent = _independent(labels, predicted)
+    return [
+        Finding(
+            "serious" if independent else "warning",
+            "Accuracy that only mirrors the imbalance of classes",
+            f"{accuracy:.1%} of {len(labels):,} {split} photos are right (95 % "
+            f"interval from {low:.1%}), and {most:.1%} are {common}, which is the "
+            f"answer to {named:.1%}: to name always that one would be as good. The "
+            f"mean over the classes is {np.mean(recalls):.1%}"
+            + (", and the answers do not depend on the class." if independent else "."),
+            "A high accuracy hides that the rare classes are not recognised.",
+            """
+report = kt.evaluate_classifier(model, splits.test, splits.class_names)
+report.macro  # each class counts the same
+shares = np.bincount(train_labels) / len(train_labels)
+weights = {i: 1 / (len(shares) * share) for i, share in enumerate(shares)}
+model = kt.fit_head(model, features, class_weight=weights)
+""",
+            {"accuracy": accuracy, "most_common": most, "recall": np.mean(recalls)},
+        )
+    ]
+
+
+def _independent(labels: np.ndarray, predicted: np.ndarray) -> bool:
+    """Tell whether answers show no sign of depending on the labels."""
+    table = np.array(
+        [
+            [np.sum((labels == i) & (predicted == j)) for j in np.unique(predicted)]
+            for i in np.unique(labels)
+        ]
+    )
+    return table.shape[1] < 2 or bool(chi2_contingency(table).pvalue > 0.01)
+
+
+def check_test_size(case: Case) -> list[Finding]:
+    """Find a test split of so few images that an accuracy means little."""
+    split = case.scored
+    right, count = case.correct(split), case.size(split)
+    if count is None:
+        raise NotExaminedError(f"how many {split} photos there are is not known")
+    accuracy, chance = float(right.mean()), 1 / case.num_classes
+    low, high = _interval(round(accuracy * count), count)
+    reaches = low <= chance < accuracy
+    if count >= FEWEST and not reaches and (high - low) / 2 <= WIDE:
+        return []
+    why = (
+        f"An interval as wide as this holds the true accuracy; to halve it takes four "
+        f"times as many photos. Chance would be {chance:.1%}."
+    )
+    return [
+        Finding(
+            "serious" if count < FEWEST or reaches else "note",
+            "Few photos for a claim",
+            f"{accuracy:.1%} of {count:,} {split} photos are right, so the 95 % "
+            f"interval is {low:.1%} to {high:.1%}.",
+            why,
+            """
+splits = kt.load_directory("path/to/photos")  # of more photos; 15 % are held out
+report = kt.evaluate_classifier(model, splits.test, splits.class_names)
+report.accuracy_interval  # report it with the accuracy
+""",
+            {"photos": count, "low": low, "high": high},
+        )
+    ]
+
+
+def _interval(right: int, count: int) -> tuple[float, float]:
+    found = binomtest(right, count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def check_chosen_on_test(case: Case) -> list[Finding]:
+    """Find a test split that training looked at to choose."""
+    if "test" not in case.datasets:
+        raise NotExaminedError("no test split was given")
+    history, findings, missing = case.history or {}, [], None
+    if "validation" in case.datasets:
+        found = find_duplicates(case.photos("validation"), case.photos("test"))
+        if found:
+            findings.append(_shared(len(found), len(case.photos("test")), history))
+    if case.history is None:
+        missing = "no history was given"
+    elif {"val_accuracy", "val_loss"} <= {*history}:
+        if not case.model.compiled:
+            missing = "the model is not compiled, so it has no loss to compare"
+        elif case.every("test") > 1:
+            missing = "too many test photos to compute the loss of all of them"
+        else:
+            findings += _same_numbers(case, history)
+    if missing and not findings:
+        raise NotExaminedError(missing)
+    return findings
+
+
+def _shared(shared: int, photos: int, history) -> Finding:
+    watched = sum(name.startswith("val_") for name in history)
+    share = shared / photos
+    evidence = f"{shared} of {photos:,} test photos ({share:.1%}) are validation photos"
+    if watched:
+        evidence += f", which training was watched on ({watched} metrics of `history`)"
+    severity = "serious" if watched else "warning"
+    return _chosen(severity if share >= LEAK else "note", evidence, share)
+
+
+def _same_numbers(case: Case, history: dict) -> list[Finding]:
+    """Find a history whose validation figures are those of the test split."""
+    accuracy, loss = _figures(case, "test")
+    # Where there is next to no loss, all splits look the same.
+    epochs = [
+        epoch
+        for epoch, values in enumerate(
+            zip(history["val_accuracy"], history["val_loss"], strict=True)
+        )
+        if abs(values[0] - accuracy) < 1e-6 and abs(values[1] - loss) < SAME_LOSS * loss
+    ]
+    if not epochs or loss < LEAST_LOSS:
+        return []
+    if "validation" in case.datasets:
+        other, other_loss = _figures(case, "validation")
+        if other == accuracy and abs(other_loss - loss) < SAME_LOSS * loss:
+            return []
+    return [
+        _chosen(
+            "serious",
+            f"Epoch {epochs[0] + 1} of `history` has the validation accuracy "
+            f"{accuracy:.4f} and the validation loss {loss:.4f}, and these are the "
+            "figures of this model on the test split: it was passed as validation_data",
+            accuracy,
+        )
+    ]
+
+
+def _figures(case: Case, split: str) -> tuple[float, float]:
+    outputs, sample = case.outputs(split), case.sample(split)
+    loss = case.model.compute_loss(None, sample.targets, outputs, training=False)
+    return float(case.correct(split).mean()), float(loss)
+
+
+def _chosen(severity: str, evidence: str, number: float) -> Finding:
+    return Finding(
+        severity,
+        "The test split was used to choose",
+        f"{evidence}.",
+        "The best of many epochs or settings is partly luck on these photos. Reported "
+        "on the same ones, the luck is reported too.",
+        """
+model.fit(train, validation_data=validation)  # to choose epochs and settings
+report = kt.evaluate_classifier(model, splits.test, splits.class_names)  # once
+""",
+        {"share": number},
+    )
+
+
+CHECKS = (
+    Check(
+        "imbalance",
+        check_imbalance,
+        "accuracy beside the share of the most common class",
+        "Which mistakes matter to you.",
+    ),
+    Check(
+        "size of the test split",
+        check_test_size,
+        "the 95 % interval (Wilson) of the accuracy",
+        "Whether the photos are a fair sample of those to come.",
+    ),
+    Check(
+        "choosing on the test split",
+        check_chosen_on_test,
+        "photos that validation and test share, and figures of `history`",
+        "How often you looked at the test split yourself.",
+    ),
+)

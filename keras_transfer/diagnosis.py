@@ -1,0 +1,171 @@
+"""Examine a classifier and its data for the silent failures of transfer learning."""
+
+import dataclasses
+import os
+import pathlib
+import time
+import zipfile
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_transfer import (
+    diagnose_data,
+    diagnose_inputs,
+    diagnose_last_layer,
+    diagnose_outputs,
+    diagnose_photos,
+    diagnose_predictions,
+    diagnose_results,
+    diagnose_training,
+    diagnose_weights,
+)
+from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.directories import load_directory
+from keras_transfer.examination import Case
+from keras_transfer.findings import (
+    NOT_EXAMINED,
+    NOTHING,
+    SEVERITIES,
+    Diagnosis,
+    NotExaminedError,
+)
+from keras_transfer.model_arrays import restored
+from keras_transfer.prediction import MEMBER, Classifier, load_classifier
+from keras_transfer.splits import Splits
+
+CHECKS = (
+    *diagnose_inputs.CHECKS,
+    *diagnose_photos.CHECKS,
+    *diagnose_data.CHECKS,
+    *diagnose_weights.CHECKS,
+    *diagnose_training.CHECKS,
+    *diagnose_last_layer.CHECKS,
+    *diagnose_outputs.CHECKS,
+    *diagnose_results.CHECKS,
+    *diagnose_predictions.CHECKS,
+)
+
+
+def diagnose(
+    model: keras.Model | Classifier,
+    splits: Splits | Mapping,
+    history: keras.callbacks.History | Mapping | None = None,
+    predictions: ClassificationReport | np.ndarray | None = None,
+) -> Diagnosis:
+    """Look for faults that raise no error and quietly make a model worse.
+
+    Preprocessing that is missing or there twice, BatchNormalization that moves, frozen
+    augmentation, photos in two splits, labels in another order, a head that was never
+    trained, and more: each finding has its evidence, why it matters and a repair in
+    code. What could not be examined is listed with the reason. A few hundred photos
+    are looked at; the model is left as it was, bit for bit.
+
+    Args:
+        model: Any built Keras classifier of images, compiled or not, with one output
+            unit a class or a single one; or what `load_classifier` returns, whose class
+            names are then compared as well.
+        splits: `Splits`, or a mapping with any of `"train"`, `"validation"` and
+            `"test"`, each a batched `tf.data.Dataset` of images as the model takes them
+            and labels, and with `"class_names"`, where there are any.
+        history: What `fit` or `fine_tune` returned, or its dictionary. Defaults to
+            none.
+        predictions: What is going to be reported: a report of `evaluate_classifier`, or
+            predictions of the test photos in stored order, of shape `(count,)` or
+            `(count, num_classes)`. Defaults to none.
+
+    Returns:
+        A `Diagnosis` with `findings`, `serious`, `not_examined`, `checks` and
+        `to_dict()` for JSON.
+
+    Raises:
+        ValueError: If this is no classifier of images, or the data do not fit it.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=60)
+    >>> backbone = kt.build_backbone("efficientnet_lite0", image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> diagnosis = kt.diagnose(model, splits)
+    >>> "The head was never trained" in [found.title for found in diagnosis.serious]
+    True
+    """
+    start, names = time.perf_counter(), None
+    if isinstance(model, Classifier):
+        model, names = model.model, model.class_names
+    case = Case(model, splits, history, predictions, names)
+    findings, not_examined, checks = [], {}, []
+    with restored(model):
+        for check in CHECKS:
+            result = NOTHING
+            try:
+                found = check.examine(case)
+            except NotExaminedError as error:
+                found, not_examined[check.name] = [], str(error)
+                result = NOT_EXAMINED
+            except Exception as error:
+                # One check that a model is too unusual for must not hide the others.
+                reason = (str(error).strip().splitlines() or [""])[0][:150]
+                found, result = [], NOT_EXAMINED
+                not_examined[check.name] = (
+                    f"this check failed ({type(error).__name__}: {reason})"
+                )
+            if found:
+                result = ", ".join(each.severity for each in found)
+            findings += [dataclasses.replace(x, check=check.name) for x in found]
+            checks.append(
+                {
+                    "check": check.name,
+                    "result": result,
+                    "knows": check.knows,
+                    "cannot_know": check.cannot_know,
+                }
+            )
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Diagnosis(
+        name=model.name,
+        findings=tuple(findings),
+        not_examined=not_examined,
+        checks=tuple(checks),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def diagnose_files(
+    model: str | os.PathLike, folder: str | os.PathLike, image_size: int | None = None
+) -> Diagnosis:
+    """Examine a saved model with a folder of photos, which is split here.
+
+    Args:
+        model: Path of a `.keras` file, from `save_classifier` or from Keras.
+        folder: Folder of photos, one subfolder a class.
+        image_size: Side of the square images. Defaults to that of the model.
+
+    Returns:
+        A `Diagnosis`. Which photos the model was trained on it cannot know.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be loaded, or photos and model do not fit.
+    """
+    path = pathlib.Path(model)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model at this path. Received: {path}")
+    named = False
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            named = MEMBER in archive.namelist()
+    try:
+        loaded = load_classifier(path) if named else keras.saving.load_model(path)
+    except TypeError as error:
+        # So does Keras name a class that it cannot find.
+        raise ValueError(
+            f"This model cannot be loaded. Received: {path}\n{error}"
+        ) from error
+    if image_size is None:
+        shape = getattr(getattr(loaded, "model", loaded), "input_shape", None)
+        image_size = (shape and shape[1]) or 224
+    splits = load_directory(folder, image_size=image_size)
+    return diagnose(loaded, splits)

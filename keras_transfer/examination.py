@@ -1,0 +1,230 @@
+"""The evidence of an examination: read or computed once, then shared by all checks."""
+
+import functools
+import typing
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import network_graph, pipelines
+from keras_transfer.examination_checks import (
+    check_data,
+    checked_predictions,
+    checked_units,
+)
+from keras_transfer.findings import NotExaminedError
+from keras_transfer.model_arrays import as_array, class_scores, integer_labels
+from keras_transfer.splits import Splits
+
+SPLITS = ("train", "validation", "test")
+# Enough for what is looked at, and few enough for a minute on two cores.
+LIMITS = {"train": 48, "validation": 384, "test": 384}
+PHOTO_LIMITS = {"train": 2000, "validation": 500, "test": 500}
+PHOTO_SIDE = 96
+BATCH_SIZE = 32
+
+
+class Sample(typing.NamedTuple):
+    """Hold images as the model is given them.
+
+    Attributes:
+        images: float32 array of shape `(count, height, width, channels)`.
+        labels: Integer labels of shape `(count,)`.
+        targets: The labels as the data set gives them.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+
+
+class Case:
+    """Hold a classifier, its data and what else was given.
+
+    Attributes:
+        model: The `keras.Model`.
+        units: Number of its outputs.
+        datasets: Dict of the given splits, each a batched `tf.data.Dataset`.
+        class_names: Tuple of names, or `None`.
+        model_class_names: Names that were saved with the model, or `None`.
+        counts: Number of images of each split, where it is known.
+        history: Dict from a metric to its value after each epoch, or `None`.
+        given: Labels (or `None`) and predictions that were given, or `None`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        splits: Splits | Mapping,
+        history=None,
+        predictions=None,
+        model_class_names: tuple[str, ...] | None = None,
+    ):
+        self.model = model
+        get = splits.get if isinstance(splits, Mapping) else _getter(splits)
+        self.datasets = {name: get(name) for name in SPLITS if get(name) is not None}
+        check_data(self.datasets)
+        self.units = checked_units(model, self.datasets)
+        names = get("class_names")
+        for dataset in self.datasets.values():
+            # Where Keras's own loader made it.
+            if names is None:
+                names = pipelines.attribute(dataset, "class_names")
+        self.class_names = tuple(names) if names is not None else None
+        self.model_class_names = model_class_names
+        self.counts = dict(get("counts") or {})
+        self.history = getattr(history, "history", history)
+        self.given = checked_predictions(predictions)
+        self._known = {}
+
+    @property
+    def trained(self) -> str:
+        """The split that is trained on, or what there is in its place."""
+        return "train" if "train" in self.datasets else self.scored
+
+    @property
+    def scored(self) -> str:
+        """The split that accuracy is measured on."""
+        return "test" if "test" in self.datasets else [*self.datasets][-1]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the outputs tell apart."""
+        return max(2, self.units)
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images, in pixels."""
+        return self.sample(self.scored).images.shape[1]
+
+    def dataset(self, split: str) -> tf.data.Dataset:
+        """Return a split, which must have been given."""
+        if split not in self.datasets:
+            raise NotExaminedError(f"no {split} split was given")
+        return self.datasets[split]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the class names, which must have been given."""
+        if self.class_names is None:
+            raise NotExaminedError("no class names were given")
+        return self.class_names
+
+    def name(self, label: int) -> str:
+        """Return the name of a class, or its number."""
+        known = self.class_names or ()
+        return str(known[label]) if label < len(known) else f"class {label}"
+
+    def once(self, compute: Callable, *arguments):
+        """Return `compute(case, *arguments)`, computed when first asked for."""
+        key = compute, *arguments
+        if key not in self._known:
+            try:
+                self._known[key] = compute(self, *arguments)
+            except NotExaminedError as error:
+                self._known[key] = error
+        if isinstance(self._known[key], NotExaminedError):
+            raise self._known[key]
+        return self._known[key]
+
+    def sample(self, split: str) -> Sample:
+        """Return some images of a split, in stored order, as the model gets them."""
+        return self.once(_sample, split)
+
+    def every(self, split: str) -> int:
+        """Return the distance between the images of `sample(split)`."""
+        return pipelines.spacing(self.dataset(split), LIMITS[split])
+
+    def some(self, split: str, count: int) -> np.ndarray:
+        """Return a few images of `sample(split)`, from all over it."""
+        images = self.sample(split).images
+        return images[:: max(1, len(images) // count)][:count]
+
+    def random_maps(self, split: str) -> list[pipelines.RandomMap]:
+        """Return the steps of a split that change its images at random."""
+        return self.once(_random_maps, split)
+
+    def photos(self, split: str) -> np.ndarray:
+        """Return uint8 images of a split, without augmentation, in stored order."""
+        return self.once(_photos, split)
+
+    def outputs(self, split: str) -> np.ndarray:
+        """Return what the model answers to `sample(split)`, in inference mode."""
+        return self.once(_outputs, split)
+
+    @functools.cached_property
+    def activation(self) -> str | None:
+        """Activation of the last layer, as far as it is known."""
+        return network_graph.output_activation(self.model)
+
+    def probabilities(self, split: str) -> np.ndarray:
+        """Return one number a class for each image, the largest for the answer."""
+        return class_scores(self.outputs(split), self.activation)
+
+    def predicted(self, split: str) -> np.ndarray:
+        """Return the class that is answered for each image of `sample(split)`."""
+        probabilities = self.probabilities(split)
+        if not np.isfinite(probabilities).all():
+            raise NotExaminedError("the model's outputs are not finite")
+        return probabilities.argmax(axis=1)
+
+    def correct(self, split: str) -> np.ndarray:
+        """Return for each image of `sample(split)` whether the answer is right."""
+        return self.predicted(split) == self.sample(split).labels
+
+    def size(self, split: str) -> int | None:
+        """Return the number of images of a split, or `None` where it is not known."""
+        known = self.counts.get(split) or pipelines.count(self.dataset(split))
+        if known:
+            return known
+        read = len(self.sample(split).images)
+        return read if read < LIMITS[split] else None
+
+
+def _sample(case: Case, split: str) -> Sample:
+    dataset = pipelines.in_order(case.dataset(split), every=case.every(split))
+    images, labels = pipelines.read(dataset, LIMITS[split])
+    return Sample(images.astype("float32"), integer_labels(labels), labels)
+
+
+def _random_maps(case: Case, split: str) -> list[pipelines.RandomMap]:
+    return pipelines.random_maps(case.dataset(split))
+
+
+def _photos(case: Case, split: str) -> np.ndarray:
+    dataset = case.dataset(split)
+    augmentations = {
+        step.index
+        for step in case.random_maps(split)
+        if pipelines.keeps_shape(dataset, step.index)
+    }
+    every = pipelines.spacing(dataset, PHOTO_LIMITS[split])
+    dataset = pipelines.in_order(dataset, augmentations, every).map(_small)
+    images, _ = pipelines.read(dataset, PHOTO_LIMITS[split])
+    low, high = float(images.min()), float(images.max())
+    if low >= 0 and 2 < high <= 255:
+        return images.astype("uint8")
+    return np.uint8(255 * (images - low) / max(high - low, 1e-12))
+
+
+def _outputs(case: Case, split: str) -> np.ndarray:
+    images = case.sample(split).images
+    run = tf.function(
+        lambda batch: case.model(batch, training=False),
+        input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)],
+    )
+    starts = range(0, len(images), BATCH_SIZE)
+    parts = [run(images[i : i + BATCH_SIZE]) for i in starts]
+    return np.concatenate([as_array(part) for part in parts])
+
+
+def _small(images, labels, *_):
+    # Small ones show what they share as well, and many have room in memory.
+    images = tf.cast(images, tf.float32)
+    sides = tf.minimum(tf.shape(images)[1:3], PHOTO_SIDE)
+    return tf.image.resize(images, sides, antialias=True), labels
+
+
+def _getter(splits):
+    return lambda name: getattr(splits, name, None)

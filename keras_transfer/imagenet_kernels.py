@@ -1,0 +1,80 @@
+"""Recognise the ImageNet weights of a backbone by its first kernel."""
+
+import typing
+
+import keras
+import numpy as np
+
+# How the first eight filters of each network answer to plain red, green and blue (or
+# blue, green and red, where it was trained so), in thousandths of its length.
+COLOUR_SUMS = {
+    "resnet50": (
+        (9, -48, 49, -35, -2, 302, 58, -45),
+        (6, 190, -6, -13, -3, -431, -25, -19),
+        (11, -130, 13, 33, 0, 97, 42, 6),
+    ),
+    "vgg16": (
+        (2, 159, 4, 9, -8, 252, -2, -54),
+        (-4, 44, 53, -12, -8, -216, 15, -14),
+        (3, -178, -5, 3, 26, -68, -13, 42),
+    ),
+    "efficientnet_lite0": (
+        (1, -160, 53, -216, 219, -2, -4, 29),
+        (-3, -492, 240, -44, -174, 1, -52, -458),
+        (1, -70, 29, 247, -40, -2, -4, 434),
+    ),
+}
+# A fine-tuned kernel keeps a likeness above 0.99, a random one stays below 0.8.
+LIKENESS = 0.98
+ONCE = 0.8
+
+
+class Recognised(typing.NamedTuple):
+    """Say whose first kernel one is.
+
+    Attributes:
+        architecture: Name of the backbone.
+        likeness: Correlation of its answers to plain colours with those of ImageNet's
+            weights, at most 1.
+        reversed: Whether its channels were put in reverse order.
+    """
+
+    architecture: str
+    likeness: float
+    reversed: bool
+
+    @property
+    def sure(self) -> bool:
+        """Whether it still is that of ImageNet, at most a little fine-tuned."""
+        return self.likeness >= LIKENESS
+
+
+def recognise(layer: keras.layers.Conv2D) -> Recognised | None:
+    """Return whose first kernel a convolution has, or once had.
+
+    Args:
+        layer: First convolution of a network.
+
+    Returns:
+        `Recognised`, or `None` for a kernel that is not known here.
+    """
+    sums = colour_sums(keras.ops.convert_to_numpy(layer.kernel))
+    found = [
+        Recognised(name, _correlation(np.array(known), sums[::order]), order < 0)
+        for name, known in COLOUR_SUMS.items()
+        for order in (1, -1)
+    ]
+    best = max(found, key=lambda each: each.likeness, default=None)
+    return best if best and best.likeness >= ONCE else None
+
+
+def colour_sums(kernel: np.ndarray) -> np.ndarray:
+    """Return what the table holds, of shape `(3, 8)`, for a kernel."""
+    kernel = np.asarray(kernel, "float64")
+    length = max(np.linalg.norm(kernel), 1e-12)
+    return 1000 * kernel[..., :8].sum(axis=(0, 1)) / length
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    lengths = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(np.sum(first * second) / lengths) if lengths else 0.0

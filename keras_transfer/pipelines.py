@@ -1,0 +1,237 @@
+"""Look into a tf.data pipeline: what is cached, shuffled, and drawn at random."""
+
+import os
+import typing
+from collections.abc import Collection
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.splits import without_autotune
+
+CACHES = {"CacheDataset"}
+SHUFFLES = {"_ShuffleDataset"}
+MAPS = {"_MapDataset", "_ParallelMapDataset"}
+BATCHES = {"_BatchDataset", "_ParallelBatchDataset"}
+# They change when an element comes, not what it is.
+TRANSPARENT = {"_OptionsDataset", "_PrefetchDataset", "_RepeatDataset"}
+# They let some of the elements pass, as they are. Which ones may depend on the order
+# before, so nothing is taken out or put in before them.
+PASSING = {
+    "_TakeDataset",
+    "_SkipDataset",
+    "_ShardDataset",
+    "_FilterDataset",
+    "_IgnoreErrorsDataset",
+}
+KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | TRANSPARENT | PASSING
+# So that a random mirroring shows, which is the same in half of all draws.
+DRAWS = 8
+
+
+class RandomMap(typing.NamedTuple):
+    """Hold a step of a pipeline that makes other pixels of the same image.
+
+    Attributes:
+        index: Its position in `steps`.
+        change: How far two draws differ on average, as a share of the pixels' range.
+    """
+
+    index: int
+    change: float
+
+
+def kind(dataset: tf.data.Dataset) -> str:
+    """Return TensorFlow's name of the step that a data set is."""
+    return type(dataset).__name__
+
+
+def steps(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
+    """Return the data sets that a pipeline is made of, from its source to its end.
+
+    The first one is of a kind that is not looked into here, such as one that reads
+    files or makes elements in Python.
+    """
+    found = [dataset]
+    while kind(found[0]) in KNOWN:
+        found.insert(0, found[0]._inputs()[0])
+    return found
+
+
+def in_order(
+    dataset: tf.data.Dataset, without: Collection[int] = (), every: int = 1
+) -> tf.data.Dataset:
+    """Return the same pipeline without its shuffling and caches.
+
+    Elements come in stored order, and no cache is filled or thrown away.
+
+    Args:
+        dataset: `tf.data.Dataset`.
+        without: Positions in `steps` of maps to leave out. Defaults to none.
+        every: Distance between the images that are kept. Defaults to `1`.
+    """
+    found, base = steps(dataset), _base(dataset)
+    left_out = CACHES | SHUFFLES | {"_RepeatDataset"}
+    changed = [
+        index
+        for index, step in enumerate(found)
+        if index > base and (kind(step) in left_out or index in without)
+    ]
+    if every > 1:
+        # Taken before the others are even decoded.
+        changed = [base + 1]
+    if not changed:
+        return dataset
+    replayed = found[changed[0] - 1]
+    replayed = replayed.shard(every, 0) if every > 1 else replayed
+    for index, step in enumerate(found[changed[0] :], changed[0]):
+        if kind(step) in MAPS and index not in without:
+            replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
+        elif kind(step) in BATCHES:
+            replayed = replayed.batch(step._batch_size)
+    return without_autotune(replayed.prefetch(2))
+
+
+def count(dataset: tf.data.Dataset) -> int | None:
+    """Return the number of images in one pass, or `None` where reading must tell."""
+    found, base = steps(dataset), _base(dataset)
+    if sum(kind(step) in BATCHES for step in found[base + 1 :]) != 1:
+        return None
+    # None of the other steps after it changes how many there are, but for repeating.
+    images = int(found[base].cardinality())
+    return images if images > 0 else None
+
+
+def spacing(dataset: tf.data.Dataset, limit: int) -> int:
+    """Return the distance at which about `limit` images reach over a whole data set.
+
+    Photos are often stored class by class, so the first ones are of one class only.
+    """
+    return -(-(count(dataset) or 1) // limit)
+
+
+def random_maps(dataset: tf.data.Dataset) -> list[RandomMap]:
+    """Return the steps that give other pixels when they see the same image again.
+
+    Each step is called several times with one and the same element, so a random step
+    is told from shuffling, and found also where a cache hides it.
+    """
+    found, maps = steps(dataset), []
+    elements = [_packed(element) for element in found[0].take(2)]
+    for index, step in enumerate(found[1:], 1):
+        if kind(step) in MAPS:
+            draws = [_draws(step, element) for element in elements]
+            change = max((_change(each) for each in draws), default=0.0)
+            if change > 0:
+                maps.append(RandomMap(index, change))
+            elements = [_packed(each[0]) for each in draws]
+        elif kind(step) in BATCHES and elements:
+            # Of images that are all of one size, as they are where a batch is made.
+            parts = zip(*map(tf.nest.flatten, elements), strict=True)
+            stacked = [tf.stack(each) for each in parts]
+            elements = [tf.nest.pack_sequence_as(elements[0], stacked)]
+    return maps
+
+
+def keeps_shape(dataset: tf.data.Dataset, index: int) -> bool:
+    """Tell whether a step gives what it gets: pixels in the same places."""
+    found = steps(dataset)
+    before, after = (tf.nest.flatten(x.element_spec) for x in found[index - 1 :][:2])
+    return len(before) == len(after) and all(
+        a.shape.rank == b.shape.rank and a.shape.is_compatible_with(b.shape)
+        for a, b in zip(before, after, strict=True)
+    )
+
+
+def encoded(dataset: tf.data.Dataset, count: int, every: int = 1) -> list[bytes]:
+    """Return what the first images of a pipeline were before they were decoded.
+
+    Args:
+        dataset: Batched `tf.data.Dataset`.
+        count: How many, at most.
+        every: As in `in_order`. Defaults to `1`.
+
+    Returns:
+        Paths or encoded images, in the order of `in_order`; empty if no step of the
+        pipeline holds one text for each image.
+    """
+    for step in reversed(steps(dataset)[_base(dataset) :]):
+        specs = tf.nest.flatten(step.element_spec)
+        texts = [
+            i
+            for i, spec in enumerate(specs)
+            if isinstance(spec, tf.TensorSpec)
+            and spec.dtype == tf.string
+            and spec.shape.rank == 0
+        ]
+        if len(texts) == 1:
+            elements = in_order(step, every=every).take(count)
+            return [tf.nest.flatten(x)[texts[0]].numpy() for x in elements]
+    return []
+
+
+def attribute(dataset: tf.data.Dataset, name: str):
+    """Return an attribute that Keras left on a step, such as `class_names`."""
+    for step in reversed(steps(dataset)):
+        if hasattr(step, name):
+            return getattr(step, name)
+    return None
+
+
+def read(dataset: tf.data.Dataset, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first images of a batched data set, and their labels."""
+    images, labels, count = [], [], 0
+    for element in dataset:
+        images.append(np.asarray(element[0]))
+        labels.append(np.asarray(element[1]))
+        count += len(images[-1])
+        if count >= limit:
+            break
+    return np.concatenate(images)[:limit], np.concatenate(labels)[:limit]
+
+
+def made_in_python(dataset: tf.data.Dataset) -> bool:
+    """Tell whether a Python generator makes the elements, as in `from_generator`."""
+    function = getattr(steps(dataset)[0], "_map_func", None)
+    if function is None:
+        return False
+    operations = function.function.graph.get_operations()
+    return any(operation.type == "GeneratorDataset" for operation in operations)
+
+
+def _base(dataset: tf.data.Dataset) -> int:
+    """Return the position in `steps` from which on a pipeline can be replayed."""
+    passing = [i for i, step in enumerate(steps(dataset)) if kind(step) in PASSING]
+    return max(passing, default=0)
+
+
+def _function(step: tf.data.Dataset):
+    # The traced function: the Python one may have changed what it refers to.
+    function = step._map_func.function
+
+    def apply(*element):
+        outputs = function(*tf.nest.flatten(element))
+        return tf.nest.pack_sequence_as(step.element_spec, outputs)
+
+    return apply
+
+
+def _draws(step: tf.data.Dataset, element: tuple) -> list:
+    return [_function(step)(*element) for _ in range(DRAWS)]
+
+
+def _packed(element) -> tuple:
+    return element if type(element) is tuple else (element,)
+
+
+def _change(draws: list) -> float:
+    """Return how far draws differ, as a share of the range of their numbers."""
+    changes = [0.0]
+    for parts in zip(*map(tf.nest.flatten, draws), strict=True):
+        if parts[0].dtype == tf.string or parts[0].shape.rank is None:
+            continue
+        values = np.stack([np.asarray(part, "float32") for part in parts])
+        if values.ndim >= 4:
+            width = max(np.ptp(values), 1e-12)
+            changes.append(float(np.abs(values[1:] - values[0]).mean() / width))
+    return max(changes)

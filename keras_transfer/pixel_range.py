@@ -1,0 +1,104 @@
+"""Proof that pixels reach a pretrained network as its weights were trained with."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer import network_graph
+from keras_transfer.backbones import ARCHITECTURES
+
+# Layers that only these networks have; their relatives lack one of them.
+SIGNATURES = {
+    "resnet50": {"conv1_bn", "conv2_block3_out"},
+    "vgg16": {"block1_conv1", "block1_conv2", "block2_conv2"},
+    "efficientnet_lite0": {"stem_conv", "block1a_project_bn"},
+    "inception_v3": {"mixed0"},
+    "mobilenet_v2": {"Conv1", "expanded_conv_project_BN"},
+}
+# As a share of the range: how far any channel may lie outside of it, and how much of
+# either end all channels may leave out.
+OUTSIDE, LEFT_OUT = 0.05, 0.35
+
+
+def assert_pixel_range(
+    dataset: tf.data.Dataset,
+    model: keras.Model,
+    expected: tuple[float, float] | None = None,
+) -> tuple[float, float]:
+    """Assert that pixels reach the first convolution in the range it was trained with.
+
+    What the first batch has become where it arrives at the first convolution is looked
+    at, behind whatever preprocessing data set and model have between them. So a
+    preprocessing that is missing, is another network's or is there twice is found where
+    it changes the range. The order of the channels (RGB or BGR) cannot be known so.
+
+    Args:
+        dataset: Batched `tf.data.Dataset` of images as the model takes them, or of
+            images and labels.
+        model: `keras.Model` with a pretrained network in it.
+        expected: Lowest and highest value that the weights were trained with. Defaults
+            to that of ResNet50, VGG16, EfficientNet-Lite0, InceptionV3 and MobileNetV2,
+            which are recognised by the names of their layers.
+
+    Returns:
+        The lowest and the highest value that arrive.
+
+    Raises:
+        AssertionError: If they do not lie in the expected range, or fill too little of
+            it.
+        ValueError: If the range is not known, or the model has no convolution.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=60)
+    >>> backbone = kt.build_backbone("mobilenet_v2", weights=None, image_size=64)
+    >>> low, high = kt.verify.assert_pixel_range(splits.test, backbone)
+    >>> -1 <= low < -0.5, 0.5 < high <= 1
+    (True, True)
+    """
+    if expected is None:
+        name, low, high = known_range(model)
+    else:
+        name, low, high = model.name, *map(np.atleast_1d, expected)
+    element = next(iter(dataset))
+    images = np.asarray(element[0] if isinstance(element, tuple) else element)
+    convolutions = network_graph.first_convolutions(model)
+    arrived = network_graph.arrival(model, convolutions, images)
+    if arrived is None:
+        raise ValueError(
+            "Expected a model of RGB images that has a convolution. "
+            f"Received: model with name={model.name}"
+        )
+    found = arrived.inputs
+    lowest, highest = found.min(axis=(0, 1, 2)), found.max(axis=(0, 1, 2))
+    width = (high - low).max()
+    outside = np.maximum(low - lowest, highest - high).max()
+    left_out = max((lowest - low).min(), (high - highest).min())
+    fits = outside <= OUTSIDE * width and left_out <= LEFT_OUT * width
+    if not fits:  # Nor does NaN fit.
+        raise AssertionError(
+            f"The pixels reach the first convolution with values from {found.min():.4g}"
+            f" to {found.max():.4g}; the weights of {name} were trained with about "
+            f"{low.min():.4g} to {high.max():.4g}. The data set gives "
+            f"{images.min():.4g} to {images.max():.4g}: apply the preprocessing of "
+            "this network, once. A backbone from kt.build_backbone holds it, and takes "
+            "RGB from 0 to 255."
+        )
+    return float(found.min()), float(found.max())
+
+
+def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return the name of the network in `model`, and for each channel its range."""
+    names = {layer.name for layer in network_graph.layers_of(model)}
+    for name, signature in SIGNATURES.items():
+        # Other EfficientNets have layers of squeeze and excitation, and other ranges.
+        if signature <= names and not any("_se_" in each for each in names):
+            ends = np.reshape([0.0, 255.0], (2, 1, 1, 1)).repeat(3, axis=-1)
+            ends = ARCHITECTURES[name].preprocess(keras.ops.convert_to_tensor(ends))
+            low, high = keras.ops.convert_to_numpy(ends)[:, 0, 0]
+            return name, low, high
+    raise ValueError(
+        "The range that the weights of this model were trained with is not known here. "
+        f"Pass expected=(low, high). Received: model with name={model.name}"
+    )

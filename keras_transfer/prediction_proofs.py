@@ -1,0 +1,141 @@
+"""Proofs about answers: by which names, and whether they come again."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from keras_transfer.weight_proofs import same_bits, weights
+
+# A class is answered by another name only if chance is no explanation.
+CHANCE = 1e-3
+
+
+def assert_label_order(
+    labels: Sequence[int], predicted: Sequence[int], class_names: Sequence[str]
+) -> dict[str, float]:
+    """Assert that a label and an output of the same number mean the same class.
+
+    Classes whose names were mixed up take each other's place: most images of each are
+    answered with the next one's. That is looked for. A model that is often wrong, or
+    has few images of a class, gives no evidence either way, and passes.
+
+    Args:
+        labels: Integer labels `(count,)`, for example `report.labels`.
+        predicted: Predicted classes `(count,)` of the same images, for example
+            `report.predicted`.
+        class_names: Names; label `i` means `class_names[i]`.
+
+    Returns:
+        For each class the share of its images that are answered with it.
+
+    Raises:
+        AssertionError: If classes take each other's place.
+        ValueError: If labels, predictions and names do not fit together.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> kt.verify.assert_label_order([0, 0, 1, 1], [0, 0, 1, 0], ["cat", "dog"])
+    {'cat': 1.0, 'dog': 0.5}
+    """
+    from scipy.stats import binomtest
+    from sklearn.metrics import confusion_matrix
+
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    known = range(len(class_names))
+    if (
+        labels.ndim != 1
+        or not labels.size
+        or labels.shape != predicted.shape
+        or not np.isin([*labels, *predicted], known).all()
+    ):
+        raise ValueError(
+            "Expected one label and one predicted class for each image, integers from "
+            f"0 to {len(class_names) - 1}. Received: labels of shape {labels.shape}, "
+            f"predicted of shape {predicted.shape}"
+        )
+    matrix = confusion_matrix(labels, predicted, labels=known)
+    taken_for = {}
+    for label, row in enumerate(matrix):
+        other, own = row.argmax(), row[label]
+        if other != label and row[other] > row.sum() / 2:
+            test = binomtest(int(own), int(own + row[other]), alternative="less")
+            if test.pvalue < CHANCE:
+                taken_for[label] = int(other)
+    # Those that no class in turn is taken for stand for a mistake, not for an order.
+    while set(taken_for) != set(taken_for.values()):
+        taken_for = {
+            label: other
+            for label, other in taken_for.items()
+            if other in taken_for and label in taken_for.values()
+        }
+    if taken_for:
+        pairs = [
+            f"{class_names[a]} with {class_names[b]}" for a, b in taken_for.items()
+        ]
+        raise AssertionError(
+            f"{len(pairs)} classes take each other's place: the model answers most "
+            f"images of {', of '.join(pairs[:5])}. The labels and the outputs of the "
+            "model are numbered in another order: use the class names of the data that "
+            "the model was trained on, such as splits.class_names, for both."
+        )
+    counts = np.maximum(matrix.sum(axis=1), 1)
+    return {
+        name: float(share)
+        for name, share in zip(class_names, matrix.diagonal() / counts, strict=True)
+    }
+
+
+def assert_reproducible(function: Callable[[], object]) -> object:
+    """Assert that two calls of a function give the same, bit for bit.
+
+    Args:
+        function: Takes nothing, and returns numbers, arrays, trained models, the
+            `History` of `fit`, or lists, tuples and dictionaries of them. All that is
+            random must begin anew in it: its seed, its model, its order of photos.
+
+    Returns:
+        What the second call returned.
+
+    Raises:
+        AssertionError: If the calls differ.
+        ValueError: If the function returns nothing that can be compared.
+
+    Example:
+
+    >>> import keras, keras_transfer as kt
+    >>> def draw():
+    ...     keras.utils.set_random_seed(0)
+    ...     return keras.random.uniform((3,))
+    >>> kt.verify.assert_reproducible(draw).shape
+    TensorShape([3])
+    """
+    results = [function() for _ in range(2)]
+    first, second = map(_values, results)
+    if not first or any(value.dtype == object for value in first):
+        raise ValueError(
+            "Expected a function that returns numbers, arrays, models or a History. "
+            f"Received: function={function}, which returned {results[0]!r}"
+        )
+    same = [same_bits(a, b) for a, b in zip(first, second, strict=False)]
+    if len(first) != len(second) or not all(same):
+        raise AssertionError(
+            f"Two calls differ in {len(same) - sum(same)} of {len(same)} results. "
+            "Begin the function with keras.utils.set_random_seed(...), and build the "
+            "model, the augmentation and the data set that shuffles inside it; on a "
+            "GPU, call tf.config.experimental.enable_op_determinism() first."
+        )
+    return results[1]
+
+
+def _values(result) -> list[np.ndarray]:
+    values = []
+    for leaf in keras.tree.flatten(result):
+        if isinstance(leaf, keras.Model):
+            values += weights(leaf).values()
+        elif isinstance(leaf, keras.callbacks.History):
+            values += _values(leaf.history)
+        else:
+            values.append(np.asarray(leaf))
+    return values

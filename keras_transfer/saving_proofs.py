@@ -1,0 +1,105 @@
+"""Proof that a saved model predicts the same in a new process."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+# Rounding differs a little between processes, more on a GPU.
+TOLERANCE = 1e-3
+PREDICT = """
+import sys
+import keras
+import numpy as np
+model = keras.saving.load_model(sys.argv[1])
+outputs = model(np.load(sys.argv[2]), training=False)
+np.save(sys.argv[3], keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")))
+"""
+
+
+def assert_same_predictions(
+    model: keras.Model, path: str | os.PathLike, images: np.ndarray
+) -> float:
+    """Assert that the saved model predicts the same in a new process.
+
+    The file is loaded with `import keras` alone, as where this package is not
+    installed. The process takes some seconds to start.
+
+    Args:
+        model: `keras.Model` that was saved, with one output.
+        path: Path of the file, such as `save_classifier` returns it.
+        images: Images as the model takes them, of shape `(count, height, width, 3)`.
+
+    Returns:
+        The largest difference between two outputs.
+
+    Raises:
+        AssertionError: If the file cannot be loaded there, or an output differs by more
+            than 0.001.
+        FileNotFoundError: If there is no such file.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_transfer as kt
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    >>> model.save("model.keras")
+    >>> images = np.zeros((2, 8, 8, 3), "float32")
+    >>> kt.verify.assert_same_predictions(model, "model.keras", images)
+    0.0
+    """
+    path = pathlib.Path(path).absolute()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no model at this path. Received: path={path}"
+        )
+    images = np.asarray(images)
+    expected = np.asarray(
+        keras.ops.convert_to_numpy(model(images, training=False)), "float32"
+    )
+    found = _predict_elsewhere(path, images)
+    if found.shape != expected.shape:
+        raise AssertionError(
+            f"The model in {path.name} gives outputs of shape {found.shape}, this one "
+            f"{expected.shape}: it is another model. Save this one again."
+        )
+    difference = float(np.abs(found - expected).max())
+    if not np.allclose(found, expected, TOLERANCE, TOLERANCE, equal_nan=True):
+        raise AssertionError(
+            f"The model in {path.name} predicts otherwise, by up to {difference:.3g}. "
+            "Likely reasons: it was trained on after it was saved, or its outputs "
+            "depend on chance or on something outside the file. Save it again."
+        )
+    return difference
+
+
+def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    # The process finds the modules that can be imported here.
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = (pathlib.Path(folder) / f"{x}.npy" for x in ("in", "out"))
+        np.save(inputs, images)
+        process = subprocess.run(
+            [sys.executable, "-c", PREDICT, path, inputs, outputs],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if process.returncode == 0:
+            return np.load(outputs)
+    text = process.stderr
+    # What Keras wraps says more than what it is wrapped in.
+    lines = [x for x in text.splitlines() if "Error: " in x or "encountered: " in x]
+    reason = lines[-1][:200] if lines else f"exit code {process.returncode}"
+    raise AssertionError(
+        f"{path.name} cannot be loaded with `import keras` alone ({reason}). Build the "
+        "model of Keras's own layers, without Lambda and classes of yours, and save it "
+        "again."
+    )
