@@ -125,6 +125,8 @@ def test_prepare_uses_what_another_process_finished_first(
     def overtaken(num_images, seed):
         monkeypatch.undo()
         monkeypatch.setattr(builders.SampleFlowers, "num_images", 5)
+        # TFDS removes what lies there unfinished, also that of another process.
+        assert not (tmp_path / "sample_flowers").exists()
         samples.prepare("sample_flowers", tmp_path)
         yield from samples.draw_flowers(num_images, seed)
 

@@ -101,16 +101,21 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     _check_writable(folder, name)
     print(f"Drawing {builder.num_images} sample images of {name} into {folder} ...")
     config = tfds.download.DownloadConfig(try_download_gcs=False)
+    drawn = pathlib.Path(builder.data_path)
     try:
-        with _quiet(), tempfile.TemporaryDirectory() as unused:
-            builder.download_and_prepare(download_dir=unused, download_config=config)
+        # In a folder of its own: TFDS removes what another process has not finished.
+        with _quiet(), tempfile.TemporaryDirectory(prefix=".", dir=folder) as own:
+            builder = _BUILDERS[name](data_dir=own)
+            builder.download_and_prepare(
+                download_dir=f"{own}/downloads", download_config=config
+            )
+            drawn.parent.mkdir(exist_ok=True)
+            pathlib.Path(builder.data_path).rename(drawn)
     except OSError:
-        # TFDS renames a finished folder into place. If another process was first,
-        # that fails, and its data set is the same as ours.
-        builder = _BUILDERS[name](data_dir=folder)
-        if not builder.is_prepared():
+        # If another process was first, its data set is the same as ours.
+        if not _BUILDERS[name](data_dir=folder).is_prepared():
             raise
-    return builder
+    return _BUILDERS[name](data_dir=folder)
 
 
 def _check_writable(folder: pathlib.Path, name: str) -> None:
