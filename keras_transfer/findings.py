@@ -127,15 +127,13 @@ class Diagnosis:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [
-            (x.severity, x.check, _evidence_cell(x), html.escape(x.why), _code(x))
-            for x in self.findings
-        ]
-        header = ("severity", "check", "what was found", "why it matters", "repair")
-        table = "".join(
-            f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in row)}</tr>"
-            for tag, row in [("th", header), *(("td", row) for row in rows)]
-        )
+        header = ("severity", "check", "what was found", "why it matters")
+        rows = [_row(header, "th")] if self.findings else []
+        for x in self.findings:
+            found = x.severity, x.check, _evidence_cell(x), html.escape(x.why)
+            # Below, because code needs the width of the page.
+            rows += [_row(found), _row(("", "repair", _code(x)), spanning=2)]
+        table = "".join(rows)
         missing = [("not examined", "reason"), *self.not_examined.items()]
         checks = [("check", "result", "looks at", "cannot know")]
         checks += [tuple(row.values()) for row in self.checks]
@@ -189,6 +187,16 @@ def _filled(text: str, indent: str = "") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def _row(cells: tuple[str, ...], tag: str = "td", spanning: int = 1) -> str:
+    """Return a row of a table, whose last cell is `spanning` columns wide."""
+    spans = [1] * (len(cells) - 1) + [spanning]
+    shown = "".join(
+        f'<{tag} colspan="{span}" style="text-align: left">{cell}</{tag}>'
+        for cell, span in zip(cells, spans, strict=True)
+    )
+    return f"<tr>{shown}</tr>"
 
 
 def _code(finding: Finding) -> str:
