@@ -34,7 +34,7 @@ _MODULES = {
     "evaluate_classifier": "evaluation",
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",
-    "scale_temperature": "calibration",
+    "apply_temperature": "calibration",
     "diagnose": "diagnosis",
     "grad_cam": "explanation",
     "record": "ledger",

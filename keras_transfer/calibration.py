@@ -25,15 +25,16 @@ class ReliabilityBins(typing.NamedTuple):
 
 
 def reliability_bins(
-    probabilities: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS
+    labels: np.ndarray, probabilities: np.ndarray, num_bins: int = NUM_BINS
 ) -> ReliabilityBins:
     """Sort answers into bins of equal width by their confidence.
 
     The confidence is the probability of the predicted class.
 
     Args:
-        probabilities: Of shape `(count, num_classes)`; the rows sum to 1.
-        labels: Integer or one-hot labels of as many images.
+        labels: Integer or one-hot labels of the images.
+        probabilities: Of shape `(count, num_classes)`, of the same images; the rows
+            sum to 1.
         num_bins: Number of bins from 0 to 1. Defaults to `15`.
 
     Returns:
@@ -42,7 +43,7 @@ def reliability_bins(
     Raises:
         ValueError: If probabilities, labels or the number of bins are out of range.
     """
-    probabilities, labels = _checked(probabilities, labels)
+    labels, probabilities = _checked(labels, probabilities)
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1. Received: num_bins={num_bins}")
     confidence = probabilities.max(axis=1)
@@ -59,13 +60,14 @@ def reliability_bins(
 
 
 def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS
+    labels: np.ndarray, probabilities: np.ndarray, num_bins: int = NUM_BINS
 ) -> float:
     """Return how far confidence and accuracy are apart, on average over the images.
 
     Args:
-        probabilities: Of shape `(count, num_classes)`; the rows sum to 1.
-        labels: Integer or one-hot labels of as many images.
+        labels: Integer or one-hot labels of the images.
+        probabilities: Of shape `(count, num_classes)`, of the same images; the rows
+            sum to 1.
         num_bins: Number of bins of equal width into which the images are sorted by
             the probability of their predicted class. Defaults to `15`.
 
@@ -79,30 +81,30 @@ def expected_calibration_error(
 
     >>> import numpy as np, keras_transfer as kt
     >>> probabilities = np.array([[0.75, 0.25]] * 4)
-    >>> kt.expected_calibration_error(probabilities, [0, 0, 0, 1])
+    >>> kt.expected_calibration_error([0, 0, 0, 1], probabilities)
     0.0
-    >>> kt.expected_calibration_error(probabilities, [0, 0, 1, 1])
+    >>> kt.expected_calibration_error([0, 0, 1, 1], probabilities)
     0.25
 
     Reference:
 
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    bins = reliability_bins(probabilities, labels, num_bins)
+    bins = reliability_bins(labels, probabilities, num_bins)
     gaps = np.abs(bins.accuracies - bins.confidences)
     return float(np.average(gaps, weights=bins.counts))
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Find the temperature that calibrates a classifier best.
 
     It is the one with the lowest log loss. Fit it on the validation split: on the
     training split a model is too sure of itself, and the test split is for the result.
 
     Args:
-        probabilities: Of shape `(count, num_classes)`; the rows sum to 1. Of logits,
-            pass the softmax.
-        labels: Integer or one-hot labels of as many images.
+        labels: Integer or one-hot labels of the images.
+        probabilities: Of shape `(count, num_classes)`, of the same images; the rows
+            sum to 1. Of logits, pass the softmax.
 
     Returns:
         The temperature, from 0.05 to 20: above 1 if the classifier was too sure. Where
@@ -115,15 +117,15 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     >>> import numpy as np, keras_transfer as kt
     >>> too_sure = np.array([[0.99, 0.01]] * 4)
-    >>> temperature = kt.fit_temperature(too_sure, [0, 0, 0, 1])
-    >>> kt.scale_temperature(too_sure, temperature)[0].round(2)
+    >>> temperature = kt.fit_temperature([0, 0, 0, 1], too_sure)
+    >>> kt.apply_temperature(too_sure, temperature)[0].round(2)
     array([0.75, 0.25], dtype=float32)
 
     Reference:
 
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    probabilities, labels = _checked(probabilities, labels)
+    labels, probabilities = _checked(labels, probabilities)
     logits = _logarithms(probabilities)
     rows = np.arange(len(labels))
 
@@ -135,7 +137,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def scale_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Make a classifier's answers less sure, or surer, without changing which they are.
 
     Args:
@@ -153,7 +155,7 @@ def scale_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     Example:
 
     >>> import numpy as np, keras_transfer as kt
-    >>> kt.scale_temperature(np.array([[0.9, 0.1]]), 2.0)
+    >>> kt.apply_temperature(np.array([[0.9, 0.1]]), 2.0)
     array([[0.75, 0.25]], dtype=float32)
 
     Reference:
@@ -197,7 +199,7 @@ def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _checked(
-    probabilities: np.ndarray, labels: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     probabilities = _checked_probabilities(probabilities)
     labels = checked_labels(labels, probabilities.shape[1])
@@ -206,7 +208,7 @@ def _checked(
             "Expected one label for each row of probabilities. Received: "
             f"{len(probabilities)} rows, {len(labels)} labels"
         )
-    return probabilities, labels
+    return labels, probabilities
 
 
 def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:

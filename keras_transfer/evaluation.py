@@ -113,7 +113,7 @@ def measure(
         roc_auc=roc_auc,
         mean_average_precision=_mean(present, "average_precision"),
         log_loss=float(log_loss(labels, probabilities, labels=all_classes)),
-        expected_calibration_error=expected_calibration_error(probabilities, labels),
+        expected_calibration_error=expected_calibration_error(labels, probabilities),
         confusion_matrix=confusion_matrix(labels, predicted, labels=all_classes),
     )
 

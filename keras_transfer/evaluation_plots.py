@@ -116,7 +116,7 @@ def show_reliability_diagram(
         if not len(labels):
             say_none_found(axes)
             return axes
-        found = reliability_bins(probabilities, labels, bins)
+        found = reliability_bins(labels, probabilities, bins)
         used = np.flatnonzero(found.counts)
         counts, said = found.counts[used], 100 * found.confidences[used]
         shares, accuracy = 100 * counts / len(labels), 100 * found.accuracies[used]

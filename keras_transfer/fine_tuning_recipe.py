@@ -26,7 +26,7 @@ def fine_tune(
     freeze_epochs: int = 1,
     from_block: str | None = None,
     learning_rate: float = 1e-4,
-    decay_rate: float = 0.5,
+    layer_decay: float = 0.5,
     head_learning_rate: float = 1e-3,
     optimizer: str | keras.optimizers.Optimizer = "adamw",
     augmentation: keras.layers.Layer | None = None,
@@ -60,7 +60,7 @@ def fine_tune(
             blocks.
         learning_rate: Highest rate of the head in the second stage, above 0. Defaults
             to `1e-4`.
-        decay_rate: Factor of the rate from each block to the one before it, above 0
+        layer_decay: Factor of the rate from each block to the one before it, above 0
             and at most 1. Defaults to `0.5`.
         head_learning_rate: Rate of the first stage (Adam), above 0. Defaults to `1e-3`.
         optimizer: As in `discriminative_learning_rates`. Defaults to `"adamw"`.
@@ -113,7 +113,7 @@ def fine_tune(
     check_mixing(mixup, cutmix, label_smoothing, cache_prefix)
     check_rates(learning_rate, head_learning_rate, callbacks)
     # Made before it is needed, because it checks the rates.
-    discriminative_learning_rates(model, learning_rate, decay_rate, optimizer)
+    discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
     blocks = block_names(model)
     from_block = from_block or blocks[0]
     freeze(model)
@@ -149,7 +149,7 @@ def fine_tune(
             train = train.map(lambda x, y: (augmentation(x, training=True), y))
         steps = epochs * len(train)
         rates = discriminative_learning_rates(
-            learner, _schedule(learning_rate, steps), decay_rate, optimizer
+            learner, _schedule(learning_rate, steps), layer_decay, optimizer
         )
         if soft:
             units = model.output_shape[-1]

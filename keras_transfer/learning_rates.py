@@ -69,13 +69,13 @@ _CLASSES = {
 def discriminative_learning_rates(
     model: keras.Model,
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Mapping,
-    decay_rate: float = 0.5,
+    layer_decay: float = 0.5,
     optimizer: str | keras.optimizers.Optimizer = "adamw",
 ) -> keras.optimizers.Optimizer:
     """Make an optimizer whose learning rate falls from the head to the input.
 
-    The head learns with `learning_rate`, the last block with `decay_rate` times that,
-    the block before it with `decay_rate` squared, and so on. What is scaled is the
+    The head learns with `learning_rate`, the last block with `layer_decay` times that,
+    the block before it with `layer_decay` squared, and so on. What is scaled is the
     whole step, weight decay included. `optimizer.learning_rate` is the head's, so
     `LearningRateScheduler`, `ReduceLROnPlateau` and Keras's schedules move all blocks
     together.
@@ -87,7 +87,7 @@ def discriminative_learning_rates(
         model: `keras.Model` with a backbone from `build_backbone` and a head.
         learning_rate: Of the head: a float above 0 or a Keras schedule. Or a mapping
             with a rate for `"head"` and for each block that is to be trained.
-        decay_rate: Factor from each block to the one before it, above 0 and at most 1.
+        layer_decay: Factor from each block to the one before it, above 0 and at most 1.
             Not used with a mapping. Defaults to `0.5`.
         optimizer: `"adamw"`, `"adam"`, `"sgd"`, `"rmsprop"`, `"lion"`, or such an
             optimizer, whose other settings are taken over. Defaults to `"adamw"`.
@@ -105,7 +105,7 @@ def discriminative_learning_rates(
     >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
     >>> model = kt.build_classifier(backbone, num_classes=2)
     >>> kt.unfreeze(model, from_block="block5")
-    >>> optimizer = kt.discriminative_learning_rates(model, 1e-3, decay_rate=0.1)
+    >>> optimizer = kt.discriminative_learning_rates(model, 1e-3, layer_decay=0.1)
     >>> kt.compile_classifier(model, optimizer)
 
     Reference:
@@ -118,10 +118,10 @@ def discriminative_learning_rates(
         learning_rate = rates[HEAD]
         scales = {block: rate / learning_rate for block, rate in rates.items()}
     else:
-        _check_rates(learning_rate, decay_rate)
+        _check_rates(learning_rate, layer_decay)
         depths = range(len(blocks) - 1, -1, -1)
         scales = {
-            block: decay_rate**depth
+            block: layer_decay**depth
             for block, depth in zip(blocks, depths, strict=True)
         }
     stock = keras.optimizers.get(optimizer)
@@ -164,16 +164,16 @@ def block_learning_rates(model: keras.Model) -> dict[str, float | None]:
     return found
 
 
-def _check_rates(learning_rate, decay_rate) -> None:
+def _check_rates(learning_rate, layer_decay) -> None:
     schedules = keras.optimizers.schedules.LearningRateSchedule
     if not isinstance(learning_rate, schedules) and not learning_rate > 0:
         raise ValueError(
             f"learning_rate must be above 0. Received: learning_rate={learning_rate}"
         )
-    if not 0 < decay_rate <= 1:
+    if not 0 < layer_decay <= 1:
         raise ValueError(
-            "decay_rate must be above 0 and at most 1, because earlier blocks take "
-            f"smaller steps. Received: decay_rate={decay_rate}"
+            "layer_decay must be above 0 and at most 1, because earlier blocks take "
+            f"smaller steps. Received: layer_decay={layer_decay}"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.weight_proofs import same_bits, weights
+from keras_transfer.weight_proofs import same_bits, snapshot
 
 # A class is answered by another name only if chance is no explanation.
 CHANCE = 1e-3
@@ -133,7 +133,7 @@ def _values(result) -> list[np.ndarray]:
     values = []
     for leaf in keras.tree.flatten(result):
         if isinstance(leaf, keras.Model):
-            values += weights(leaf).values()
+            values += snapshot(leaf).values()
         elif isinstance(leaf, keras.callbacks.History):
             values += _values(leaf.history)
         else:

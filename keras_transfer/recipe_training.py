@@ -94,7 +94,7 @@ def _fine_tuned(recipe, splits, seed) -> Trained:
         freeze_epochs=recipe.freeze_epochs,
         from_block=recipe.from_block,
         learning_rate=recipe.learning_rate,
-        decay_rate=recipe.decay_rate,
+        layer_decay=recipe.layer_decay,
         augmentation=_augmentation(recipe, 0 if before else seed),
         cache_prefix=before is not None,
         verbose=0,
@@ -127,7 +127,7 @@ def _gradual(recipe, splits, seed) -> Trained:
     optimizer = discriminative_learning_rates(
         learner,
         recipe.learning_rate,
-        recipe.decay_rate,
+        recipe.layer_decay,
         keras.optimizers.AdamW(beta_2=0.99),
     )
     compile_classifier(learner, optimizer)

@@ -15,12 +15,12 @@ KINDS = {
     "fine_tuned": (
         5,
         1e-4,
-        {"from_block", "decay_rate", "freeze_epochs", "augmentation"},
+        {"from_block", "layer_decay", "freeze_epochs", "augmentation"},
     ),
     "gradual": (
         5,
         1e-3,
-        {"from_block", "decay_rate", "epochs_per_block", "augmentation"},
+        {"from_block", "layer_decay", "epochs_per_block", "augmentation"},
     ),
 }
 
@@ -48,7 +48,7 @@ class Recipe:
             fine-tuned, else `1e-3`.
         from_block: Fine-tuned and gradual: first block that is trained, one of
             `block_names`. Defaults to all blocks.
-        decay_rate: Fine-tuned and gradual: factor of the rate from each block to the
+        layer_decay: Fine-tuned and gradual: factor of the rate from each block to the
             one before it, above 0 and at most 1. Defaults to `0.5`.
         freeze_epochs: Fine-tuned: passes over the kept features before, from 0.
             Defaults to `1`.
@@ -73,7 +73,7 @@ class Recipe:
     epochs: int | None = None
     learning_rate: float | None = None
     from_block: str | None = None
-    decay_rate: float = 0.5
+    layer_decay: float = 0.5
     freeze_epochs: int = 1
     epochs_per_block: int = 1
     augmentation: str | None = None
@@ -122,10 +122,10 @@ class Recipe:
                     f"{name} must be a whole number of at least {lowest}. "
                     f"Received: {name}={value!r}"
                 )
-        for name, highest in {"learning_rate": float("inf"), "decay_rate": 1}.items():
+        for name, highest in {"learning_rate": float("inf"), "layer_decay": 1}.items():
             value = getattr(self, name)
             if not isinstance(value, numbers.Real) or not 0 < value <= highest:
                 raise ValueError(
-                    "learning_rate must be a number above 0, decay_rate also at most "
+                    "learning_rate must be a number above 0, layer_decay also at most "
                     f"1. Received: {name}={value!r}"
                 )

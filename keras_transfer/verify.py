@@ -20,7 +20,7 @@ from keras_transfer.weight_proofs import (
     assert_batch_normalization_still,
     assert_frozen,
     assert_updated,
-    weights,
+    snapshot,
 )
 
 __all__ = [
@@ -35,5 +35,5 @@ __all__ = [
     "assert_reproducible",
     "assert_same_predictions",
     "assert_updated",
-    "weights",
+    "snapshot",
 ]

@@ -11,7 +11,7 @@ from keras_transfer.blocks import block_layers
 STATISTICS = ("moving_mean", "moving_variance")
 
 
-def weights(model: keras.Model) -> dict[str, np.ndarray]:
+def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
     """Return a copy of all weights, to compare with later.
 
     Args:
@@ -26,7 +26,7 @@ def weights(model: keras.Model) -> dict[str, np.ndarray]:
 
     >>> import keras_transfer as kt
     >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
-    >>> kt.verify.weights(backbone)["block1_conv1/kernel"].shape
+    >>> kt.verify.snapshot(backbone)["block1_conv1/kernel"].shape
     (3, 3, 3, 64)
     """
     return {path: _value(variable) for path, variable in _variables(model).items()}
@@ -40,7 +40,7 @@ def assert_frozen(
     """Assert that no weight changed, bit for bit.
 
     Args:
-        before: Arrays of `weights(...)`, taken before training. Weights that the model
+        before: Arrays of `snapshot(...)`, taken before training. Weights that the model
             has beyond them, such as those of a head, are not looked at.
         model: `keras.Model` after training.
         blocks: Names of `block_names(model)`, or `"head"`, to look at no others.
@@ -57,7 +57,7 @@ def assert_frozen(
 
     >>> import keras_transfer as kt
     >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
-    >>> before = kt.verify.weights(backbone)
+    >>> before = kt.verify.snapshot(backbone)
     >>> model = kt.build_classifier(backbone, num_classes=2)
     >>> kt.verify.assert_frozen(before, model)
     14714688
@@ -88,7 +88,7 @@ def assert_updated(
     """Assert that weights of every trainable layer changed, so training reached it.
 
     Args:
-        before: Arrays of `weights(...)`, taken before training.
+        before: Arrays of `snapshot(...)`, taken before training.
         model: `keras.Model` after training.
         blocks: Names of `block_names(model)`, or `"head"`, to look at no others; each
             of them must have been trained. Defaults to all arrays in `before`.
@@ -106,7 +106,7 @@ def assert_updated(
     >>> import numpy as np, keras_transfer as kt
     >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
     >>> model = kt.build_classifier(backbone, num_classes=2)
-    >>> before = kt.verify.weights(model)
+    >>> before = kt.verify.snapshot(model)
     >>> model.layers[-1].set_weights([np.ones((512, 2)), np.ones(2)])
     >>> moved = kt.verify.assert_updated(before, model)
     >>> list(moved)
@@ -146,7 +146,7 @@ def assert_batch_normalization_still(
     """Assert that no moving mean or variance of BatchNormalization changed.
 
     Args:
-        before: Arrays of `weights(...)`, taken before training.
+        before: Arrays of `snapshot(...)`, taken before training.
         model: `keras.Model` after training.
 
     Returns:
@@ -161,7 +161,7 @@ def assert_batch_normalization_still(
 
     >>> import keras_transfer as kt
     >>> backbone = kt.build_backbone("resnet50", weights=None, image_size=64)
-    >>> before = kt.verify.weights(backbone)
+    >>> before = kt.verify.snapshot(backbone)
     >>> model = kt.build_classifier(backbone, num_classes=2)
     >>> kt.verify.assert_batch_normalization_still(before, model)
     53
@@ -217,7 +217,7 @@ def _chosen(before, model, blocks: Sequence[str] | None = None) -> dict:
     ]
     if unknown or not before:
         raise ValueError(
-            "Expected `before` to be kt.verify.weights of this model, or of a part of "
+            "Expected `before` to be kt.verify.snapshot of this model, or of a part of "
             f"it. Received: {len(before)} arrays, {len(unknown)} of them not in "
             f"{model.name}{f', the first is {unknown[0]}' if unknown else ''}"
         )

@@ -161,7 +161,7 @@ def test_figure():
         ({"kind": "gradual", "freeze_epochs": 3}, "freeze_epochs=3"),
         ({"kind": "gradual", "epochs": 0}, "epochs=0"),
         ({"kind": "gradual", "learning_rate": 0}, "learning_rate=0"),
-        ({"kind": "gradual", "decay_rate": 1.5}, "decay_rate=1.5"),
+        ({"kind": "gradual", "layer_decay": 1.5}, "layer_decay=1.5"),
         ({"kind": "gradual", "augmentation": "much"}, "augmentation='much'"),
     ],
 )

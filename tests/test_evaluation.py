@@ -101,14 +101,14 @@ def test_calibration_agrees_with_scikit_learn(classes):
     probabilities, labels = random_answers(classes)
     right, confidence = probabilities.argmax(1) == labels, probabilities.max(1)
     accuracies, confidences = calibration_curve(right, confidence, n_bins=15)
-    bins = reliability_bins(probabilities, labels)
+    bins = reliability_bins(labels, probabilities)
     filled = bins.counts > 0
     assert np.allclose(bins.accuracies[filled], accuracies)
     assert np.allclose(bins.confidences[filled], confidences)
     # A histogram counts the images of each bin in another way.
     counts, _ = np.histogram(confidence, bins=np.linspace(0, 1, 16))
     expected = np.sum(counts[filled] / len(labels) * abs(accuracies - confidences))
-    assert kt.expected_calibration_error(probabilities, labels) == pytest.approx(
+    assert kt.expected_calibration_error(labels, probabilities) == pytest.approx(
         expected
     )
     report = evaluate(probabilities, labels)
@@ -362,7 +362,7 @@ def test_labels_out_of_range_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
         evaluate(probabilities, labels)
     with pytest.raises(ValueError, match=message):
-        kt.fit_temperature(probabilities, labels)
+        kt.fit_temperature(labels, probabilities)
 
 
 def test_what_does_not_fit_is_refused_before_the_pass():
@@ -389,21 +389,21 @@ def test_what_does_not_fit_is_refused_before_the_pass():
 
 def test_temperature_repairs_what_is_too_sure():
     probabilities, labels = random_answers(5, count=2000)
-    base = kt.fit_temperature(probabilities, labels)
-    assert kt.scale_temperature(probabilities, 1.0) == pytest.approx(probabilities)
-    too_sure = kt.scale_temperature(probabilities, 0.25)
-    temperature = kt.fit_temperature(too_sure, labels)
+    base = kt.fit_temperature(labels, probabilities)
+    assert kt.apply_temperature(probabilities, 1.0) == pytest.approx(probabilities)
+    too_sure = kt.apply_temperature(probabilities, 0.25)
+    temperature = kt.fit_temperature(labels, too_sure)
     assert temperature == pytest.approx(4 * base, rel=1e-3)
-    repaired = kt.scale_temperature(too_sure, temperature)
+    repaired = kt.apply_temperature(too_sure, temperature)
     assert repaired.dtype == np.float32
     assert np.allclose(repaired.sum(axis=1), 1)
     assert np.array_equal(repaired.argmax(axis=1), too_sure.argmax(axis=1))
     before, after = (
-        kt.expected_calibration_error(p, labels) for p in (too_sure, repaired)
+        kt.expected_calibration_error(labels, p) for p in (too_sure, repaired)
     )
     assert after < before / 3
     losses = [
-        metrics.log_loss(labels, normal(kt.scale_temperature(too_sure, t)))
+        metrics.log_loss(labels, normal(kt.apply_temperature(too_sure, t)))
         for t in (temperature / 1.05, temperature, temperature * 1.05)
     ]
     assert losses[1] == min(losses)
@@ -414,25 +414,25 @@ def test_temperature_of_the_softmax_is_that_of_the_logits():
     one, three = (
         keras.ops.convert_to_numpy(keras.ops.softmax(logits / t)) for t in (1, 3)
     )
-    assert np.allclose(kt.scale_temperature(one, 3.0), three, atol=1e-6)
+    assert np.allclose(kt.apply_temperature(one, 3.0), three, atol=1e-6)
 
 
 def test_temperature_of_probabilities_that_were_rounded():
     # A sigmoid's 1 is "almost sure", not "sure": one mistake of it outweighs no others.
     saturated = np.float32([[0, 1], [0, 1], [0, 1], [0, 1]])
-    scaled = kt.scale_temperature(saturated, 2.0)
+    scaled = kt.apply_temperature(saturated, 2.0)
     assert np.all(scaled[:, 0] > 1e-4)
-    assert 10 < kt.fit_temperature(saturated, [1, 1, 1, 0]) < 20
-    beside = kt.scale_temperature(np.array([[0, 1], [1e-30, 1]]), 2.0)
+    assert 10 < kt.fit_temperature([1, 1, 1, 0], saturated) < 20
+    beside = kt.apply_temperature(np.array([[0, 1], [1e-30, 1]]), 2.0)
     assert np.array_equal(beside[0], scaled[0])
     # And no class may overtake another.
     tiny = np.array([[1 - 1e-20, 1e-20, 0.0]])
-    assert [*kt.scale_temperature(tiny, 2.0).argsort()[0]][-1] == 0
+    assert [*kt.apply_temperature(tiny, 2.0).argsort()[0]][-1] == 0
     assert (
-        kt.scale_temperature(tiny, 2.0)[0, 2] <= kt.scale_temperature(tiny, 2.0)[0, 1]
+        kt.apply_temperature(tiny, 2.0)[0, 2] <= kt.apply_temperature(tiny, 2.0)[0, 1]
     )
     sure = np.tile([0.6, 0.4], (5, 1))
-    assert kt.fit_temperature(sure, [0] * 5) == pytest.approx(0.05, rel=1e-2)
+    assert kt.fit_temperature([0] * 5, sure) == pytest.approx(0.05, rel=1e-2)
 
 
 def test_calibration_refuses_what_is_no_probability():
@@ -449,9 +449,9 @@ def test_calibration_refuses_what_is_no_probability():
     )
     for function, (probabilities, labels, message) in calls:
         with pytest.raises(ValueError, match=message):
-            function(probabilities, labels)
+            function(labels, probabilities)
     for temperature in (0, -1, np.nan, np.inf):
         with pytest.raises(ValueError, match="Received: temperature="):
-            kt.scale_temperature(np.array([[0.5, 0.5]]), temperature)
+            kt.apply_temperature(np.array([[0.5, 0.5]]), temperature)
     with pytest.raises(ValueError, match="num_bins=0"):
-        kt.expected_calibration_error(np.array([[0.5, 0.5]]), [0], num_bins=0)
+        kt.expected_calibration_error([0], np.array([[0.5, 0.5]]), num_bins=0)

@@ -197,7 +197,7 @@ def test_summary_by_block():
     model = vgg16()
     kt.unfreeze(model, num_layers=4)
     assert {row["learning_rate"] for row in kt.trainable_summary(model).rows} == {None}
-    rates = kt.discriminative_learning_rates(model, 0.01, decay_rate=0.1)
+    rates = kt.discriminative_learning_rates(model, 0.01, layer_decay=0.1)
     kt.compile_classifier(model, rates)
     summary = kt.trainable_summary(model)
     *_, block3, block4, block5, head = summary.rows

@@ -154,7 +154,7 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         ({"learning_rate": {"head": 0.1}}, "numbers above 0"),
         ({"cutmix": 1.5}, "cutmix=1.5"),
         ({"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau in"),
-        ({"decay_rate": 2.0}, "decay_rate=2.0"),
+        ({"layer_decay": 2.0}, "layer_decay=2.0"),
         ({"optimizer": "ftrl"}, "optimizer=ftrl"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"mixup": -0.1}, "mixup=-0.1"),

@@ -48,7 +48,7 @@ def test_adamw_steps_as_computed_by_hand(as_mapping):
     if as_mapping:
         optimizer = kt.discriminative_learning_rates(model, rates)
     else:
-        optimizer = kt.discriminative_learning_rates(model, 0.08, decay_rate=0.25)
+        optimizer = kt.discriminative_learning_rates(model, 0.08, layer_decay=0.25)
     kt.compile_classifier(model, optimizer)
     images, labels = images_and_labels()
     moments = {path: [0.0, 0.0] for path in values(model)}
@@ -92,7 +92,7 @@ def test_a_rate_of_its_own_equals_a_stock_optimizer_at_that_rate(name):
 def test_callbacks_and_schedules_move_all_blocks_together():
     images, labels = images_and_labels()
     model = network()
-    optimizer = kt.discriminative_learning_rates(model, 0.1, decay_rate=0.5)
+    optimizer = kt.discriminative_learning_rates(model, 0.1, layer_decay=0.5)
     kt.compile_classifier(model, optimizer)
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=99)
@@ -171,8 +171,8 @@ def test_a_saved_model_compiled_with_it_loads(tmp_path):
     [
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"learning_rate": -1e-3}, "above 0. Received: learning_rate=-0.001"),
-        ({"learning_rate": 0.1, "decay_rate": 1.5}, "decay_rate=1.5"),
-        ({"learning_rate": 0.1, "decay_rate": 0}, "decay_rate=0"),
+        ({"learning_rate": 0.1, "layer_decay": 1.5}, "layer_decay=1.5"),
+        ({"learning_rate": 0.1, "layer_decay": 0}, "layer_decay=0"),
         ({"learning_rate": {"head": 0.1, "conv5": 0.1}}, "block1, block2, head"),
         ({"learning_rate": {"block2": 0.1}}, "head always"),
         ({"learning_rate": {"head": 0.1, "block2": -1}}, r"\['block2'\]=-1"),

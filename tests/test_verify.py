@@ -34,7 +34,7 @@ def classifier(**settings):
 
 def test_frozen_and_updated():
     model = classifier()
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     assert sorted(path for path in before if path.startswith("block1")) == [
         "block1_bn/beta",
         "block1_bn/gamma",
@@ -67,16 +67,16 @@ def test_frozen_and_updated():
 def test_weights_are_a_copy_of_a_part():
     model = classifier()
     part = kt.split_at_block(model, "block1")[0]
-    before = verify.weights(part)
+    before = verify.snapshot(part)
     before["block1_conv1/kernel"][0, 0, 0, 0] += 1
     with pytest.raises(AssertionError, match="1 of 6 arrays that should be frozen"):
         verify.assert_frozen(before, model)
-    assert verify.assert_frozen(verify.weights(part), fit(model)) == 64
+    assert verify.assert_frozen(verify.snapshot(part), fit(model)) == 64
 
 
 def test_a_backbone_that_was_trained_is_not_frozen():
     model = classifier()
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     kt.unfreeze(model, from_block="block2")
     fit(model)
     assert verify.assert_frozen(before, model, ["block1"])
@@ -91,7 +91,7 @@ def test_training_false_does_not_hold_batch_normalization():
         layer.trainable = True
     inputs = keras.Input(network.input_shape[1:])
     model = keras.Model(inputs, network(inputs, training=False))
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     model.compile(
         keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", jit_compile=False
     )
@@ -105,7 +105,7 @@ def test_training_false_does_not_hold_batch_normalization():
 def test_trainable_after_fit_changes_nothing():
     model = fit(classifier())
     model.get_layer("block2_conv1").trainable = True
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     fit(model, compiled=True)
     with pytest.raises(AssertionError, match=r"1 of 2 trainable.*compile again"):
         verify.assert_updated(before, model)
@@ -115,7 +115,7 @@ def test_trainable_after_fit_changes_nothing():
 
 def test_a_bias_that_nothing_moves_is_no_alarm():
     model = classifier()
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     head = model.get_layer("head_predictions")
     head.kernel.assign(head.kernel + 1)
     moved = verify.assert_updated(before, model)
@@ -127,7 +127,7 @@ def test_two_networks_with_layers_of_one_name():
     first, second = classifier(), classifier()
     second.name = "another"
     model = keras.Model(inputs, [first(inputs), second(inputs)])
-    before = verify.weights(model)
+    before = verify.snapshot(model)
     assert len(before) == len(model.weights) == 28
     second.get_layer("head_predictions").bias.assign([1, 1])
     with pytest.raises(AssertionError, match=r"first is head_predictions/bias \(2\)"):
