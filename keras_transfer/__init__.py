@@ -30,7 +30,7 @@ _MODULES = {
     "callbacks": None,
     "save_classifier": "prediction",
     "load_classifier": "prediction",
-    "class_probabilities": "prediction",
+    "class_probabilities": "outputs",
     "evaluate_classifier": "evaluation",
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",

@@ -10,6 +10,8 @@ import os
 import pathlib
 import sys
 
+from keras_transfer.status_lines import say
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status.
@@ -32,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        say("Interrupted.", file=sys.stderr)
         return 130
 
 
@@ -158,7 +160,7 @@ def _features(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         shard=tuple(map(int, numbers)) if options.shard else None,
     )
-    print(features.path)
+    say(features.path)
     return 0
 
 
@@ -171,7 +173,7 @@ def _lessons(options: argparse.Namespace) -> int:
     folder = options.notebooks or storage.project_root() / "notebooks"
     chosen = lessons.find_lessons(folder, options.numbers)
     entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
-    print(f"\n{lesson_report.text_table(entries)}\n\n{output / 'index.html'}")
+    say(f"\n{lesson_report.text_table(entries)}\n\n{output / 'index.html'}")
     return 0 if all(entry["passed"] for entry in entries) else 1
 
 
@@ -190,7 +192,7 @@ def _check_exercises(options: argparse.Namespace) -> int:
         options.cell_timeout,
     )
     done = sum(outcome.state == exercise_checks.DONE for outcome in outcomes)
-    print(f"\n{done} of {len(outcomes)} exercises done")
+    say(f"\n{done} of {len(outcomes)} exercises done")
     return 0 if done == len(outcomes) else 1
 
 
@@ -200,8 +202,8 @@ def _exercises(options: argparse.Namespace) -> int:
     output = pathlib.Path(options.output or storage.build_dir() / "exercises")
     folder = options.notebooks or storage.project_root() / "notebooks"
     chosen = lessons.find_lessons(folder, options.numbers)
-    print(*exercise_copies.write_copies(chosen, output), sep="\n")
-    print(f"They lie in {output}.")
+    say(*exercise_copies.write_copies(chosen, output), sep="\n")
+    say(f"They lie in {output}.")
     return 0
 
 
@@ -215,13 +217,13 @@ def _ledger(options: argparse.Namespace) -> int:
     ]
     if options.readme:
         lesson_report.update_readme(entries, options.readme)
-        print(f"Wrote the table of {len(entries)} lessons into {options.readme}.")
+        say(f"Wrote the table of {len(entries)} lessons into {options.readme}.")
     if options.bands:
         count = bands.merge_bands(entries, options.bands)
-        print(f"Wrote {count} accuracy bands into {options.bands}.")
+        say(f"Wrote {count} accuracy bands into {options.bands}.")
     if not (options.readme or options.bands):
-        print(lesson_report.text_table(entries))
-        print(lesson_report.measured_on(entries))
+        say(lesson_report.text_table(entries))
+        say(lesson_report.measured_on(entries))
     return 0
 
 
@@ -236,9 +238,13 @@ def _diagnose(options: argparse.Namespace) -> int:
             )
     except (RuntimeError, OSError) as error:
         # Not 1, which says that the model has a serious fault.
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    if options.json:
+        # Not by `say`, which would pass over JSON that could not be written.
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        say(found)
     return 1 if found.serious else 0
 
 

@@ -9,6 +9,7 @@ import keras
 from keras_transfer.blocks import block_ends, check_block
 from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.profiles import Profile
+from keras_transfer.status_lines import say
 from keras_transfer.weights import (
     WeightsUnavailableError,
     load_imagenet_weights,
@@ -131,7 +132,7 @@ def build_backbone(
             fallback = profile.fallback_backbone if profile else None
             if fallback in (None, name) or weights != "imagenet":
                 raise
-            print(
+            say(
                 f"The ImageNet weights of {name} cannot be had here, so {fallback} "
                 f"stands in for it. `python -m keras_transfer weights {name}` fetches "
                 f"them.\n  {str(error).splitlines()[0]}"
@@ -142,7 +143,7 @@ def build_backbone(
         check_block(model, output_block, "output_block")
         output = model.get_layer(block_ends(model)[output_block]).output
         model = keras.Model(model.input, output, name=name)
-    print(f"Backbone: {name} at {image_size} px, {source}")
+    say(f"Backbone: {name} at {image_size} px, {source}")
     return model
 
 

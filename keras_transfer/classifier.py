@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_transfer.devices import device_count
 from keras_transfer.features import Features, LabeledFeatures
+from keras_transfer.outputs import classifier_outputs
 
 POOLING_NAME = "head_pooling"
 
@@ -78,17 +79,14 @@ def compile_classifier(
     >>> model = kt.build_classifier(backbone, num_classes=2, activation=None)
     >>> kt.compile_classifier(model, keras.optimizers.Adam(1e-3))
     """
-    activation = keras.activations.serialize(model.layers[-1].activation)
-    if model.output_shape[-1] == 1:
-        logits = activation != "sigmoid"
-        loss = keras.losses.BinaryCrossentropy(from_logits=logits)
+    outputs = classifier_outputs(model, known=True)
+    if outputs.units == 1:
+        loss = keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
         accuracy = keras.metrics.BinaryAccuracy(
-            name="accuracy", threshold=0.0 if logits else 0.5
+            name="accuracy", threshold=0.0 if outputs.logits else 0.5
         )
     else:
-        loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=activation != "softmax"
-        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
     model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)

@@ -12,6 +12,7 @@ from keras_transfer.comparison_process import RecipeProcess, ready_processes
 from keras_transfer.comparison_store import Run, describe, read_run, run_path
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits
+from keras_transfer.status_lines import say
 
 
 def compare(
@@ -80,14 +81,14 @@ def compare(
             if run is None:
                 missing.setdefault(name, {})[seed] = paths[name][seed]
             elif verbose:
-                print(_line(name, seed, run), f"(read back from {paths[name][seed]})")
+                say(_line(name, seed, run), f"(read back from {paths[name][seed]})")
     # Closed at once after an error, so that no process is left.
     with contextlib.closing(ready_processes(len(missing))) as processes:
         for name, process in zip(missing, processes, strict=False):
             for seed in _run(process, name, experiments[name], splits, missing[name]):
                 runs[name][seed] = read_run(paths[name][seed])
                 if verbose:
-                    print(_line(name, seed, runs[name][seed]), flush=True)
+                    say(_line(name, seed, runs[name][seed]), flush=True)
     finished = {name: [runs[name][seed] for seed in seeds] for name in experiments}
     return summarize(finished, seeds)
 

@@ -20,7 +20,7 @@ import keras_transfer as kt
 from keras_transfer import feature_store
 from keras_transfer.comparison_store import Run, save_run
 from keras_transfer.devices import use_all_devices
-from keras_transfer.prediction import class_probabilities
+from keras_transfer.outputs import class_probabilities
 from keras_transfer.recipe_training import Trained, train
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits

@@ -22,6 +22,7 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
+from keras_transfer.status_lines import say
 
 
 def load_dataset(
@@ -75,9 +76,7 @@ def load_dataset(
     """
     if profile is not None:
         if profile.dataset_name(name) != name:
-            print(
-                f"{profile.name.capitalize()} profile: drawn images stand for {name}."
-            )
+            say(f"{profile.name.capitalize()} profile: drawn images stand for {name}.")
         name = profile.dataset_name(name)
         image_size = image_size or profile.image_size
         max_images = max_images or profile.max_images
@@ -135,7 +134,7 @@ def load_dataset(
             },
         },
     )
-    print(f"Data: {splits.source}, from {builder.data_dir}")
+    say(f"Data: {splits.source}, from {builder.data_dir}")
     return splits
 
 
@@ -168,7 +167,7 @@ def _download(builder, name) -> None:
     needed = download + 2 * max(download, builder.info.dataset_size or 0)
     folder = storage.existing_parent(builder.data_dir)
     free = shutil.disk_usage(folder).free
-    print(
+    say(
         f"Data: {name} is not prepared here. To download: {_megabytes(download)}; disk "
         f"needed in all: about {_megabytes(needed)} in {builder.data_dir} "
         f"({_megabytes(free)} free)."

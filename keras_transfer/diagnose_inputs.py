@@ -8,7 +8,7 @@ from keras_transfer import imagenet_kernels, network_graph, photo_files, pixel_f
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.imagenet_kernels import Recognised
-from keras_transfer.model_arrays import as_array
+from keras_transfer.outputs import as_array
 
 # As a share of the expected range: what changes results much, and what changes them.
 FAR, NEAR = 0.25, 0.05

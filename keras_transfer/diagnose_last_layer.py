@@ -6,7 +6,7 @@ import numpy as np
 from keras_transfer.compiling import compile_settings
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.model_arrays import as_array
+from keras_transfer.outputs import as_array
 
 REPAIR = """
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))

@@ -8,7 +8,8 @@ import numpy as np
 from keras_transfer import network_graph
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.model_arrays import as_array, restored
+from keras_transfer.model_arrays import restored
+from keras_transfer.outputs import as_array
 
 PHOTOS = 8
 # Rounding, against the largest output: also in bfloat16, and of another batch.

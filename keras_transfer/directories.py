@@ -20,6 +20,7 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
+from keras_transfer.status_lines import say
 
 SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "test", "testing"}
 
@@ -117,7 +118,7 @@ def load_directory(
             },
         },
     )
-    print(f"Data: {splits.source}, from {path}")
+    say(f"Data: {splits.source}, from {path}")
     return splits
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.devices import on_all_devices
-from keras_transfer.prediction import class_probabilities
+from keras_transfer.outputs import class_probabilities, classifier_outputs
 
 
 def evaluate_classifier(
@@ -148,26 +148,13 @@ def _mean(rows: list[dict], key: str) -> float | None:
 
 
 def _check_model(model: keras.Model, class_names: Sequence[str]) -> int:
-    units = model.output_shape[-1]
-    if not hasattr(model.layers[-1], "activation"):
+    num_classes = classifier_outputs(model).num_classes
+    if len(class_names) != num_classes:
         raise ValueError(
-            "Expected a classifier whose last layer has an activation, such as the one "
-            "of build_classifier. "
-            f"Received: last layer of type {type(model.layers[-1]).__name__}"
+            f"The model has {num_classes} classes, so as many class names are needed. "
+            f"Received: class_names={class_names}"
         )
-    activation = keras.activations.serialize(model.layers[-1].activation)
-    if activation not in ("linear", "sigmoid" if units == 1 else "softmax"):
-        raise ValueError(
-            "Expected a classifier that ends in one sigmoid unit, softmax or logits, "
-            "for classes that exclude each other. "
-            f"Received: {units} units, activation={activation}"
-        )
-    if len(class_names) != max(2, units):
-        raise ValueError(
-            f"The model has {max(2, units)} classes, so as many class names are "
-            f"needed. Received: class_names={class_names}"
-        )
-    return len(class_names)
+    return num_classes
 
 
 def _check_dataset(model: keras.Model, dataset: tf.data.Dataset) -> None:

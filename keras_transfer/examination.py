@@ -8,14 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import network_graph, pipelines
+from keras_transfer import pipelines
 from keras_transfer.examination_checks import (
     check_data,
     checked_predictions,
     checked_units,
 )
 from keras_transfer.findings import NotExaminedError
-from keras_transfer.model_arrays import as_array, class_scores, integer_labels
+from keras_transfer.model_arrays import integer_labels
+from keras_transfer.outputs import as_array, class_scores, output_activation
 from keras_transfer.splits import Splits
 
 SPLITS = ("train", "validation", "test")
@@ -156,7 +157,7 @@ class Case:
     @functools.cached_property
     def activation(self) -> str | None:
         """Activation of the last layer, as far as it is known."""
-        return network_graph.output_activation(self.model)
+        return output_activation(self.model)
 
     def probabilities(self, split: str) -> np.ndarray:
         """Return one number a class for each image, the largest for the answer."""

@@ -12,6 +12,7 @@ from keras_transfer.exercise_copies import RUN_ON
 from keras_transfer.exercises import Exercise, find_exercises
 from keras_transfer.lesson_progress import Progress
 from keras_transfer.lessons import Lesson
+from keras_transfer.status_lines import say
 
 DONE, NOT_YET, NOT_BEGUN = "done", "not yet", "not begun"
 
@@ -73,7 +74,7 @@ def check_lessons(
         done = sum(outcome.state == DONE for outcome in found)
         progress.end(f"{done} of {len(found)} exercises done")
         for outcome in found:
-            print(outcome, flush=True)
+            say(outcome, flush=True)
         outcomes += found
     return outcomes
 

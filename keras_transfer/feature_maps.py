@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_transfer import feature_store, storage
 from keras_transfer.precision import fast_copy, fast_dtype
 from keras_transfer.splits import Splits, without_autotune
+from keras_transfer.status_lines import say
 
 FILES = ("maps", "labels")
 
@@ -23,7 +24,12 @@ class FeatureMaps(Splits):
     The same three parts with the same labels, for the layers that come after those
     that were run. `train` goes through the copies of the training photos in turn, one
     in each epoch.
+
+    Attributes:
+        made_by: Checksums of the weights that they were computed with.
     """
+
+    made_by: frozenset[str] = frozenset()
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the feature maps of a whole split, float32, and integer labels.
@@ -102,7 +108,7 @@ def extract_feature_maps(
         needed = sum(2 * int(np.prod(sizes[part])) for part in missing)
         free = storage.check_room(cache_dir, needed)
         if verbose:
-            print(
+            say(
                 f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "
                 f"({free / 1e6:,.0f} MB free)"
             )
@@ -124,7 +130,7 @@ def extract_feature_maps(
         arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
         if verbose:
             how = "read back" if was_there else f"computed in {dtype}"
-            print(
+            say(
                 f"Feature maps: {sizes[part][0]:,} {part.split} images x {shape}"
                 f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
                 f"{found['maps'].nbytes / 1e6:,.0f} MB"
@@ -150,6 +156,7 @@ def extract_feature_maps(
         fingerprint=feature_store.key(network, splits, dtype),
         image_size=shape[0],
         _ordered=ordered,
+        made_by=feature_store.made_by(network, splits),
     )
 
 

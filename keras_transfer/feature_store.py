@@ -158,6 +158,30 @@ def key(model: keras.Model, splits: Splits, *more) -> str:
     return f"{model.name}-{name}-{digest.hexdigest()[:24]}"
 
 
+def weight_digests(model: keras.Model) -> frozenset[str]:
+    """Return a checksum of each array of weights in a model.
+
+    A network that was cut into two has, in both parts together, those of the whole one.
+    """
+    values = (
+        np.ascontiguousarray(keras.ops.convert_to_numpy(v)) for v in model.weights
+    )
+    return frozenset(
+        hashlib.sha256(
+            repr((value.shape, str(value.dtype))).encode() + value.tobytes()
+        ).hexdigest()
+        for value in values
+    )
+
+
+def made_by(model: keras.Model, splits: Splits) -> frozenset[str]:
+    """Return the checksums of all weights between photos and what `model` makes.
+
+    Feature maps bring those of the layers before.
+    """
+    return weight_digests(model) | getattr(splits, "made_by", frozenset())
+
+
 def nameless(config):
     """Return a configuration without what changes no output, at any depth.
 

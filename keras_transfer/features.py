@@ -14,6 +14,7 @@ from keras_transfer import feature_parts, feature_store, storage
 from keras_transfer.openvino_engine import check_openvino, openvino_network
 from keras_transfer.precision import fast_copy, fast_dtype
 from keras_transfer.splits import Splits
+from keras_transfer.status_lines import say
 
 ENGINES = ("tensorflow", "openvino")
 
@@ -35,6 +36,8 @@ class Features:
         test: The same for the test split.
         class_names: Tuple of names; label `i` means `class_names[i]`.
         path: Folder in which they are kept.
+        made_by: Checksums of the weights that they were computed with, or `None` where
+            these are not known.
     """
 
     train: LabeledFeatures
@@ -42,6 +45,7 @@ class Features:
     test: LabeledFeatures
     class_names: tuple[str, ...]
     path: pathlib.Path
+    made_by: frozenset[str] | None = None
 
 
 def extract_features(
@@ -132,10 +136,10 @@ def extract_features(
 
     arrays, found = feature_store.keep(folder, files, write)
     if verbose and found:
-        print(f"Features: read back from {folder}")
+        say(f"Features: read back from {folder}")
     elif verbose:
         for split in splits.counts:
-            print(
+            say(
                 f"Features: {len(arrays[f'{split}_labels']):,} {split} images x "
                 f"{backbone.output_shape[-1]} from {backbone.name}, {how}"
             )
@@ -149,6 +153,7 @@ def extract_features(
         },
         class_names=splits.class_names,
         path=folder,
+        made_by=feature_store.made_by(backbone, splits),
     )
 
 

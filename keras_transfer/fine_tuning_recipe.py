@@ -13,6 +13,7 @@ from keras_transfer.learning_rates import discriminative_learning_rates
 from keras_transfer.precision import fast_copy
 from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
 from keras_transfer.splits import Splits
+from keras_transfer.status_lines import say
 
 # Part of the steps in which the learning rate rises from zero.
 WARMUP = 0.1
@@ -211,7 +212,7 @@ def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **argume
     if not np.nanmin([np.inf, *history.history["val_loss"]]) <= before:
         model.set_weights(weights)
         if verbose:
-            print(
+            say(
                 "No epoch of fine-tuning has a lower validation loss than the model "
                 "had before, so it has its earlier weights again."
             )

@@ -12,6 +12,7 @@ import pathlib
 from typing import Any
 
 from keras_transfer import bands, storage
+from keras_transfer.status_lines import say
 
 MIME_TYPE = "application/vnd.keras-transfer.record+json"
 
@@ -155,7 +156,7 @@ def _show(entry: dict, text: str) -> None:
     else:
         shell = get_ipython()
     if shell is None:
-        print(text)
+        say(text)
         return
     from IPython.display import display
 

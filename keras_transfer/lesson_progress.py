@@ -8,6 +8,8 @@ import time
 
 import psutil
 
+from keras_transfer.status_lines import say
+
 
 class Progress:
     """Show how far a lesson is, and keep its kernel's peak memory.
@@ -29,7 +31,7 @@ class Progress:
         self.started = time.monotonic()
         self.live = sys.stdout.isatty()
         if not self.live:
-            print(f"{label}: started", flush=True)
+            say(f"{label}: started", flush=True)
 
     @contextlib.contextmanager
     def watch(self, pid: int):
@@ -48,7 +50,7 @@ class Progress:
         """Print how the lesson ended."""
         # On a terminal the line replaces the one that counted the cells.
         line = f"\r{self.label}: {outcome:<60}" if self.live else None
-        print(line or f"{self.label}: {outcome}", flush=True)
+        say(line or f"{self.label}: {outcome}", flush=True)
 
     def _poll(self, pid: int, stopped: threading.Event) -> None:
         while not stopped.wait(0.5):
@@ -56,7 +58,7 @@ class Progress:
             if self.live:
                 seconds = time.monotonic() - self.started
                 text = f"cell {self.cell} of {self.cells}, {seconds:.0f} s"
-                print(f"\r{self.label}: {text}", end="", flush=True)
+                say(f"\r{self.label}: {text}", end="", flush=True)
 
     def _measure(self, pid: int) -> None:
         with contextlib.suppress(psutil.Error, OSError, LookupError):

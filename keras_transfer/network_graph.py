@@ -52,32 +52,6 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
                 yield from calls(node.operation, (*outer, node))
 
 
-def output_activation(model: keras.Model) -> str | None:
-    """Return the activation of the last layer, or `None` where it cannot be known.
-
-    One of `"softmax"`, `"sigmoid"`, `"linear"` or the name of another one.
-    """
-    for call in reversed([*calls(model)]):
-        layer = call.layer
-        if isinstance(layer, keras.Model | keras.layers.Identity):
-            continue
-        if isinstance(layer, keras.layers.Layer) and not layer.weights:
-            # Such as the float32 activation that ends a model of mixed precision.
-            name = _activation(layer)
-            if name not in (None, "linear"):
-                return name
-            continue
-        return _activation(layer)
-    return None
-
-
-def _activation(layer) -> str | None:
-    if hasattr(layer, "activation"):
-        return keras.activations.serialize(layer.activation)
-    name = type(layer).__name__.lower()
-    return name if name in ("softmax", "sigmoid") else None
-
-
 def classifying_layer(model: keras.Model, units: int) -> keras.layers.Dense | None:
     """Return the dense layer that makes the outputs, so many, or `None`."""
     dense = [x.layer for x in calls(model) if isinstance(x.layer, keras.layers.Dense)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_transfer import storage
 from keras_transfer.images import RESIZE_RULE, load_image
+from keras_transfer.outputs import class_probabilities
 
 MEMBER = "keras_transfer.json"
 
@@ -77,36 +78,6 @@ class Classifier:
         return Prediction(
             self.class_names[best], float(probabilities[best]), probabilities
         )
-
-
-def class_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
-    """Turn a classifier's outputs into one probability a class.
-
-    Args:
-        model: Classifier that ends in one sigmoid unit, softmax or logits.
-        outputs: Its outputs, of shape `(count, units)`.
-
-    Returns:
-        float32 array of shape `(count, num_classes)`; the rows sum to 1.
-
-    Example:
-
-    >>> import numpy as np, keras_transfer as kt
-    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
-    >>> model = kt.build_classifier(backbone, num_classes=2, activation="sigmoid")
-    >>> kt.class_probabilities(model, np.array([[0.25]]))
-    array([[0.75, 0.25]], dtype=float32)
-    """
-    outputs = np.asarray(outputs, "float32")
-    activation = keras.activations.serialize(model.layers[-1].activation)
-    if outputs.shape[-1] == 1:
-        second = outputs
-        if activation != "sigmoid":
-            second = keras.ops.convert_to_numpy(keras.ops.sigmoid(outputs))
-        return np.concatenate([1 - second, second], axis=-1)
-    if activation == "softmax":
-        return outputs
-    return keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
 
 
 def save_classifier(

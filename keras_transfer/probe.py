@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import backbones, datasets, features, images, samples
+from keras_transfer.status_lines import say
 from keras_transfer.weights import WeightsUnavailableError
 
 DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160")
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.samples:
         for seed in (0, 1, 2):
             for what, accuracy in probe_samples(seed).items():
-                print(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
+                say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
         return 0
     rows, status = [], 0
     for spec in chosen.backbones:
@@ -132,6 +133,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except WeightsUnavailableError as error:
             accuracy, status = str(error).splitlines()[0], 1
         rows.append(f"{name:20s} {size:>4s} px  {accuracy}")
-    print(f"\nLinear probe on {chosen.dataset}, 5-fold cross-validated:")
-    print("\n".join(rows))
+    say(f"\nLinear probe on {chosen.dataset}, 5-fold cross-validated:")
+    say("\n".join(rows))
     return status

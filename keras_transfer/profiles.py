@@ -4,6 +4,8 @@ import dataclasses
 import os
 import typing
 
+from keras_transfer.status_lines import say
+
 NAMES = ("quick", "lesson", "full")
 SAMPLE_DATA = {
     "cats_vs_dogs": "sample_cats_vs_dogs",
@@ -108,9 +110,9 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
         dtype_policy=policy,
         seed=seed,
     )
-    print(selected)
+    say(selected)
     if name == "full" and not has_gpu:
-        print("No GPU was found: this profile is meant for one and will be slow here.")
+        say("No GPU was found: this profile is meant for one and will be slow here.")
     return selected
 
 

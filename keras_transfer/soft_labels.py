@@ -7,6 +7,8 @@ training pipeline, and nothing before it, turns labels into one number for each 
 import keras
 import tensorflow as tf
 
+from keras_transfer.outputs import classifier_outputs
+
 
 def soften(dataset: tf.data.Dataset, units: int) -> tf.data.Dataset:
     """Turn integer labels into float32 ones of shape `(batch, units)`."""
@@ -49,19 +51,18 @@ def compile_for_soft_labels(
 
     Accuracy counts the class with the largest share of a label as the right one.
     """
-    activation = keras.activations.serialize(model.layers[-1].activation)
-    if model.output_shape[-1] == 1:
-        logits = activation != "sigmoid"
-        threshold = 0.0 if logits else 0.5
+    outputs = classifier_outputs(model, known=True)
+    if outputs.units == 1:
+        threshold = 0.0 if outputs.logits else 0.5
         loss = keras.losses.BinaryCrossentropy(
-            from_logits=logits, label_smoothing=label_smoothing
+            from_logits=outputs.logits, label_smoothing=label_smoothing
         )
         accuracy = keras.metrics.MeanMetricWrapper(
             soft_binary_accuracy, name="accuracy", threshold=threshold
         )
     else:
         loss = keras.losses.CategoricalCrossentropy(
-            from_logits=activation != "softmax", label_smoothing=label_smoothing
+            from_logits=outputs.logits, label_smoothing=label_smoothing
         )
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
     model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)

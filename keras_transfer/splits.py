@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import typing
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.arguments import shown
 from keras_transfer.images import RESIZE_RULE, resize
 
 FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
@@ -99,6 +101,17 @@ class Splits:
 
     def __repr__(self) -> str:
         return f"Splits({self.source})"
+
+
+def checked_splits(splits: typing.Any, name: str = "splits") -> Splits:
+    """Return `Splits` as they are, and refuse what is none."""
+    if isinstance(splits, Splits):
+        return splits
+    raise ValueError(
+        f"{name} must be Splits, from load_directory or load_dataset; of arrays or "
+        "tf.data data sets, make them with kt.Splits.from_arrays or "
+        f"kt.Splits.from_datasets. Received: {name}={shown(splits)}"
+    )
 
 
 def build_splits(

@@ -13,6 +13,7 @@ import keras
 from keras_transfer import carriers, storage
 from keras_transfer.keras_download import imagenet_application, network_allowed
 from keras_transfer.package_fetch import WeightsUnavailableError
+from keras_transfer.status_lines import say
 from keras_transfer.weights_file import (
     first_line,
     load_weights_file,
@@ -116,7 +117,7 @@ def fetch_weights(name: str) -> pathlib.Path | None:
     application = _application(name)
     path = _weights_path(name)
     if path.is_file():
-        print(f"{name}: already in {path} ({_megabytes(path)})")
+        say(f"{name}: already in {path} ({_megabytes(path)})")
         return path
 
     def from_keras() -> str:
@@ -135,9 +136,9 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         # Who asks for a backbone by name wants it tried again.
         _failed.pop((name, source), None)
         if origin := _attempt(fetch, name, source, reasons):
-            print(f"{name}: {_megabytes(path)} from {origin} -> {path}")
+            say(f"{name}: {_megabytes(path)} from {origin} -> {path}")
             return path
-    print(f"{name}: could not be fetched: {'; '.join(reasons)}")
+    say(f"{name}: could not be fetched: {'; '.join(reasons)}")
     return None
 
 
@@ -145,9 +146,9 @@ def _report_efficientnet_lite0() -> pathlib.Path | None:
     try:
         path = carriers.efficientnet_lite0_checkpoint()
     except WeightsUnavailableError as error:
-        print(f"efficientnet_lite0: could not be fetched: {error}")
+        say(f"efficientnet_lite0: could not be fetched: {error}")
         return None
-    print(
+    say(
         f"efficientnet_lite0: comes with the {carriers.EFFICIENTNET_LITE0}, "
         f"{_megabytes(path)}"
     )

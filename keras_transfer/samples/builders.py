@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from keras_transfer.samples import animals, flowers
+from keras_transfer.status_lines import say
 
 _SEED = 0
 
@@ -99,7 +100,7 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     if builder.data_path.exists() and builder.is_prepared():
         return builder
     _check_writable(folder, name)
-    print(f"Drawing {builder.num_images} sample images of {name} into {folder} ...")
+    say(f"Drawing {builder.num_images} sample images of {name} into {folder} ...")
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     drawn = pathlib.Path(builder.data_path)
     try:

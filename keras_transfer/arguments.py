@@ -1,0 +1,324 @@
+"""Take an argument in every form that has one meaning, and refuse the others plainly.
+
+People come with NumPy's integers, one callback in place of a list, `(160, 160)`, a
+path with `~`. What can only mean one thing is taken; all else raises a `ValueError`
+that says what was expected and what was received, before any work is done.
+"""
+
+import math
+import numbers
+import os
+import pathlib
+import typing
+from collections.abc import Collection, Iterable, Mapping
+
+
+def whole_number(
+    name: str, value: typing.Any, least: int | None = None, most: int | None = None
+) -> int:
+    """Return an integer argument as a Python `int`.
+
+    NumPy's integers, arrays of one number and floats without a fraction are taken;
+    `True` and text are not.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: What was given.
+        least: Lowest value allowed. Defaults to any.
+        most: Highest value allowed. Defaults to any.
+    """
+    number = _number(value)
+    if (
+        number is None
+        or not math.isfinite(number)
+        or number != int(number)
+        or (least is not None and number < least)
+        or (most is not None and number > most)
+    ):
+        allowed = _range(("at least", least), ("at most", most))
+        raise ValueError(
+            f"{name} must be a whole number{allowed}. Received: {name}={shown(value)}"
+        )
+    return int(number)
+
+
+def real_number(
+    name: str,
+    value: typing.Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return a finite number as a Python `float`.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: What was given.
+        least: Lowest value allowed. Defaults to any.
+        above: All values allowed are higher. Defaults to any.
+        most: Highest value allowed. Defaults to any.
+        below: All values allowed are lower. Defaults to any.
+    """
+    number = _number(value)
+    if (
+        number is None
+        or not math.isfinite(number)
+        or (least is not None and number < least)
+        or (above is not None and number <= above)
+        or (most is not None and number > most)
+        or (below is not None and number >= below)
+    ):
+        allowed = _range(
+            ("at least", least), ("above", above), ("at most", most), ("below", below)
+        )
+        raise ValueError(
+            f"{name} must be a number{allowed}. Received: {name}={shown(value)}"
+        )
+    return float(number)
+
+
+def square_size(name: str, value: typing.Any, least: int = 1) -> int:
+    """Return the side of square images, which may also come as `(side, side)`.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: What was given.
+        least: Smallest side allowed, in pixels. Defaults to `1`.
+    """
+    side = value
+    if isinstance(value, list | tuple) and len(value) == 2 and value[0] == value[1]:
+        side = value[0]
+    try:
+        return whole_number(name, side, least)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be the side of square images in whole pixels, at least "
+            f"{least}. Received: {name}={shown(value)}"
+        ) from error
+
+
+def flag(name: str, value: typing.Any) -> bool:
+    """Return a truth value, which may also be NumPy's."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False. Received: {name}={shown(value)}")
+
+
+def one_of(name: str, value: typing.Any, choices: Collection) -> typing.Any:
+    """Return an argument that is one of `choices`."""
+    # Not `in` alone: an array beside a text compares to an array.
+    if isinstance(value, str | None) and value in choices:
+        return value
+    known = ", ".join(str(choice) for choice in choices)
+    raise ValueError(f"{name} must be one of {known}. Received: {name}={shown(value)}")
+
+
+def file_path(name: str, value: typing.Any) -> pathlib.Path:
+    """Return a path, `~` resolved."""
+    if isinstance(value, str | os.PathLike) and str(value):
+        try:
+            return pathlib.Path(value).expanduser()
+        except (RuntimeError, TypeError) as error:  # No such user; a path of bytes.
+            raise ValueError(
+                f"{name} must be a path that can be resolved ({error}). "
+                f"Received: {name}={shown(value)}"
+            ) from error
+    raise ValueError(
+        f"{name} must be the path of a file or folder. Received: {name}={shown(value)}"
+    )
+
+
+def texts(name: str, value: typing.Any, least: int = 0) -> tuple[str, ...]:
+    """Return a sequence of texts, such as class names, as a tuple.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: List, tuple or array of texts; a single text is refused, because its
+            letters would be taken for names.
+        least: How many there must be. Defaults to `0`.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        found = tuple(value)
+        # NumPy's texts are texts as well.
+        if len(found) >= least and all(isinstance(each, str) for each in found):
+            return tuple(str(each) for each in found)
+    count = f" of at least {least}" if least else ""
+    raise ValueError(
+        f"{name} must be a list{count} of texts. Received: {name}={shown(value)}"
+    )
+
+
+def keras_model(name: str, value: typing.Any):
+    """Return a built `keras.Model`."""
+    import keras
+
+    if not isinstance(value, keras.Model):
+        raise ValueError(
+            f"{name} must be a keras.Model, such as build_backbone or build_classifier "
+            f"make it, or keras.saving.load_model. Received: {name}={shown(value)}"
+        )
+    if not value.built:
+        raise ValueError(
+            f"{name} must be built: begin it with keras.Input, or call it once on some "
+            f"images. Received: {name}={shown(value)} without weights"
+        )
+    return value
+
+
+def callback_list(value: typing.Any) -> list:
+    """Return callbacks as a list: of none, of one, or of several."""
+    import keras
+
+    if value is None:
+        return []
+    if isinstance(value, keras.callbacks.CallbackList):
+        return list(value.callbacks)
+    given = [value] if isinstance(value, keras.callbacks.Callback) else value
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        given = list(given)
+        if all(isinstance(each, keras.callbacks.Callback) for each in given):
+            return given
+    raise ValueError(
+        "callbacks must be a Keras callback, or a list of them; of a class, pass an "
+        f"instance, with brackets after its name. Received: callbacks={shown(value)}"
+    )
+
+
+def image_layer(name: str, value: typing.Any):
+    """Return a layer that changes images, `None`, or a list of layers as one."""
+    import keras
+
+    if value is None or isinstance(value, keras.layers.Layer):
+        return value
+    layers = value if isinstance(value, list | tuple) else ()
+    if layers and all(isinstance(each, keras.layers.Layer) for each in layers):
+        return keras.Sequential(list(layers))
+    raise ValueError(
+        f"{name} must be a Keras layer such as build_augmentation makes it, a list of "
+        f"layers, or None. Received: {name}={shown(value)}"
+    )
+
+
+def batched_dataset(name: str, value: typing.Any, *, labeled: bool = True):
+    """Return a batched, finite `tf.data.Dataset` of images and labels.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: What was given.
+        labeled: Whether it must give pairs of images and labels. Defaults to `True`.
+    """
+    import tensorflow as tf
+
+    wanted = "(images, labels)" if labeled else "images, or of (images, labels)"
+    if not isinstance(value, tf.data.Dataset):
+        hint = ""
+        if hasattr(value, "ordered") and hasattr(value, "train"):
+            hint = f" Of Splits, pass one part, such as {name}=splits.test."
+        elif isinstance(value, tuple | list) or hasattr(value, "shape"):
+            hint = (
+                " Of arrays, make one: "
+                "tf.data.Dataset.from_tensor_slices((images, labels)).batch(32)."
+            )
+        raise ValueError(
+            f"{name} must be a batched tf.data.Dataset of {wanted}, such as "
+            f"splits.test.{hint} Received: {name}={shown(value)}"
+        )
+    spec = value.element_spec
+    if not labeled and isinstance(spec, tf.TensorSpec):
+        spec = (spec, spec)
+    if (
+        not isinstance(spec, tuple)
+        or len(spec) != 2
+        or not all(isinstance(part, tf.TensorSpec) for part in spec)
+    ):
+        raise ValueError(
+            f"{name} must be a batched tf.data.Dataset of {wanted}; map other elements "
+            f"to such pairs. Received: {name} with elements {spec}"
+        )
+    if value.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            f"{name} must end. Leave out .repeat(), or add .take(steps). "
+            f"Received: {name}={shown(value)}"
+        )
+    return value
+
+
+def class_weights(
+    value: typing.Any, num_classes: int, class_names: Iterable[str] | None = None
+) -> dict[int, float] | None:
+    """Return one weight a class as Keras takes them: a dict of integers to floats.
+
+    Args:
+        value: `None`, a mapping from labels or from class names to weights, or one
+            weight for each class in a list or array. Classes that a mapping leaves out
+            weigh 1.
+        num_classes: Number of classes.
+        class_names: Their names, where they are known. Defaults to none.
+    """
+    if value is None:
+        return None
+    names = {name: index for index, name in enumerate(class_names or ())}
+    known = f"from 0 to {num_classes - 1}"
+    if names:
+        known += f", or by name, of {', '.join(names)}"
+    weights = {}
+    pairs = None
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1:
+        pairs = enumerate(value) if len(value) == num_classes else None
+    for label, weight in pairs or ():
+        index = names.get(label) if isinstance(label, str) else _number(label)
+        number = _number(weight)
+        if (
+            index is None
+            or index not in range(num_classes)
+            or number is None
+            or not 0 <= number < math.inf
+        ):
+            pairs = None
+            break
+        weights[int(index)] = float(number)
+    if pairs is None:
+        raise ValueError(
+            f"class_weight must hold a number from 0 for labels {known}: as a dict, or "
+            f"a list of {num_classes}. Received: class_weight={shown(value)}"
+        )
+    return weights
+
+
+def shown(value: typing.Any, width: int = 200) -> str:
+    """Return what was received as it is shown in an error: one short line.
+
+    A text stands there as it is, unless it could be taken for something else.
+    """
+    if isinstance(value, str) and value.isidentifier() and value != "None":
+        return value
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # A broken `__repr__` must not hide what is wrong.
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _number(value) -> numbers.Real | None:
+    """Return a number as Python's own, or `None`."""
+    if isinstance(value, bool | str | bytes) or value is None:
+        return None
+    if hasattr(
+        value, "dtype"
+    ):  # NumPy's, TensorFlow's and Keras's, also of one number.
+        try:
+            value = value.item() if hasattr(value, "item") else value.numpy().item()
+        except (AttributeError, TypeError, ValueError):
+            return None
+        if isinstance(value, bool):
+            return None
+    return value if isinstance(value, numbers.Real) else None
+
+
+def _range(*bounds: tuple[str, float | None]) -> str:
+    words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+    return f", {' and '.join(words)}" if words else ""
