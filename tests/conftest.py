@@ -32,26 +32,32 @@ for name in ("KERAS_TRANSFER_DATA_DIR", "KERAS_TRANSFER_WEIGHTS_DIR", "KERAS_HOM
 
 
 def pytest_collection_modifyitems(items):
-    """Ask each exercise's check about wrong answers, after it has passed.
+    """Run each cell of a lesson twice in place, and ask checks about wrong answers.
 
-    In the same kernel, where the lesson and its solution have run.
+    Learners run cells again, so no cell may spoil what it needs itself. The checks of
+    exercises then meet wrong answers in the same kernel, where lesson and solution have
+    run.
     """
     import nbformat
 
     from keras_transfer.exercises import find_exercises
 
     for item in [item for item in items if hasattr(item, "cell")]:
+        more = [("again", item.cell)]
         for exercise in find_exercises(item.parent.nb):
-            if exercise.check is not item.cell:
-                continue
-            position = items.index(item) + 1
-            items[position:position] = [
-                type(item).from_parent(
-                    item.parent,
-                    name=f"{item.name} refuses: {what}",
-                    cell_num=item.cell_num,
-                    cell=nbformat.v4.new_code_cell(code),
-                    options=item.options,
-                )
-                for what, code in exercise.refusals().items()
-            ]
+            if exercise.check is item.cell:
+                more += [
+                    (f"refuses: {what}", nbformat.v4.new_code_cell(code))
+                    for what, code in exercise.refusals().items()
+                ]
+        position = items.index(item) + 1
+        items[position:position] = [
+            type(item).from_parent(
+                item.parent,
+                name=f"{item.name} {what}",
+                cell_num=item.cell_num,
+                cell=cell,
+                options=item.options,
+            )
+            for what, cell in more
+        ]
