@@ -183,8 +183,8 @@ def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
     except Exception as error:  # Of every kind, for a wrong version or configuration.
         raise DatasetUnavailableError(
             f"TensorFlow Datasets has no data set of this name. Expected "
-            f"cats_vs_dogs, tf_flowers or another name of its catalogue, and with it only "
-            f"a version or configuration that there is. {WAYS_OUT} "
+            f"cats_vs_dogs, tf_flowers or another name of its catalogue, and with it "
+            f"only a version or configuration that there is. {WAYS_OUT} "
             f"Received: name={name}"
         ) from error
     if not builder.is_prepared():

@@ -220,8 +220,10 @@ def decode_any_tensor(data):
 
 
 def _is_plain(image: Image.Image) -> bool:
-    upright = image.getexif().get(_ORIENTATION, 1) == 1
-    return upright and image.format == "JPEG" and image.mode in ("RGB", "L")
+    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return False
+    # Asked last: to look for it, Pillow decodes all of a PNG.
+    return image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def resize(image, image_size: int):
