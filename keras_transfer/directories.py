@@ -282,12 +282,13 @@ def _split(
             order = np.random.default_rng([seed, label]).permutation(len(part))
             pools[name].append([part[i] for i in order])
     if few:
-        least = ("one readable image", "two readable images", "three readable images")
-        one_each = "one for each split" if taken else "in each split"
+        expected = "three readable images a class, one for each split"
+        if layout.splits:
+            expected = "one readable image of each class in each split"
+            expected += ", and in train one more for each that is taken from it"
         raise ValueError(
-            f"Expected at least {least[len(taken)]} a class, {one_each}. "
-            f"Add images, or move the folder away. {WAYS_OUT} "
-            f"Received: path={folder} with {'; '.join(few[:SHOWN])}"
+            f"Expected at least {expected}. Add images, or move the folder away. "
+            f"{WAYS_OUT} Received: path={folder} with {'; '.join(few[:SHOWN])}"
         )
     return pools
 
