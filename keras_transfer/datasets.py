@@ -6,16 +6,20 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+import warnings
+from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
-from keras_transfer import samples, storage
+from keras_transfer import samples, split_names, storage
+from keras_transfer.arguments import file_path, shown, square_size, whole_number
 from keras_transfer.images import decode_any_tensor
 from keras_transfer.profiles import SAMPLE_DATA, Profile
 from keras_transfer.splits import (
     FRACTIONS,
     WAYS_OUT,
     DatasetUnavailableError,
+    Skipped,
     Splits,
     build_splits,
     cap,
@@ -34,13 +38,16 @@ def load_dataset(
     batch_size: int = 32,
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
+    fractions: Mapping[str, float] | None = None,
 ) -> Splits:
     """Load an image-classification data set of TensorFlow Datasets in three splits.
 
-    Official splits are kept. Where there is none for validation or test, it is sliced
-    off the end of the training records: 15 % each, so 70/15/15 where there is only
-    `train`. Slices are cut first and capped by `max_images` afterwards, so a test
-    image under one cap is never a training image under another.
+    Official splits are kept; names such as `training` and `val` are understood, too.
+    Where there is none for validation or test, it is sliced off the end of the training
+    records: 15 % each, so 70/15/15 where there is only `train`. Slices are cut first
+    and capped by `max_images` afterwards, so a test image under one cap is never a
+    training image under another. Records that are in no split are listed in
+    `Splits.skipped`, and a warning names classes of which a cap leaves no image.
 
     Args:
         name: `"cats_vs_dogs"`, `"tf_flowers"`, `"sample_cats_vs_dogs"`,
@@ -58,6 +65,8 @@ def load_dataset(
         data_dir: Folder of prepared data sets. Defaults to TFDS's own rule
             (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`), and `data/tfds` of the
             project. Drawn samples always lie in `data/tfds`.
+        fractions: Shares of the training records that validation and test get where
+            there is no official split, as in `load_directory`. Defaults to `0.15` each.
 
     Returns:
         `Splits`.
@@ -74,29 +83,44 @@ def load_dataset(
     >>> images.shape
     TensorShape([32, 96, 96, 3])
     """
+    if not isinstance(name, str):
+        raise ValueError(
+            "name must be the name of a data set, such as cats_vs_dogs; a folder of "
+            f"photos is for load_directory. Received: name={shown(name)}"
+        )
     if profile is not None:
+        if not isinstance(profile, Profile):
+            raise ValueError(
+                'profile must be a Profile, such as kt.profile("quick"), or None. '
+                f"Received: profile={shown(profile)}"
+            )
         if profile.dataset_name(name) != name:
             say(f"{profile.name.capitalize()} profile: drawn images stand for {name}.")
         name = profile.dataset_name(name)
-        image_size = image_size or profile.image_size
-        max_images = max_images or profile.max_images
-    image_size = image_size or 224
+        image_size = profile.image_size if image_size is None else image_size
+        max_images = profile.max_images if max_images is None else max_images
+    image_size = square_size("image_size", 224 if image_size is None else image_size)
+    if max_images is not None:
+        max_images = whole_number("max_images", max_images, least=1)
+    batch_size = whole_number("batch_size", batch_size, least=1)
+    seed = whole_number("seed", seed, least=0)
+    data_dir = None if data_dir is None else str(file_path("data_dir", data_dir))
+    asked = split_names.shares(fractions)
     builder = _prepared_builder(name, data_dir)
     image_key, label_key = _keys(builder)
-    slices, sizes = _slices(builder)
+    slices, sizes = _slices(builder, asked)
     counts = cap(sizes, max_images)
+    instructions = {
+        split: tfds.core.ReadInstruction(
+            stored, from_=start, to=start + counts[split], unit="abs"
+        )
+        for split, (stored, start) in slices.items()
+    }
 
     def examples(split):
-        instruction = tfds.core.ReadInstruction(
-            slices[split][0],
-            from_=slices[split][1],
-            to=slices[split][1] + counts[split],
-            unit="abs",
-        )
-
         def read():
             dataset = builder.as_dataset(
-                split=instruction,
+                split=instructions[split],
                 decoders={image_key: tfds.decode.SkipDecoding()},
                 read_config=tfds.ReadConfig(try_autocache=False),
                 shuffle_files=False,
@@ -111,6 +135,9 @@ def load_dataset(
         for key, split in sorted(info.splits.items())
     ]
     settings = [info.full_name, *stored, slices, counts, settings_text(image_size)]
+    used = sum(counts.values())
+    left_out = sum(split.num_examples for split in info.splits.values()) - used
+    size = describe_size(counts, image_size, left_out, sum(sizes.values()) - used)
     splits = build_splits(
         {split: examples(split) for split in slices},
         decode_any_tensor,
@@ -120,7 +147,7 @@ def load_dataset(
         seed=seed,
         class_names=tuple(info.features[label_key].names),
         name=name,
-        source=f"{info.full_name}: {describe_size(counts, image_size)}",
+        source=f"{info.full_name}: {size}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
         loader={
             "function": "load_dataset",
@@ -130,11 +157,15 @@ def load_dataset(
                 "max_images": max_images,
                 "batch_size": batch_size,
                 "seed": seed,
-                "data_dir": data_dir and str(data_dir),
+                "data_dir": data_dir,
+                "fractions": asked or None,
             },
         },
+        skipped=_skipped(builder, slices, sizes, counts, max_images),
     )
     say(f"Data: {splits.source}, from {builder.data_dir}")
+    if counts != sizes:
+        _warn_of_lost_classes(builder, label_key, instructions, max_images)
     return splits
 
 
@@ -149,10 +180,11 @@ def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
             tfds.core.add_data_dir(str(folder))
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    except Exception as error:  # Of every kind, for a wrong version or configuration.
         raise DatasetUnavailableError(
             f"TensorFlow Datasets has no data set of this name. Expected "
-            f"cats_vs_dogs, tf_flowers or another name of its catalogue. {WAYS_OUT} "
+            f"cats_vs_dogs, tf_flowers or another name of its catalogue, and with it "
+            f"only a version or configuration that there is. {WAYS_OUT} "
             f"Received: name={name}"
         ) from error
     if not builder.is_prepared():
@@ -217,31 +249,93 @@ def _keys(builder) -> tuple[str, str]:
     return keys
 
 
-def _slices(builder) -> tuple[dict[str, tuple[str, int]], dict[str, int]]:
+def _slices(
+    builder, asked: Mapping[str, float]
+) -> tuple[dict[str, tuple[str, int]], dict[str, int]]:
     """Return for each split the stored split and first record, and its size."""
     stored = {key: split.num_examples for key, split in builder.info.splits.items()}
-    base = "train" if "train" in stored or len(stored) > 1 else next(iter(stored))
-    if base not in stored:
+    official = _official(stored)
+    base = official.get("train")
+    if base is None and len(stored) == 1:
+        # A lone split, whatever its name, is all there is to slice.
+        base, official = next(iter(stored)), {}
+    if base is None:
         raise ValueError(
             f"Expected a split named train. Received: name={builder.name} with the "
             f"splits {', '.join(stored)}"
         )
-    # A lone split, whatever its name, is all there is to slice.
-    sliced = [k for k in FRACTIONS if k in ("train", base) or k not in stored]
+    sliced = [key for key in FRACTIONS if key == "train" or key not in official]
+    given = [key for key in asked if key not in sliced]
+    if given:
+        raise ValueError(
+            f"This data set has an official split for {' and '.join(given)}, so no "
+            f"share of others is taken. Leave {' and '.join(given)} out of fractions. "
+            f"Received: fractions={dict(asked)} and name={builder.name}"
+        )
     if builder.info.disable_shuffling and len(sliced) > 1:
         raise ValueError(
             "The records of this data set are stored unshuffled, so a slice of them "
             "would not be a fair sample. Expected a shuffled data set or one with "
             f"official splits. Received: name={builder.name}"
         )
+    shares = FRACTIONS | asked
     slices, sizes, end = {}, {}, stored[base]
     for key in reversed(sliced):
         # `train` is cut last, so it takes what the others left.
-        size = end if key == "train" else round(stored[base] * FRACTIONS[key])
+        size = end if key == "train" else round(stored[base] * shares[key])
         slices[key], sizes[key] = (base, end - size), size
         end -= size
     for key in FRACTIONS:
         if key not in slices:
-            slices[key], sizes[key] = (key, 0), stored[key]
+            slices[key], sizes[key] = (official[key], 0), stored[official[key]]
     order = list(FRACTIONS)
     return {k: slices[k] for k in order}, {k: sizes[k] for k in order}
+
+
+def _official(stored: Mapping[str, int]) -> dict[str, str]:
+    """Return which stored split is train, validation and test, as far as names say."""
+    found = {key: key for key in FRACTIONS if key in stored}
+    understood = split_names.meanings(stored)
+    for key in FRACTIONS:
+        named = [name for name, meaning in understood.items() if meaning == key]
+        if key not in found and len(named) == 1:
+            found[key] = named[0]
+    return found
+
+
+def _skipped(builder, slices, sizes, counts, max_images) -> tuple[Skipped, ...]:
+    """Return which records are in no split, as slices of the stored ones."""
+    used = {stored for stored, _ in slices.values()}
+    unused = [
+        Skipped(name, "neither a train, nor a validation, nor a test split by its name")
+        for name in builder.info.splits
+        if name not in used
+    ]
+    beyond = [
+        Skipped(
+            f"{stored}[{start + counts[split]}:{start + sizes[split]}]",
+            f"{sizes[split] - counts[split]} beyond max_images={max_images}",
+        )
+        for split, (stored, start) in slices.items()
+        if counts[split] < sizes[split]
+    ]
+    return (*unused, *beyond)
+
+
+def _warn_of_lost_classes(builder, label_key, instructions, max_images) -> None:
+    names, lost = builder.info.features[label_key].names, []
+    for split, instruction in instructions.items():
+        labels = builder.as_dataset(
+            split=instruction,
+            decoders=tfds.decode.PartialDecoding({label_key: True}),
+            read_config=tfds.ReadConfig(try_autocache=False),
+        ).map(lambda row: row[label_key])
+        found = {int(label) for label in labels.as_numpy_iterator()}
+        lost += [f"{name} in {split}" for i, name in enumerate(names) if i not in found]
+    if lost:
+        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+        warnings.warn(
+            f"max_images={max_images} leaves no image of {', '.join(lost[:10])}{more}. "
+            "Take more images, or a data set with fewer classes.",
+            stacklevel=3,
+        )

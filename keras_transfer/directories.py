@@ -1,19 +1,23 @@
-"""Load a folder with one subfolder a class as `Splits`."""
+"""Load a folder of photos, one subfolder a class, as `Splits`."""
 
-import concurrent.futures
-import dataclasses
 import hashlib
 import os
 import pathlib
+import typing
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import images
+from keras_transfer import images, split_names
+from keras_transfer.arguments import file_path, square_size, whole_number
+from keras_transfer.checked_files import check_files
+from keras_transfer.photo_folders import Layout, Photo, printable, read_layout
 from keras_transfer.splits import (
     FRACTIONS,
     WAYS_OUT,
+    Skipped,
     Splits,
     build_splits,
     cap,
@@ -22,14 +26,15 @@ from keras_transfer.splits import (
 )
 from keras_transfer.status_lines import say
 
-SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "test", "testing"}
+SHOWN = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class _File:
+class _File(typing.NamedTuple):
     path: pathlib.Path
     label: int
+    split: str | None
     sha256: str
+    number: int
     plain: bool
     problem: str | None
 
@@ -41,20 +46,37 @@ def load_directory(
     max_images: int | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    fractions: Mapping[str, float] | None = None,
 ) -> Splits:
     """Load a folder of photos, one subfolder a class, in three splits.
 
-    Each class is split 70/15/15 by a seed, then capped. JPEG, PNG, BMP, GIF (first
-    frame) and WebP files are read at any depth, whatever their names end in; files and
-    folders that begin with a dot are passed over; exact copies, and files that cannot
-    be read, are skipped and named in a warning.
+    Each class is split by a seed, then capped. JPEG, PNG, BMP, GIF (first frame) and
+    WebP files are read at any depth, whatever their names end in, and links are
+    followed. Left out, and listed in `Splits.skipped`, are: what begins with a dot or
+    belongs to the operating system; files that cannot be read; exact copies; a photo
+    that lies in two classes, in both; and what `max_images` leaves over. A warning
+    names those that should not be there.
+
+    A folder that is split already is taken as it is: one subfolder a split, each with
+    the same class folders. Which is which follows from names that contain `train`;
+    `val` or `dev`; `test`, `eval` or `holdout`. A validation or test split that is
+    missing is taken from train. A photo in two of the splits stays in test only, or in
+    validation only.
+
+    What was found out about each file is kept in the folder of data, by path, size and
+    time of change, so that a later call reads only what is new.
 
     Args:
-        path: Folder whose subfolders are the classes, in alphabetical order.
+        path: Folder whose subfolders are the classes, in alphabetical order, or splits
+            that hold these.
         image_size: Side of the square images, in pixels. Defaults to `224`.
-        max_images: The most images in all splits together. Defaults to all.
+        max_images: The most images in all splits together, of which each holds at
+            least one of each class. Defaults to all.
         batch_size: Images in a batch. Defaults to `32`.
         seed: Seed of the split and of the order of training images. Defaults to `0`.
+        fractions: Shares of each class that validation and test get, above 0, such as
+            `{"validation": 0.1, "test": 0.2}`; train gets the rest. All three shares,
+            train first, are taken as well. Defaults to `0.15` each.
 
     Returns:
         `Splits`.
@@ -62,7 +84,8 @@ def load_directory(
     Raises:
         NotADirectoryError: If there is no folder at `path`.
         ValueError: If there are fewer than two classes, or fewer than three readable
-            images in one.
+            images in one; if the splits of a folder do not hold the same classes, or
+            their names do not say which they are; or if an argument is wrong.
 
     Example:
 
@@ -71,169 +94,260 @@ def load_directory(
     >>> splits.class_names  # doctest: +SKIP
     ('indoors', 'outdoors')
     """
-    path = pathlib.Path(path).expanduser()
-    class_names = _class_names(path)
-    files = _scan(path, class_names)
-    _warn_of_problems(path, [file for file in files if file.problem])
-    readable = [file for file in files if not file.problem]
-    members = _split(path, readable, class_names, max_images, seed)
-    counts = {name: len(chosen) for name, chosen in members.items()}
-
-    def examples(chosen):
-        def read():
-            columns = (
-                [os.fsencode(file.path) for file in chosen],
-                [file.plain for file in chosen],
-            )
-            labels = [file.label for file in chosen]
-            return tf.data.Dataset.from_tensor_slices((columns, labels))
-
-        return read
-
-    listed = [
-        (name, str(file.path.relative_to(path)), file.label, file.sha256)
-        for name, chosen in members.items()
-        for file in chosen
-    ]
-    settings = [class_names, listed, settings_text(image_size)]
-    splits = build_splits(
-        {name: examples(chosen) for name, chosen in members.items()},
-        _decode,
-        counts=counts,
-        image_size=image_size,
-        batch_size=batch_size,
-        seed=seed,
-        class_names=class_names,
-        name=path.absolute().name,
-        source=f"{path.absolute().name}: {describe_size(counts, image_size)}",
-        fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
-        loader={
-            "function": "load_directory",
-            "arguments": {
-                "path": str(path.absolute()),
-                "image_size": image_size,
-                "max_images": max_images,
-                "batch_size": batch_size,
-                "seed": seed,
-            },
-        },
-    )
-    say(f"Data: {splits.source}, from {path}")
-    return splits
-
-
-def _class_names(path: pathlib.Path) -> tuple[str, ...]:
+    path = file_path("path", path)
+    image_size = square_size("image_size", image_size)
+    batch_size = whole_number("batch_size", batch_size, least=1)
+    seed = whole_number("seed", seed, least=0)
+    if max_images is not None:
+        max_images = whole_number("max_images", max_images, least=1)
+    asked = split_names.shares(fractions)
     if not path.is_dir():
         raise NotADirectoryError(
             "There is no folder here. Expected one with a subfolder a class. "
             f"{WAYS_OUT} Received: path={path}"
         )
-    folders = [folder for folder in path.iterdir() if folder.is_dir()]
-    names = sorted(f.name for f in folders if not f.name.startswith("."))
-    if len(names) < 2:
-        raise ValueError(
-            "Expected a folder with at least two subfolders, one a class, each with "
-            f"its images. {WAYS_OUT} "
-            f"Received: path={path} with the subfolders {names}"
-        )
-    if {name.lower() for name in names} <= SPLIT_NAMES:
-        raise ValueError(
-            "These subfolders are splits, not classes. Pass one of them, or a folder "
-            "with one subfolder a class: the split is made here. "
-            f"Received: path={path} with the subfolders {names}"
-        )
-    return tuple(names)
-
-
-def _scan(path: pathlib.Path, class_names: tuple[str, ...]) -> list[_File]:
-    paths = [
-        (file, label)
-        for label, name in enumerate(class_names)
-        for file in sorted((path / name).rglob("*"))
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    folder = path.absolute()
+    layout = read_layout(folder)
+    _check_shares(asked, layout, folder)
+    files = _examine(layout.photos, folder)
+    left_out = [
+        *((Skipped(_name(f, folder), f.problem), True) for f in files if f.problem),
+        *layout.skipped,
     ]
-    # Pillow lets go of the interpreter's lock while it decodes, so threads do help.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        files = list(threads.map(lambda item: _examine(*item), paths))
-    # The same file twice could land in training and in test.
-    first = {}
+    _warn(path, layout, [skipped for skipped, missed in left_out if missed])
+    usable = [file for file in files if not file.problem]
+    pools = _split(folder, usable, layout, FRACTIONS | asked, seed)
+    members = _capped(pools, len(layout.class_names), max_images)
+    counts = {name: len(chosen) for name, chosen in members.items()}
+    chosen = {file.path for name in members for file in members[name]}
+    beyond = [file for file in usable if file.path not in chosen]
+    skipped = [
+        *(skipped for skipped, _ in left_out),
+        *(Skipped(_name(f, folder), f"beyond max_images={max_images}") for f in beyond),
+    ]
+    size = describe_size(counts, image_size, len(skipped), len(beyond))
+    listed = [
+        (name, str(file.path.relative_to(folder)), file.label, file.sha256)
+        for name, chosen in members.items()
+        for file in chosen
+    ]
+    settings = [layout.class_names, listed, settings_text(image_size)]
+    name = printable(folder.name)
+    splits = build_splits(
+        {name: _examples(chosen) for name, chosen in members.items()},
+        _decode,
+        counts=counts,
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        class_names=layout.class_names,
+        name=name,
+        source=f"{name}: {size}{_origin(layout)}",
+        fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
+        loader={
+            "function": "load_directory",
+            "arguments": {
+                "path": str(folder),
+                "image_size": image_size,
+                "max_images": max_images,
+                "batch_size": batch_size,
+                "seed": seed,
+                "fractions": asked or None,
+            },
+        },
+        skipped=tuple(skipped),
+    )
+    say(f"Data: {splits.source}, from {path}")
+    return splits
+
+
+def _name(file: _File, folder: pathlib.Path) -> str:
+    return printable(file.path.relative_to(folder))
+
+
+def _check_shares(asked: dict, layout: Layout, folder: pathlib.Path) -> None:
+    given = [name for name in asked if name in layout.splits]
+    if given:
+        raise ValueError(
+            f"This folder gives the photos of {' and '.join(given)}, so no share of "
+            f"others is taken. Leave {' and '.join(given)} out of fractions. "
+            f"Received: fractions={asked} and path={folder}"
+        )
+
+
+def _origin(layout: Layout) -> str:
+    """Return the printable part that says which splits a folder gives."""
+    if not layout.splits:
+        return ""
+    taken = [name for name in FRACTIONS if name not in layout.splits]
+    text = f"; {' and '.join(layout.splits)} as given"
+    return f"{text}, {' and '.join(taken)} taken from train" if taken else text
+
+
+def _examine(photos: list[Photo], folder: pathlib.Path) -> list[_File]:
+    checked = check_files([photo.path for photo in photos], folder)
+    files = [_File(*a, *b) for a, b in zip(photos, checked, strict=True)]
+    same = {}
     for index, file in enumerate(files):
-        if not file.problem and first.setdefault(file.sha256, file) is not file:
-            twin = first[file.sha256].path.relative_to(path)
-            files[index] = dataclasses.replace(file, problem=f"a copy of {twin}")
+        if not file.problem:
+            same.setdefault(file.sha256, []).append(index)
+    for indices in same.values():
+        if len(indices) > 1:
+            for index, problem in _problems([files[i] for i in indices], folder):
+                files[indices[index]] = files[indices[index]]._replace(problem=problem)
     return files
 
 
-def _examine(path: pathlib.Path, label: int) -> _File:
-    try:
-        data = path.read_bytes()
-        plain = images.inspect(data)
-    except (images.UnreadableImageError, OSError) as error:
-        return _File(path, label, "", False, str(error))
-    return _File(path, label, hashlib.sha256(data).hexdigest(), plain, None)
+def _problems(twins: list[_File], folder: pathlib.Path) -> list[tuple[int, str]]:
+    """Return which files of one and the same content are left out, and why."""
+    found = []
+    if len({file.label for file in twins}) > 1:
+        # One of the labels is wrong, and nobody can tell which.
+        for index, file in enumerate(twins):
+            other = next(twin for twin in twins if twin.label != file.label)
+            found.append((index, f"in two classes, also as {_name(other, folder)}"))
+        return found
+    # Of several splits it stays in the last one: what is tested on is not trained on.
+    order = [None, *FRACTIONS]
+    last = max(order.index(file.split) for file in twins)
+    stays = next(i for i, file in enumerate(twins) if order.index(file.split) == last)
+    for index, file in enumerate(twins):
+        if index != stays:
+            found.append((index, f"a copy of {_name(twins[stays], folder)}"))
+            if file.split != twins[stays].split:
+                text = f"{found[-1][1]}, which is in {twins[stays].split}"
+                found[-1] = (index, text)
+    return found
 
 
-def _warn_of_problems(path: pathlib.Path, problems: list[_File]) -> None:
-    if not problems:
+def _warn(path: pathlib.Path, layout: Layout, missed: list[Skipped]) -> None:
+    if not layout.splits and all(split_names.meanings(layout.class_names).values()):
+        warnings.warn(
+            f"The subfolders of {path} hold photos and no class folders, so these are "
+            f"the classes: {', '.join(layout.class_names)}. If they are splits, sort "
+            "the photos in each into one folder a class.",
+            stacklevel=3,
+        )
+    if not missed:
         return
-    shown = [f"  {f.path.relative_to(path)}: {f.problem}" for f in problems[:20]]
-    if len(problems) > len(shown):
-        shown.append(f"  and {len(problems) - len(shown)} more")
-    warnings.warn(
-        f"{len(problems)} file(s) in {path} were skipped:\n" + "\n".join(shown) + "\n"
+    shown = [f"  {each.path}: {each.reason}" for each in missed[:SHOWN]]
+    if len(missed) > len(shown):
+        shown.append(f"  and {len(missed) - len(shown)} more")
+    text = "\n".join(shown)
+    advice = [
         "JPEG, PNG, BMP, GIF and WebP are read. Open the others in an image program "
-        "and export them as JPEG or PNG, copy damaged ones again, or delete them.",
+        "and export them as JPEG or PNG, copy damaged ones again, or delete them."
+    ]
+    if any(each.reason.startswith("in two classes") for each in missed):
+        advice.append(
+            "Of a photo in two classes, delete the one whose class is wrong: until "
+            "then both are left out."
+        )
+    if any(", which is in " in each.reason for each in missed):
+        advice.append("A photo that is tested on is not trained on.")
+    warnings.warn(
+        f"{len(missed)} file(s) in {path} were skipped:\n{text}\n{' '.join(advice)}",
         stacklevel=3,
     )
 
 
-def _split(path, readable, class_names, max_images, seed) -> dict[str, list[_File]]:
-    by_class = [[f for f in readable if f.label == i] for i in range(len(class_names))]
-    for name, files in zip(class_names, by_class, strict=True):
-        if len(files) < 3:
-            raise ValueError(
-                "Expected at least three readable images a class, one for each split. "
-                f"Add images, or move the folder away. {WAYS_OUT} "
-                f"Received: {path / name} with {len(files)} readable image(s)"
-            )
-    members = {name: [] for name in FRACTIONS}
-    for label, files in enumerate(by_class):
-        order = np.random.default_rng([seed, label]).permutation(len(files))
-        held_out = max(1, round(len(files) * FRACTIONS["test"]))
-        members["test"].append([files[i] for i in order[:held_out]])
-        members["validation"].append([files[i] for i in order[held_out : 2 * held_out]])
-        members["train"].append([files[i] for i in order[2 * held_out :]])
-    counts = {
-        name: sum(len(files) for files in chosen) for name, chosen in members.items()
-    }
-    kept = cap(counts, max_images)
-    return {
-        name: _first_of_each_class(chosen, kept[name])
-        for name, chosen in members.items()
-    }
+def _split(
+    folder: pathlib.Path,
+    usable: list[_File],
+    layout: Layout,
+    fractions: Mapping[str, float],
+    seed: int,
+) -> dict[str, list[list[_File]]]:
+    """Return the photos of each class in each split."""
+    taken = [name for name in ("test", "validation") if name not in layout.splits]
+    given = [name for name in ("test", "validation") if name in layout.splits]
+    pools = {name: [] for name in FRACTIONS}
+    few = []
+    for label, class_name in enumerate(layout.class_names):
+        files = [file for file in usable if file.label == label]
+        parts = {name: [f for f in files if f.split == name] for name in given}
+        rest = [file for file in files if file.split not in given]
+        if len(rest) <= len(taken):
+            few.append(f"{len(rest)} readable image(s) of {class_name}")
+        few += [
+            f"no readable image of {class_name} in {n}" for n in given if not parts[n]
+        ]
+        order = np.random.default_rng([seed, label]).permutation(len(rest))
+        start = 0
+        for name, count in _sizes(len(rest), taken, fractions).items():
+            pools[name].append([rest[i] for i in order[start : start + count]])
+            start += count
+        pools["train"].append([rest[i] for i in order[start:]])
+        for name, part in parts.items():
+            order = np.random.default_rng([seed, label]).permutation(len(part))
+            pools[name].append([part[i] for i in order])
+    if few:
+        expected = "three readable images a class, one for each split"
+        if layout.splits:
+            expected = "one readable image of each class in each split"
+            expected += ", and in train one more for each that is taken from it"
+        raise ValueError(
+            f"Expected at least {expected}. Add images, or move the folder away. "
+            f"{WAYS_OUT} Received: path={folder} with {'; '.join(few[:SHOWN])}"
+        )
+    return pools
 
 
-def _first_of_each_class(chosen: list[list[_File]], count: int) -> list[_File]:
+def _sizes(count: int, taken: list[str], fractions: Mapping) -> dict[str, int]:
+    """Return how many of a class go into each split that is taken from it."""
+    sizes = {name: max(1, round(count * fractions[name])) for name in taken}
+    # Of few photos with large shares, one must be left to train on.
+    while sizes and sum(sizes.values()) >= count and max(sizes.values()) > 1:
+        sizes[max(sizes, key=sizes.get)] -= 1
+    return sizes
+
+
+def _capped(
+    pools: dict[str, list[list[_File]]], num_classes: int, max_images: int | None
+) -> dict[str, list[_File]]:
+    counts = {name: sum(map(len, classes)) for name, classes in pools.items()}
+    kept = cap(counts, max_images, least=num_classes)
+    return {name: _in_turn(classes, kept[name]) for name, classes in pools.items()}
+
+
+def _in_turn(classes: list[list[_File]], count: int) -> list[_File]:
     # In turn through the classes, weighted by their size, so a cap keeps the balance.
     ranked = [
-        ((rank + 0.5) / len(files), file.label, file)
-        for files in chosen
+        ((rank + 0.5) / len(files), file.label, rank, file)
+        for files in classes
         for rank, file in enumerate(files)
     ]
     ranked.sort(key=lambda item: item[:2])
-    return [file for _, _, file in ranked[:count]]
+    # The first of each class stays, however rare it is.
+    others = [item for item in ranked if item[2] > 0][: count - len(classes)]
+    kept = [item for item in ranked if item[2] == 0] + others
+    return [item[3] for item in sorted(kept, key=lambda item: item[:2])]
+
+
+def _examples(files: list[_File]):
+    def read():
+        paths = [os.fsencode(file.path) for file in files]
+        about = [(file.plain, file.number) for file in files]
+        plain, numbers = (np.array(column) for column in zip(*about, strict=True))
+        labels = [file.label for file in files]
+        return tf.data.Dataset.from_tensor_slices(((paths, plain, numbers), labels))
+
+    return read
 
 
 def _decode(encoded):
-    path, plain = encoded
+    path, plain, number = encoded
 
-    def with_pillow(path):
-        return images.decode(pathlib.Path(os.fsdecode(path)).read_bytes())
+    def with_pillow(path, number):
+        # What is raised here stands in the error of whoever reads the data set.
+        data = images.read_file(pathlib.Path(os.fsdecode(path)))
+        if images.fingerprint(data) != number:
+            raise ValueError(f"{images.CHANGED}{os.fsdecode(path)}")
+        return images.decode(data)
 
     image = tf.cond(
         plain,
-        lambda: images.decode_tensor(tf.io.read_file(path)),
-        lambda: tf.numpy_function(with_pillow, [path], tf.uint8),
+        lambda: images.decode_file_tensor(path, number),
+        lambda: tf.numpy_function(with_pillow, [path, number], tf.uint8),
     )
     return tf.ensure_shape(image, (None, None, 3))

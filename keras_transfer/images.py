@@ -10,13 +10,20 @@ import io
 import os
 import pathlib
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_transfer.arguments import file_path, square_size
+
 RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+CHANGED = (
+    "This photo was changed or damaged after its folder was loaded. Load the folder "
+    "again. Received: path="
+)
 
 
 class UnreadableImageError(ValueError):
@@ -71,6 +78,7 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: If the file is no such image.
         OSError: If the file cannot be opened.
+        ValueError: If an argument is wrong.
 
     Example:
 
@@ -79,7 +87,9 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     >>> kt.load_image("gray.png", image_size=32).shape
     (32, 32, 3)
     """
-    data = pathlib.Path(path).read_bytes()
+    path = file_path("path", path)
+    image_size = square_size("image_size", image_size)
+    data = read_file(path)
     try:
         pixels = decode(data)
     except UnreadableImageError as error:
@@ -88,6 +98,18 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
             f"{error}. Convert it to JPEG or PNG. Received: path={path}"
         ) from error
     return resize(pixels, image_size).numpy().astype("float32")
+
+
+def read_file(path: pathlib.Path) -> bytes:
+    """Return the bytes of a file, or raise an `OSError` that names it plainly."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(
+            f"Expected the file of an image, but this one cannot be read ({reason}). "
+            f"Received: path={path}"
+        ) from error
 
 
 def inspect(data: bytes) -> bool:
@@ -106,15 +128,72 @@ def inspect(data: bytes) -> bool:
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            plain = _is_plain(image)
-        if plain:
+            file_format, plain = image.format, _is_plain(image)
+        if file_format in ("JPEG", "MPO"):
             # An eighth of the size reads every byte and saves most of the arithmetic.
             tf.io.decode_jpeg(data, ratio=8)
-            return True
+            return plain
+        if file_format == "PNG" and _is_whole_png(data):
+            return False
     except Exception:  # Whatever is wrong, decode says it in our words.
         pass
     decode(data)
     return False
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Tell by its checksums whether all of a PNG is there, without making pixels."""
+    width, height, depth, colour, *_, interlaced = struct.unpack_from(">2I5B", data, 16)
+    if interlaced:
+        return False  # Not to be told so simply.
+    row = 1 + (width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8
+    missing, stream, start, kind = height * row, zlib.decompressobj(), 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, start)
+        body = data[start + 8 : start + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, start + 8 + length)
+        if zlib.crc32(body, zlib.crc32(kind)) != checksum:
+            return False
+        if kind == b"IDAT":
+            # Not a byte more than there should be, which may be very many.
+            missing -= len(stream.decompress(body, missing + 1))
+        start += 12 + length
+    return missing == 0 and stream.eof
+
+
+def is_image(path: pathlib.Path) -> bool:
+    """Tell by the first bytes of a file whether it is an image that is read here."""
+    try:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def fingerprint(data: bytes) -> int:
+    """Return the number by which `decode_file_tensor` knows the bytes of a file."""
+    return int(_number(data))
+
+
+def _number(data):
+    import tensorflow as tf
+
+    return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+
+
+def decode_file_tensor(path, number):
+    """Read and decode the file of a plain JPEG inside a `tf.data` pipeline.
+
+    Args:
+        path: Scalar string tensor.
+        number: Scalar integer tensor: `fingerprint` of the file when it was loaded.
+    """
+    import tensorflow as tf
+
+    data = tf.io.read_file(path)
+    same = tf.equal(_number(data), number)
+    with tf.control_dependencies([tf.debugging.Assert(same, [CHANGED, path])]):
+        return decode_tensor(tf.identity(data))
 
 
 def decode_tensor(data):
@@ -141,8 +220,10 @@ def decode_any_tensor(data):
 
 
 def _is_plain(image: Image.Image) -> bool:
-    upright = image.getexif().get(_ORIENTATION, 1) == 1
-    return upright and image.format == "JPEG" and image.mode in ("RGB", "L")
+    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return False
+    # Asked last: to look for it, Pillow decodes all of a PNG.
+    return image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def resize(image, image_size: int):

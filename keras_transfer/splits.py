@@ -27,6 +27,19 @@ class DatasetUnavailableError(RuntimeError):
     """Says that a data set cannot be had here, and what to do instead."""
 
 
+class Skipped(typing.NamedTuple):
+    """Name what was left out of a data set, and why.
+
+    Attributes:
+        path: Path of a photo relative to its folder; of a prepared data set, the
+            slice of its records.
+        reason: Why it is in no split.
+    """
+
+    path: str
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Splits:
     """Hold a data set in three parts that share no image.
@@ -45,6 +58,8 @@ class Splits:
         loader: The public function that loads them again, by its name, and its
             arguments; plain values, so that another process can be told. `None` for
             splits that were made in another way.
+        skipped: What was left out of the data set, each with `path` and `reason`;
+            `source` counts it.
     """
 
     train: tf.data.Dataset
@@ -58,6 +73,7 @@ class Splits:
     image_size: int
     _ordered: dict[str, Callable[[int, int], tf.data.Dataset]]
     loader: dict | None = None
+    skipped: tuple[Skipped, ...] = ()
 
     def ordered(
         self, split: str, start: int = 0, stop: int | None = None
@@ -188,28 +204,57 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def describe_size(counts: dict[str, int], image_size: int) -> str:
-    """Return the printable part of `Splits.source` that says how many images."""
+def describe_size(
+    counts: dict[str, int], image_size: int, skipped: int = 0, capped: int = 0
+) -> str:
+    """Return the printable part of `Splits.source` that says how many images.
+
+    Args:
+        counts: Number of images of each split.
+        image_size: Side of the square images, in pixels.
+        skipped: Number of all that was left out. Defaults to `0`.
+        capped: How many of them `max_images` left out. Defaults to `0`.
+    """
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return f"{sum(counts.values()):,} images at {image_size} px ({parts})"
+    text = f"{sum(counts.values()):,} images at {image_size} px ({parts})"
+    if not skipped:
+        return text
+    by_cap = " by max_images" if capped else ""
+    if 0 < capped < skipped:
+        by_cap = f", {capped:,} of them by max_images"
+    return f"{text}; {skipped:,} left out{by_cap}"
 
 
-def cap(counts: dict[str, int], max_images: int | None) -> dict[str, int]:
-    """Return how many images of each split remain under `max_images` in all."""
-    if max_images is not None and max_images < len(counts):
+def cap(
+    counts: dict[str, int], max_images: int | None, least: int = 1
+) -> dict[str, int]:
+    """Return how many images of each split remain under `max_images` in all.
+
+    Args:
+        counts: Number of images of each split.
+        max_images: The most images in all, or `None` for all.
+        least: How many each split must keep, at least. Defaults to `1`.
+    """
+    needed = least * len(counts)
+    if max_images is not None and max_images < needed:
+        each = "split" if least == 1 else f"of the {least} classes in each split"
         raise ValueError(
-            f"max_images must be at least {len(counts)}, one for each split. "
+            f"max_images must be at least {needed}, one for each {each}. "
             f"Received: max_images={max_images}"
         )
     total = sum(counts.values())
-    if min(counts.values()) < 1:
+    if min(counts.values()) < least:
         raise ValueError(
-            "Expected at least one image in each split. Use a data set with more "
-            f"images. Received: counts={counts}"
+            f"Expected at least {'one image' if least == 1 else f'{least} images'} in "
+            f"each split. Use a data set with more images. Received: counts={counts}"
         )
     if max_images is None or total <= max_images:
         return dict(counts)
-    return {name: max(1, n * max_images // total) for name, n in counts.items()}
+    kept = {name: max(least, n * max_images // total) for name, n in counts.items()}
+    # Splits that were lifted to the least they need take it from the largest one.
+    while sum(kept.values()) > max_images:
+        kept[max(kept, key=kept.get)] -= 1
+    return kept
 
 
 def settings_text(image_size: int) -> str:

@@ -1,6 +1,8 @@
 """TFDS data sets become splits: sliced first, capped afterwards, never overlapping."""
 
 import itertools
+import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -70,6 +72,12 @@ class OnlyValidation(NumberedImages):
     """The same with another name."""
 
     SPLITS = {"validation": 100}
+
+
+class OtherNames(NumberedImages):
+    """Official splits that are named in other words, and one that is none."""
+
+    SPLITS = {"training": 60, "val": 20, "testing": 10, "extra": 30}
 
 
 class Unlabeled(NumberedImages):
@@ -226,6 +234,88 @@ def test_profile_gives_size_cap_and_samples(capsys):
 def test_wrong_arguments(load, arguments):
     with pytest.raises(ValueError, match="Received: max_images=2"):
         load(NumberedImages, **arguments)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"image_size": value} for value in (64.5, "64", -5, 0, (64, 32), True)),
+        *({"batch_size": value} for value in (0, 1.5, "8", None)),
+        *({"max_images": value} for value in (0, -1, "3", 10.5)),
+        *({"seed": value} for value in (-1, 1.5, None, "0")),
+        *({"name": value} for value in (None, 5, pathlib.Path("photos"), ["mnist"])),
+        *({"profile": value} for value in ("quick", 128, {})),
+        *({"data_dir": value} for value in (5, "", b"data")),
+        *({"fractions": value} for value in (0.2, {"dev": 0.1}, {"test": 1})),
+    ],
+)
+def test_arguments_that_say_nothing(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name}.* must .*Received: {name}"):
+        kt.load_dataset(**({"name": "sample_flowers"} | wrong))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "mnist/none", "mnist:9.9.9", "huggingface:mnist", "../mnist"]
+)
+def test_names_that_are_none(name):
+    with pytest.raises(kt.DatasetUnavailableError, match="Received: name="):
+        kt.load_dataset(name)
+
+
+def test_arguments_in_other_forms(load, tmp_path, monkeypatch):
+    usual = load(NumberedImages, max_images=50, batch_size=4, seed=1)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    splits = kt.load_dataset(
+        "numbered_images",
+        image_size=(8, 8),
+        max_images=np.int32(50),
+        batch_size=np.int64(4),
+        seed=np.int64(1),
+        data_dir=f"~/{tmp_path.name}",
+    )
+    assert splits.fingerprint == usual.fingerprint
+    assert json.dumps(splits.loader) == json.dumps(usual.loader)
+
+
+def test_fractions(load):
+    usual = load(NumberedImages)
+    assert load(NumberedImages, fractions=(0.7, 0.15, 0.15)).fingerprint == (
+        usual.fingerprint
+    )
+    splits = load(NumberedImages, fractions={"validation": 0.05, "test": 0.4})
+    assert splits.counts == {"train": 110, "validation": 10, "test": 80}
+    found = numbers(splits)
+    assert sorted(itertools.chain(*found.values())) == list(range(200))
+    assert kt.load_dataset(**splits.loader["arguments"]).fingerprint == (
+        splits.fingerprint
+    )
+    splits = load(WithTest, fractions={"validation": 0.5})
+    assert splits.counts == {"train": 50, "validation": 50, "test": 40}
+    with pytest.raises(ValueError, match="Leave test out of fractions"):
+        load(WithTest, fractions={"test": 0.5})
+
+
+def test_splits_are_known_by_what_their_names_mean(load):
+    splits = load(OtherNames)
+    assert splits.counts == {"train": 60, "validation": 20, "test": 10}
+    assert splits.skipped == (
+        ("extra", "neither a train, nor a validation, nor a test split by its name"),
+    )
+    assert splits.source.endswith("; 30 left out")
+
+
+def test_what_a_cap_leaves_out_is_listed(load):
+    splits = load(NumberedImages, max_images=100)
+    assert splits.source.endswith("; 100 left out by max_images")
+    assert dict(splits.skipped) == {
+        "train[70:140]": "70 beyond max_images=100",
+        "train[155:170]": "15 beyond max_images=100",
+        "train[185:200]": "15 beyond max_images=100",
+    }
+    assert load(NumberedImages).skipped == ()
+    with pytest.warns(UserWarning, match="max_images=4 leaves no image of"):
+        load(NumberedImages, max_images=4)
 
 
 def test_too_few_images_for_three_splits(load):

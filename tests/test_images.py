@@ -1,6 +1,7 @@
 """Every kind of image file arrives as the RGB that a person sees."""
 
 import io
+import zlib
 
 import keras
 import numpy as np
@@ -174,3 +175,95 @@ def test_training_and_prediction_see_the_same_pixels(kind):
         iter(tf.data.Dataset.from_tensors(data).map(images.decode_any_tensor))
     )
     assert np.array_equal(in_pipeline.numpy(), images.decode(data))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_is_checked_without_being_decoded(monkeypatch, mode):
+    image = Image.fromarray(PIXELS).convert(mode.split(";")[0])
+    if mode == "I;16":
+        image = Image.fromarray(np.zeros((9, 9), "uint16"))
+    data = encoded(image, "PNG")
+    monkeypatch.setattr(images, "decode", lambda data: pytest.fail("decoded"))
+    assert images.inspect(data) is False
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "MPO"])
+def test_a_turned_jpeg_is_not_decoded_in_full(monkeypatch, file_format):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(PIXELS), file_format, exif=exif)
+    monkeypatch.setattr(images, "decode", lambda data: pytest.fail("decoded"))
+    assert images.inspect(data) is False
+
+
+def chunks(data):
+    """Split a PNG into its signature and its chunks."""
+    parts, start = [data[:8]], 8
+    while start < len(data):
+        length = 12 + int.from_bytes(data[start : start + 4])
+        parts.append(data[start : start + length])
+        start += length
+    return parts
+
+
+def chunk(kind, body):
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+
+def damaged_pngs():
+    noise = np.random.default_rng(2).integers(0, 256, (200, 200, 3), "uint8")
+    data = encoded(Image.fromarray(noise), "PNG")
+    first, header, *body, end = chunks(data)
+    assert len(body) > 1
+    pixels = zlib.decompress(b"".join(each[8:-4] for each in body))
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    return {
+        "a bit of it": bytes(flipped),
+        "a missing piece": first + header + b"".join([*body[:1], *body[2:]]) + end,
+        "no pixels": first + header + end,
+        "no end": data[: -len(end)],
+        "an end too early": first + header + body[0] + end,
+        "rows missing": (
+            first + header + chunk(b"IDAT", zlib.compress(pixels[:-7000])) + end
+        ),
+    }
+
+
+@pytest.mark.parametrize("damage", damaged_pngs())
+def test_damaged_pngs_are_found(damage):
+    data = damaged_pngs()[damage]
+    try:
+        images.decode(data)
+    except images.UnreadableImageError:
+        with pytest.raises(images.UnreadableImageError):
+            images.inspect(data)
+    else:
+        # What Pillow reads all the same stays readable, as before.
+        assert images.inspect(data) is False
+
+
+@pytest.mark.parametrize("size", [(64, 64), 64.0, np.int64(64), np.array(64)])
+def test_load_image_takes_a_size_in_other_forms(tmp_path, monkeypatch, size):
+    Image.fromarray(PIXELS).save(tmp_path / "photo.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert images.load_image("~/photo.png", size).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("size", [0, -5, "64", 6.5, None, (64, 32), True, [64]])
+def test_load_image_refuses_other_sizes(tmp_path, size):
+    Image.fromarray(PIXELS).save(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match="Received: image_size="):
+        images.load_image(tmp_path / "photo.png", size)
+
+
+@pytest.mark.parametrize("path", [None, 5, "", b"photo.png", ["photo.png"]])
+def test_load_image_refuses_what_is_no_path(path):
+    with pytest.raises(ValueError, match="Received: path="):
+        images.load_image(path, 64)
+
+
+def test_load_image_names_a_file_that_is_not_there(tmp_path):
+    for path, error in (("none.jpg", FileNotFoundError), (".", IsADirectoryError)):
+        with pytest.raises(error, match=r"Expected the file of an image.*Received: "):
+            images.load_image(tmp_path / path, 64)

@@ -20,6 +20,8 @@ ORDER = [
     ["profiles"],
     ["samples", "images"],
     ["splits", "duplicates"],
+    ["split_names", "checked_files"],
+    ["photo_folders"],
     ["datasets", "directories"],
     ["torch_checkpoint", "onnx_initializers", "package_fetch"],
     ["carriers"],

@@ -1,0 +1,275 @@
+"""Find the photos of a folder, and tell its classes and its splits by their structure.
+
+A folder holds one subfolder a class; or one subfolder a split, each with the same class
+folders in it (or, the other way round, class folders that hold the same splits). What
+lies there besides is passed over, and named.
+"""
+
+import os
+import pathlib
+import typing
+import unicodedata
+from collections.abc import Iterator
+
+from keras_transfer import images, split_names
+from keras_transfer.splits import FRACTIONS, WAYS_OUT, Skipped
+
+# What systems and programs leave in folders of photos, in lower case.
+SYSTEM = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "icon\r",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+}
+HIDDEN = "hidden: its name begins with a dot"
+OF_THE_SYSTEM = "left there by an operating system"
+NO_CLASS = "not in a class folder"
+NO_SPLIT = "beside the splits, without class folders of its own"
+
+
+class Photo(typing.NamedTuple):
+    """Name a file in a class folder: its class, and its split where one is given."""
+
+    path: pathlib.Path
+    label: int
+    split: str | None
+
+
+class Layout(typing.NamedTuple):
+    """Say what a folder holds.
+
+    Attributes:
+        class_names: The classes, in the order of their labels.
+        splits: Splits that the folder gives; none where its subfolders are classes.
+        photos: All files in class folders that may be photos, in order.
+        skipped: What is passed over: its path, the reason, and whether it looks like
+            something that a user would miss.
+    """
+
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    photos: list[Photo]
+    skipped: list[tuple[Skipped, bool]]
+
+
+def printable(text: str | os.PathLike) -> str:
+    r"""Return a name so that every console can take it: bytes not UTF-8 as `\udcff`."""
+    return os.fspath(text).encode("utf-8", "backslashreplace").decode()
+
+
+def read_layout(path: pathlib.Path) -> Layout:
+    """Return what lies in a folder.
+
+    Args:
+        path: The folder, absolute.
+    """
+    outer = _subfolders(path)
+    names = list(dict.fromkeys(map(_same, outer)))
+    if len(names) < 2:
+        inside = [name for f in outer for name in _class_folders(f)]
+        hint = f"Pass {outer[0]}, which holds them. " if len(inside) > 1 else ""
+        raise ValueError(
+            "Expected a folder with at least two subfolders, one a class, each with "
+            f"its images. {hint}{WAYS_OUT} "
+            f"Received: path={path} with the subfolders {names}"
+        )
+    given = _given_splits(path, outer)
+    classes: dict[str, list[tuple[str | None, pathlib.Path]]] = {}
+    for split, folders in (given or {None: _by_name(outer)}).items():
+        for name, found in folders.items():
+            classes.setdefault(name, []).extend((split, folder) for folder in found)
+    used = [folder for found in classes.values() for _, folder in found]
+    spelled = {_same(folder): folder.name for folder in reversed([*used, *outer])}
+    in_order = sorted(classes, key=spelled.get)
+    photos, skipped, real = [], [], path.resolve()
+    for label, name in enumerate(in_order):
+        for split, folder in classes[name]:
+            for file, reason in _walk(folder, real):
+                if reason is None:
+                    photos.append(Photo(file, label, split))
+                else:
+                    missed = reason not in (HIDDEN, OF_THE_SYSTEM)
+                    skipped.append((_skipped(path, file, reason), missed))
+    photos.sort(key=lambda photo: (photo.label, photo.path))
+    return Layout(
+        class_names=tuple(printable(spelled[name]) for name in in_order),
+        splits=tuple(name for name in FRACTIONS if name in (given or ())),
+        photos=photos,
+        skipped=skipped + _beside(path, {*used}),
+    )
+
+
+def _passed_over(name: str) -> str | None:
+    if name.startswith("."):
+        return HIDDEN
+    return OF_THE_SYSTEM if name.lower() in SYSTEM else None
+
+
+def _same(folder: pathlib.Path) -> str:
+    # macOS writes an accent as a letter of its own: the same name in other bytes.
+    return unicodedata.normalize("NFC", folder.name)
+
+
+def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(
+        each
+        for each in folder.iterdir()
+        if not _passed_over(each.name) and each.is_dir()
+    )
+
+
+def _by_name(folders: list[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    found = {}
+    for folder in folders:
+        found.setdefault(_same(folder), []).append(folder)
+    return found
+
+
+def _class_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Return the folders in one, or in the lone folder that an archive put into it."""
+    for _ in range(8):
+        try:
+            entries = [x for x in folder.iterdir() if not _passed_over(x.name)]
+        except OSError:
+            return {}
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        folder = entries[0]
+    return _by_name(sorted(each for each in entries if each.is_dir()))
+
+
+def _has_photos(folder: pathlib.Path) -> bool:
+    try:
+        files = (each for each in folder.iterdir() if not _passed_over(each.name))
+        return any(_is_photo(each) for each in files)
+    except OSError:
+        return False
+
+
+def _is_photo(path: pathlib.Path) -> bool:
+    # Whoever opens a pipe waits for ever.
+    return path.is_file() and images.is_image(path)
+
+
+def _given_splits(
+    path: pathlib.Path, outer: list[pathlib.Path]
+) -> dict[str, dict[str, list[pathlib.Path]]] | None:
+    """Return for each split its class folders, or `None` if these are classes."""
+    inside = {folder: _class_folders(folder) for folder in outer}
+    meaning = split_names.meanings(folder.name for folder in outer)
+    parts = {folder: meaning[folder.name] for folder in outer}
+    known = [folder for folder in outer if parts[folder] and len(inside[folder]) >= 2]
+    common = set.intersection(*({*inside[folder]} for folder in known or outer))
+    alike = len(common) >= 2 and all({*inside[f]} == common for f in outer)
+    # Named so, although not all of them hold the same.
+    named = "train" in map(parts.get, known) and (
+        all(parts.values()) or (len(known) > 1 and bool(common))
+    )
+    if not (alike or named) or all(map(_has_photos, outer)):
+        return None
+    received = f"Received: path={path} with the subfolders {[f.name for f in outer]}"
+    every = dict.fromkeys(name for folder in known for name in inside[folder])
+    unknown = [
+        folder.name
+        for folder in outer
+        if not parts[folder] and (alike or len({*inside[folder]} & {*every}) >= 2)
+    ]
+    if not known:
+        within = [*inside[outer[0]]]
+        inner = split_names.meanings(within)
+        if "train" in inner.values() and None not in inner.values():
+            _check_one_each([*inner.values()], received)
+            return {
+                inner[name]: {_same(folder): inside[folder][name] for folder in outer}
+                for name in within
+            }
+        if any(map(_has_photos, outer)):
+            return None
+    if unknown:
+        raise ValueError(
+            "These subfolders hold the same folders, so they are splits of a data set, "
+            f"but it cannot be told of which kind {', '.join(unknown[:10])} is. Rename "
+            f"them: {split_names.UNDERSTOOD}, are understood. If they are classes, put "
+            f"their photos right into them. {received}"
+        )
+    _check_one_each([parts[folder] for folder in outer if parts[folder]], received)
+    for folder in outer:
+        missing = [name for name in every if name not in inside[folder]]
+        if parts[folder] and missing:
+            raise ValueError(
+                "These subfolders are splits of a data set, so each of them must hold "
+                f"the same class folders, but {folder.name} has none of the name "
+                f"{', '.join(missing[:10])}. Add it with its photos, or move "
+                f"{folder.name} away: validation and test photos that are missing are "
+                f"taken from train. {received}"
+            )
+    return {parts[folder]: inside[folder] for folder in outer if parts[folder]}
+
+
+def _check_one_each(parts: list[str], received: str) -> None:
+    if "train" not in parts or len({*parts}) < len(parts):
+        raise ValueError(
+            "These subfolders are splits of a data set: expected one for train, and at "
+            f"most one each for validation and test; {split_names.UNDERSTOOD}, are "
+            f"understood. Rename them, or put two into one. {received}"
+        )
+
+
+def _walk(
+    folder: pathlib.Path, *above: pathlib.Path
+) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Yield all files below a folder, and what is passed over with the reason.
+
+    Links are followed, but none that leads back to a folder above it.
+    """
+    try:
+        real = folder.resolve(strict=True)
+        if any(each.is_relative_to(real) for each in above):
+            yield folder, "a link to a folder that it lies in"
+            return
+        entries = sorted(folder.iterdir())
+    except (OSError, RuntimeError) as error:
+        yield folder, f"cannot be opened ({getattr(error, 'strerror', error)})"
+        return
+    for entry in entries:
+        reason = _passed_over(entry.name)
+        if reason is None and entry.is_dir():
+            yield from _walk(entry, *above, real)
+        elif reason is None and not entry.is_file():
+            lost = entry.is_symlink() and not entry.exists()
+            yield entry, "a link to nothing" if lost else "no regular file"
+        else:
+            yield entry, reason
+
+
+def _beside(path: pathlib.Path, used: set[pathlib.Path]) -> list[tuple[Skipped, bool]]:
+    """Return what lies outside all class folders."""
+    found, above = [], {parent for folder in used for parent in folder.parents}
+    folders = [path]
+    while folders:
+        for entry in sorted(folders.pop().iterdir()):
+            reason = _passed_over(entry.name)
+            if entry in used:
+                continue
+            if reason is None and entry in above:
+                folders.append(entry)
+            elif reason is not None:
+                found.append((_skipped(path, entry, reason), False))
+            elif entry.is_dir():
+                found.append((_skipped(path, entry, NO_SPLIT), True))
+            else:
+                # A list or a licence often lies there; a photo by mistake.
+                missed = entry.is_symlink() and not entry.exists()
+                missed = missed or _is_photo(entry)
+                found.append((_skipped(path, entry, NO_CLASS), missed))
+    return found
+
+
+def _skipped(path: pathlib.Path, file: pathlib.Path, reason: str) -> Skipped:
+    return Skipped(printable(file.relative_to(path)), reason)

@@ -1,0 +1,80 @@
+"""Tell from a name which split of a data set it means, and take their shares."""
+
+import re
+import typing
+from collections.abc import Iterable, Mapping
+
+from keras_transfer.arguments import real_number, shown
+from keras_transfer.splits import FRACTIONS
+
+UNDERSTOOD = (
+    "names that contain train; val or dev for validation; test, eval or holdout for "
+    "test"
+)
+# Looked for in this order: evaluation holds the letters of val, too.
+_MEANINGS = {
+    "train": re.compile("train|(?<![a-z])trn(?![a-z])"),
+    "test": re.compile("test|(?<![a-z])tst(?![a-z])|h[eo]ld[ _-]?out"),
+    "eval": re.compile("eval"),
+    "validation": re.compile("val|(?<![a-z])dev"),
+}
+
+
+def meanings(names: Iterable[str]) -> dict[str, str | None]:
+    """Return for each name `"train"`, `"validation"`, `"test"`, or `None` for neither.
+
+    `evaluation` means the test split, unless another one of the names does.
+    """
+    first = {name: _meaning(name) for name in names}
+    other = "validation" if "test" in first.values() else "test"
+    return {name: other if m == "eval" else m for name, m in first.items()}
+
+
+def _meaning(name: str) -> str | None:
+    text = name.lower()
+    # train_val: what to train on, of which validation photos are still to be taken.
+    text = re.sub("train[ _-]?val(id(ation)?)?", "train", text)
+    text = text.replace("evaluation", "eval")
+    found = [m for m, pattern in _MEANINGS.items() if pattern.search(text)]
+    if found == ["eval", "validation"]:
+        return "validation" if "val" in text.replace("eval", "") else "eval"
+    return found[0] if len(found) == 1 else None
+
+
+def shares(fractions: typing.Any) -> dict[str, float]:
+    """Return the shares of validation and test that were asked for, by their names.
+
+    Args:
+        fractions: `None`; a mapping with the shares of `"validation"`, `"test"` or
+            both; or all three shares, train first, as a mapping or sequence.
+    """
+    if fractions is None:
+        return {}
+    given = fractions
+    if not isinstance(given, Mapping | str | bytes) and isinstance(given, Iterable):
+        values = list(given)
+        given = dict(zip(FRACTIONS, values, strict=True)) if len(values) == 3 else None
+    named = isinstance(given, Mapping) and set(given) <= set(FRACTIONS)
+    if not named or not set(given) - {"train"}:
+        raise ValueError(
+            "fractions must name the shares of validation and test, such as "
+            '{"validation": 0.15, "test": 0.15}, or be those of train, validation and '
+            f"test, such as (0.7, 0.15, 0.15). Received: fractions={shown(fractions)}"
+        )
+    found = {
+        name: real_number(f"fractions[{name!r}]", given[name], above=0, below=1)
+        for name in FRACTIONS
+        if name in given
+    }
+    train = found.pop("train", None)
+    if train is not None and len(found) == 1:
+        rest = round(1 - train - sum(found.values()), 12)
+        found |= {n: rest for n in ("validation", "test") if n not in found}
+        train = None if rest > 0 else train
+    total = sum((FRACTIONS | found)[name] for name in ("validation", "test"))
+    if total >= 1 or (train is not None and abs(train + total - 1) > 1e-6):
+        raise ValueError(
+            "The shares of train, validation and test must be above 0, and 1 together. "
+            f"Received: fractions={shown(fractions)}"
+        )
+    return found
