@@ -16,6 +16,7 @@ from keras_transfer.own_data import (
     checked_side,
     finished,
     hard_labels,
+    numbers,
     same_width,
 )
 
@@ -24,10 +25,11 @@ AT_ONCE = 64
 
 
 def of_arrays(
-    parts: Mapping, class_names, fractions, seed: int, image_size: int | None
+    parts: Mapping, class_names, fractions, defaults, seed: int, image_size: int | None
 ) -> OwnData:
     """Read pairs of images and labels; arguments as in `Splits.from_arrays`."""
-    fractions = checked_fractions(fractions)
+    cut = [name for name, part in parts.items() if part is None and name != "train"]
+    shares = checked_fractions(fractions, defaults, cut)
     if image_size is not None:
         image_size = square_size("image_size", image_size)
     pairs = {name: _pair(name, part) for name, part in parts.items()}
@@ -47,7 +49,7 @@ def of_arrays(
         labels[name], found = hard_labels(name, given)
         width = same_width(width, found, name)
         content.parts[name] = np.arange(start, len(content.digests))
-    return finished(content, labels, width, class_names, fractions, seed)
+    return finished(content, labels, width, class_names, shares, seed)
 
 
 def _pair(name: str, part) -> tuple | None:
@@ -85,7 +87,7 @@ def _pair(name: str, part) -> tuple | None:
 def _array(name: str, images):
     """Return images as one array, or a list of arrays where they differ in size."""
     try:
-        array = np.asarray(images)
+        array = numbers(images)
     except Exception:
         array = None  # Of different sizes, or nothing that NumPy knows.
     if array is not None and array.dtype != object:

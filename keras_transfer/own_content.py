@@ -1,5 +1,6 @@
 """The images of a data set of one's own, read once and kept as they were."""
 
+import contextlib
 import hashlib
 import pathlib
 import shutil
@@ -105,10 +106,12 @@ class Content:
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> "Content":
-        """Return what `save` wrote; images stay on disk, checksums are left out."""
+        """Return what `save` wrote; images stay on disk."""
         content = cls()
         for path in sorted(folder.glob("images-*.npy")):
-            content._append(np.load(path, mmap_mode="r"))
+            block = np.load(path, mmap_mode="r")
+            content.digests += map(digest, block)
+            content._append(block)
         with np.load(folder / "labels.npz") as kept:
             content.labels = kept["labels"]
             content.parts = {x: kept[x] for x in kept.files if x != "labels"}
@@ -160,8 +163,9 @@ def new_folder() -> pathlib.Path:
     """Return a new folder for the content of own data, and take old ones away."""
     parent = storage.data_dir() / "own_data"
     for folder in parent.glob(".content-*"):
-        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # Another process may have been quicker.
+            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder)
     folder = parent / f".content-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
     return folder

@@ -6,11 +6,10 @@ or draws at random. What has no single meaning is refused.
 """
 
 import hashlib
-import math
 import typing
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -32,42 +31,61 @@ class OwnData(typing.NamedTuple):
         fingerprint: Checksum of all images and labels, in stored order.
         train: Data set to train on as it was given, or `None` where it is to be made
             of the content.
-        cut: Names of the splits that were cut from train.
         batch_size: Images in a batch of the training data, or `None` if unknown.
     """
 
     content: Content
     class_names: tuple[str, ...]
     fingerprint: str
-    train: tf.data.Dataset | None
-    cut: tuple[str, ...]
-    batch_size: int | None
+    train: tf.data.Dataset | None = None
+    batch_size: int | None = None
 
 
-def checked_fractions(fractions) -> dict[str, float]:
-    """Return the share of each split, in order; they add up to 1."""
-    given = fractions
-    if not isinstance(given, Mapping):
-        values = [] if isinstance(given, str) or given is None else given
-        try:
-            given = dict(zip(SPLIT_NAMES, values, strict=True))
-        except (TypeError, ValueError):
-            given = {}
-    given = dict(given)
-    if "train" not in given and {*given} == {"validation", "test"}:
-        held_out = [real_number(f"fractions[{k!r}]", v) for k, v in given.items()]
-        given["train"] = 1 - sum(held_out)
-    if {*given} == {*SPLIT_NAMES}:
-        found = {
-            name: real_number(f"fractions[{name!r}]", given[name], above=0, below=1)
-            for name in SPLIT_NAMES
-        }
-        if math.isclose(sum(found.values()), 1, abs_tol=1e-6):
-            return found
-    raise ValueError(
-        "fractions must be the shares of train, validation and test, which add up to "
-        f"1, as a dict or in this order. Received: fractions={shown(fractions)}"
-    )
+def checked_fractions(fractions, defaults: Mapping, cut: Sequence[str]) -> dict:
+    """Return the shares of train that validation and test get where they are missing.
+
+    Args:
+        fractions: `None`; a mapping with the shares of `"validation"`, `"test"` or
+            both; or all three shares, train first, as a mapping or sequence.
+        defaults: Shares of all three splits where none are given.
+        cut: Names of the splits that are missing.
+    """
+    given = {} if fractions is None else fractions
+    if not isinstance(given, Mapping | str | bytes) and isinstance(given, Iterable):
+        values = list(given)
+        given = (
+            dict(zip(SPLIT_NAMES, values, strict=True)) if len(values) == 3 else None
+        )
+    if (
+        not isinstance(given, Mapping)
+        or not {*given} <= {*SPLIT_NAMES}
+        or {*given} == {"train"}
+    ):
+        raise ValueError(
+            "fractions must name the shares of validation and test, such as "
+            '{"validation": 0.15, "test": 0.15}, or be those of train, validation and '
+            f"test, such as (0.7, 0.15, 0.15). Received: fractions={shown(fractions)}"
+        )
+    found = {
+        name: real_number(f"fractions[{name!r}]", given[name], above=0, below=1)
+        for name in SPLIT_NAMES
+        if name in given
+    }
+    there = [name for name in SPLIT_NAMES[1:] if name in found and name not in cut]
+    if there:
+        raise ValueError(
+            f"{' and '.join(there)} came with images of their own, so nothing is cut "
+            f"from train. Leave {' and '.join(there)} out of fractions. "
+            f"Received: fractions={shown(fractions)}"
+        )
+    shares = {name: found.get(name, defaults[name]) for name in cut}
+    rest = 1 - sum(shares.values())
+    if rest <= 0 or abs(found.get("train", rest) - rest) > 1e-6:
+        raise ValueError(
+            "The shares of train, validation and test must be above 0, and 1 together. "
+            f"Received: fractions={shown(fractions)}"
+        )
+    return shares
 
 
 def hard_labels(name: str, labels) -> tuple[np.ndarray, int | None]:
@@ -111,12 +129,18 @@ def same_width(known: int | None, found: int | None, name: str) -> int | None:
 
 def add(content: Content, name: str, images, image_size: int | None) -> None:
     """Add a batch of images in the form in which they are given."""
-    images = np.asarray(images)
+    images = numbers(images)
     checked_shape(name, images.shape, images.dtype.kind in "iufb", image_size)
     images = as_rgb(images, image_size)
     images = images if isinstance(images, np.ndarray) else images.numpy()
     checked_side(content, name, images.shape)
     content.add(images)
+
+
+def numbers(images) -> np.ndarray:
+    """Return an array; bfloat16, which NumPy does not know, as float32."""
+    images = np.asarray(images)
+    return images.astype("float32") if images.dtype.name == "bfloat16" else images
 
 
 def as_rgb(images, image_size: int | None):
@@ -165,23 +189,26 @@ def checked_side(content: Content, name: str, shape) -> None:
         )
 
 
-def finished(content, labels, width, class_names, fractions, seed) -> OwnData:
+def finished(content, labels, width, class_names, shares, seed) -> OwnData:
     """Check labels and names, cut the splits that are missing, and sign it all."""
     content.labels = np.concatenate([*labels.values()])
     names = _checked_names(class_names, content, width)
     _warn_of_pixels(content)
     _warn_of_copies(content, names)
-    cut = tuple(name for name in SPLIT_NAMES if name not in content.parts)
-    if cut:
-        shares = {name: fractions[name] for name in cut}
+    if shares:
         _cut(content, shares, seed, names)
     content.parts = {name: content.parts[name] for name in SPLIT_NAMES}
-    described = [names, content.side]
-    for name, chosen in content.parts.items():
+    return OwnData(content, names, fingerprint(content, names))
+
+
+def fingerprint(content: Content, class_names: Sequence[str]) -> str:
+    """Return a checksum of all images and labels, in stored order."""
+    described = [tuple(class_names), content.side]
+    for name in SPLIT_NAMES:
+        chosen = content.parts[name]
         pairs = [(content.digests[i].hex(), int(content.labels[i])) for i in chosen]
         described.append((name, pairs))
-    fingerprint = hashlib.sha256(repr(described).encode()).hexdigest()
-    return OwnData(content, names, fingerprint, None, cut, None)
+    return hashlib.sha256(repr(described).encode()).hexdigest()
 
 
 def _checked_names(class_names, content: Content, width) -> tuple[str, ...]:
@@ -212,13 +239,13 @@ def _cut(content: Content, shares: dict[str, float], seed: int, names) -> None:
     Exact copies of an image go where the first one goes.
     """
     train = content.parts["train"]
-    leaders = {}
-    for index in train:
-        leaders.setdefault(content.digests[index], index)
-    first = np.array([leaders[content.digests[index]] for index in train])
+    known = {}
+    first = np.array([known.setdefault(content.digests[i], i) for i in train])
+    different = train[train == first]
+    labels = content.labels[different]
     split_of = {}
     for label, name in enumerate(names):
-        own = [i for i in train[train == first] if content.labels[i] == label]
+        own = different[labels == label]
         sizes = {x: max(1, round(len(own) * shares[x])) for x in reversed(shares)}
         if sum(sizes.values()) >= len(own):
             raise ValueError(

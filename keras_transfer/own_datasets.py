@@ -19,6 +19,7 @@ from keras_transfer.own_data import (
     checked_fractions,
     finished,
     hard_labels,
+    numbers,
     same_width,
 )
 
@@ -33,17 +34,18 @@ def of_datasets(
     parts: Mapping,
     class_names,
     fractions,
+    defaults: Mapping,
     seed: int,
     batch_size: int,
     image_size: int | None,
 ) -> OwnData:
     """Read data sets; arguments as in `Splits.from_datasets`."""
-    fractions = checked_fractions(fractions)
+    cut = [name for name, part in parts.items() if part is None and name != "train"]
+    shares = checked_fractions(fractions, defaults, cut)
     if image_size is not None:
         image_size = square_size("image_size", image_size)
     pairs = {name: _pair_of_spec(name, part) for name, part in parts.items()}
     class_names = _attribute_names(class_names, parts)
-    cut = [name for name, part in parts.items() if part is None]
     content, labels, width, train = Content(), {}, None, None
     for name, dataset in parts.items():
         if dataset is None:
@@ -61,7 +63,7 @@ def of_datasets(
         if name == "train" and not cut:
             train = reader.to_train_on(batch_size, content.side)
     given = _batch_size(parts["train"])
-    made = finished(content, labels, width, class_names, fractions, seed)
+    made = finished(content, labels, width, class_names, shares, seed)
     return made._replace(train=train, batch_size=given)
 
 
@@ -88,6 +90,10 @@ def _pair_of_spec(name: str, dataset) -> _Form | None:
         hint = ""
         if hasattr(dataset, "ordered") and hasattr(dataset, "train"):
             hint = f" Of Splits, pass one part, such as {name}=splits.{name}."
+        elif isinstance(dataset, tuple | list) and any(
+            isinstance(part, tf.data.Dataset) for part in dataset
+        ):
+            hint = " Pass its parts one by one: train=..., validation=..., test=...."
         elif isinstance(dataset, tuple | list) or hasattr(dataset, "shape"):
             hint = " Of arrays, use kt.Splits.from_arrays."
         elif isinstance(dataset, str | pathlib.PurePath):
@@ -216,6 +222,7 @@ class _Reader:
             add(content, self._name, images, self._image_size)
             found, width = hard_labels(self._name, given)
             labels.append(found)
+            self._shapes = images.shape[1:], given.shape[1:]
             copies.update(content.digests[-len(images) :])
             count = copies.total()
             if count >= ENDLESS and count > MOST_COPIES * len(copies):
@@ -241,32 +248,31 @@ class _Reader:
 
     def to_train_on(self, batch_size: int, side: int) -> tf.data.Dataset:
         """Return the data set as it was given, batched, with integer labels."""
-        form, image_size = self._form, self._image_size
-        raw = [part.shape[1:] if form.batched else part.shape for part in self._first()]
-        shape = (*((None,) if form.batched else ()), side, side, 3)
+        form, image_size, batch = self._form, self._image_size, ()
+        if form.batched:
+            batch = (None,)
+        pixels, target = self._shapes
+        shape = (*batch, side, side, 3)
 
         def prepare(*element):
             images, labels = form.pair(*element)
-            images.set_shape(
-                [*((None,) if form.batched else ()), None, None, raw[0][-1]]
-            )
-            labels.set_shape([*((None,) if form.batched else ()), *raw[1]])
+            images.set_shape([*batch, None, None, pixels[-1]])
+            labels.set_shape([*batch, *target])
             images = tf.cast(as_rgb(images, image_size), tf.float32)
-            if len(raw[1]) and raw[1][-1] > 1:
-                labels = tf.argmax(labels, axis=-1)
-            elif len(raw[1]):
-                labels = labels[..., 0]
+            labels = tf.cast(labels, tf.int32)
+            if target:
+                one_hot = target[-1] > 1
+                labels = tf.argmax(labels, axis=-1) if one_hot else labels[..., 0]
             return tf.ensure_shape(images, shape), tf.cast(labels, tf.int32)
 
         train = self._dataset.map(prepare, num_parallel_calls=2)
         if not form.batched:
             train = train.batch(batch_size)
+        if train.cardinality() < 0:  # After a generator or a filter, only this tells.
+            with _told(self._name):
+                steps = train.reduce(np.int64(0), lambda count, *_: count + 1)
+            train = train.apply(tf.data.experimental.assert_cardinality(steps))
         return pipelines.without_autotune(train.prefetch(2))
-
-    def _first(self):
-        with _told(self._name):
-            for element in self._dataset.take(1):
-                return self._form.pair(*_packed(element))
 
     def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         dataset = pipelines.in_order(self._dataset, self._left_out)
@@ -284,7 +290,7 @@ class _Reader:
 
     def _numbers(self, element) -> tuple[np.ndarray, np.ndarray]:
         images, labels = self._form.pair(*_packed(element))
-        return np.asarray(images), np.asarray(labels)
+        return numbers(images), np.asarray(labels)
 
     def _order(self, digests: list[bytes], labels: np.ndarray) -> np.ndarray:
         """Return the order that holds in every process: as stored, else by content."""

@@ -171,6 +171,8 @@ def repeats(dataset: tf.data.Dataset, without: Collection[int] = ()) -> bool:
     found, base = steps(dataset), _base(dataset)
     if any(kind(step) in SHUFFLES for step in found[: base + 1]):
         return False
+    if any(kind(step) == "_FilterDataset" for step in found):  # It may draw as well.
+        return False
     if any(index <= base for index in without):
         return False
     sure = (getattr(step, "_deterministic", None) != "false" for step in found)

@@ -38,7 +38,8 @@ class Splits:
 
     Attributes:
         train: Batched `tf.data.Dataset` of float32 images `(batch, size, size, 3)`,
-            RGB, 0 to 255, and integer labels; shuffled anew in each epoch.
+            RGB, 0 to 255, and integer labels; shuffled anew in each epoch, or as it
+            was given to `from_datasets`.
         validation: The same, in stored order.
         test: The same, in stored order.
         class_names: Tuple of names; label `i` means `class_names[i]`.
@@ -73,7 +74,7 @@ class Splits:
         test: tuple | None = None,
         *,
         class_names: Sequence[str] | None = None,
-        fractions: Mapping[str, float] | None = None,
+        fractions: Mapping[str, float] | Sequence[float] | None = None,
         image_size: int | None = None,
         batch_size: int = 32,
         seed: int = 0,
@@ -99,9 +100,9 @@ class Splits:
             test: The same. Defaults to a part of `train`.
             class_names: Names of the classes, in the order of the labels. Defaults to
                 the labels where these are names, else to their numbers as text.
-            fractions: Shares of all three splits, of which those that are missing are
-                used, as in `{"train": 0.7, "validation": 0.15, "test": 0.15}`, which
-                is the default.
+            fractions: Shares of `train` that the splits get that are cut from it, such
+                as `{"validation": 0.2, "test": 0.2}`; or of all three, train first.
+                Defaults to 0.15 each.
             image_size: Side in pixels to which images are stretched. Defaults to that
                 of the images, which must then be square and of one size.
             batch_size: Images in a batch. Defaults to `32`.
@@ -131,7 +132,8 @@ class Splits:
         data = own_arrays.of_arrays(
             {"train": train, "validation": validation, "test": test},
             class_names,
-            FRACTIONS if fractions is None else fractions,
+            fractions,
+            FRACTIONS,
             seed,
             image_size,
         )
@@ -145,7 +147,7 @@ class Splits:
         test: tf.data.Dataset | None = None,
         *,
         class_names: Sequence[str] | None = None,
-        fractions: Mapping[str, float] | None = None,
+        fractions: Mapping[str, float] | Sequence[float] | None = None,
         image_size: int | None = None,
         batch_size: int = 32,
         seed: int = 0,
@@ -208,7 +210,8 @@ class Splits:
         data = own_datasets.of_datasets(
             {"train": train, "validation": validation, "test": test},
             class_names,
-            FRACTIONS if fractions is None else fractions,
+            fractions,
+            FRACTIONS,
             seed,
             batch_size,
             image_size,
@@ -271,8 +274,10 @@ def own_splits(
     data: own_data.OwnData, name: str, batch_size: int, seed: int, loud: bool = True
 ) -> Splits:
     """Return `Splits` of own data that were read."""
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"name must be a text. Received: name={shown(name)}")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ValueError(
+            f"name must be a text of one line. Received: name={shown(name)}"
+        )
     content = data.content
     counts = {split: len(chosen) for split, chosen in content.parts.items()}
     ordered = {split: own_data.in_order(content, split, batch_size) for split in counts}

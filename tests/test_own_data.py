@@ -1,8 +1,7 @@
 """Own arrays and data sets become `Splits`, in every usual form, and nothing leaks."""
 
+import gc
 import json
-import subprocess
-import sys
 import warnings
 
 import keras
@@ -13,7 +12,7 @@ import tensorflow as tf
 from small_networks import small_backbone, small_classifier
 
 import keras_transfer as kt
-from keras_transfer import own_content
+from keras_transfer import comparison_data, comparison_store, own_content
 from keras_transfer.images import resize
 
 SIZES = {"train": 24, "validation": 9, "test": 8}
@@ -142,6 +141,9 @@ def test_every_form_of_an_array_is_the_same_content(change):
         lambda ds: ds.map(lambda x, y: {"label": y, "image": x, "id": y}),
         lambda ds: ds.batch(4).unbatch().batch(9),
         lambda ds: ds.batch(4).rebatch(3),
+        lambda ds: ds.map(lambda x, y: (x, tf.one_hot(y, 2) > 0)).batch(5),
+        lambda ds: ds.map(lambda x, y: (tf.cast(x, "bfloat16"), y)).batch(5),
+        lambda ds: ds.filter(lambda x, y: y >= 0).batch(5),
         lambda ds: ds.apply(tf.data.experimental.assert_cardinality(len(ds))).batch(2),
         lambda ds: ds.shuffle(9).batch(6, num_parallel_calls=2).repeat(1),
         lambda ds: ds.take(-1).batch(6),
@@ -175,18 +177,32 @@ def test_fingerprints_tell_contents_apart():
     assert arrays(batch_size=5, seed=3).fingerprint in seen
 
 
-def test_fingerprint_of_another_process():
-    script = (
-        "import sys, json; sys.path.insert(0, sys.argv[1])\n"
-        "import test_own_data as t\n"
-        "print(json.dumps([t.arrays().fingerprint, t.cut().fingerprint]))\n"
-    )
-    path = str(__import__("pathlib").Path(__file__).parent)
-    run = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    )
-    printed = json.loads(run.stdout.strip().splitlines()[-1])
-    assert printed == [arrays().fingerprint, cut().fingerprint]
+def test_compare_hands_own_data_over(monkeypatch, tmp_path):
+    """The other process makes the fingerprint anew, and refuses another one."""
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COMPARISON_NOTES", str(tmp_path / "notes"))
+    splits = datasets(lambda ds: ds.map(lambda x, y: (x, tf.one_hot(y, 2))).batch(4))
+    experiment = {"good": "comparison_functions:good"}
+    comparison = kt.compare(experiment, splits, seeds=[0], verbose=False)
+    assert comparison.test_images == SIZES["test"]
+    # Its files have gone; what it found stays, for these data only.
+    assert not [*(tmp_path / "own_data").iterdir()]
+    assert kt.compare(experiment, splits, [0], verbose=False).rows == comparison.rows
+    assert (tmp_path / "notes").read_text() == "good 0\n"
+    path = comparison_store.run_path(experiment["good"], splits, 0)
+    assert path.is_file()
+    other = arrays(parts={"test": photos(8, 9)})
+    assert comparison_store.run_path(experiment["good"], other, 0) != path
+    with comparison_data.handed_over(other) as loader:
+        loader = json.loads(json.dumps(loader))
+        again = comparison_data.load_again(loader, other.fingerprint)
+        assert_same(again, content(other))
+        assert again.class_names == NAMES
+        with pytest.raises(ValueError, match="The data changed"):
+            comparison_data.load_again(loader, splits.fingerprint)
+    monkeypatch.setattr(own_content.storage, "check_room", no_room)
+    with pytest.raises(OSError, match="enough room"):
+        kt.compare(experiment, other, seeds=[0], verbose=False)
 
 
 def cut(**arguments):
@@ -210,6 +226,7 @@ def test_missing_splits_are_cut_by_class_and_by_the_seed():
     halves = cut(fractions={"validation": 0.25, "test": 0.25})
     assert halves.counts == {"train": 30, "validation": 15, "test": 15}
     assert cut(fractions=(0.5, 0.25, 0.25)).fingerprint == halves.fingerprint
+    assert cut(fractions={"test": 0.25}).counts["validation"] == 9
     # Only what is missing.
     splits = arrays(parts={"validation": None})
     assert splits.counts == {"train": 20, "validation": 4, "test": 8}
@@ -218,6 +235,8 @@ def test_missing_splits_are_cut_by_class_and_by_the_seed():
     same = kt.Splits.from_datasets(**parts, class_names=NAMES)
     assert same.fingerprint == splits.fingerprint
     assert multiset(same.train) == multiset(splits.train)
+    with pytest.raises(ValueError, match="Leave test out of fractions"):
+        arrays(parts={"validation": None}, fractions={"test": 0.2})
     # Rare classes are in each split, or it is said that they cannot be.
     labels = np.array([0] * 30 + [1] * 3)
     splits = kt.Splits.from_arrays((photos(33, 1)[0], labels))
@@ -300,6 +319,7 @@ def test_what_a_generator_shuffles_gets_an_order_that_holds():
         for size in (4, 7)
     ]
     assert made[0].fingerprint == made[1].fingerprint
+    assert [len(splits.train) for splits in made] == [6, 4]
     assert kt.verify.assert_order_kept(made[0].ordered("train")) == 24
     for a, b in zip(*(splits.arrays("train") for splits in made), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -533,6 +553,7 @@ def first(ds, **signature):
         (X, "kt.Splits.from_arrays"),
         ("photos", "kt.load_directory"),
         ({"train": slices(X, Y)}, "one by one"),
+        ([slices(X, Y), slices(X, Y)], "one by one"),
         (slices(X, Y).map(lambda x, y: x), "of .images, labels."),
         (slices(X, Y).map(lambda x, y: (x, y, 1.0)).batch(4), "weights"),
         (slices(X, Y).map(lambda x, y: {"pixels": x, "label": y}), "map other"),
@@ -618,13 +639,18 @@ def test_labels_mixed_for_training_are_refused():
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
         ({"name": 3}, "name"),
+        ({"name": "two\nlines"}, "name"),
         ({"image_size": (8, 9)}, "image_size"),
         ({"image_size": 0}, "image_size"),
         ({"image_size": "8"}, "image_size"),
         ({"fractions": 0.3}, "fractions"),
         ({"fractions": (0.5, 0.5)}, "fractions"),
-        ({"fractions": (0.5, 0.5, 0.5)}, "fractions"),
+        ({"fractions": (0.5, 0.5, 0.5)}, "1 together"),
         ({"fractions": (1, 0, 0)}, "fractions"),
+        ({"fractions": {"train": 0.9, "test": 0.2}}, "1 together"),
+        ({"fractions": {"test": 0.9}}, "1 together"),
+        ({"fractions": {"train": 0.9}}, "fractions"),
+        ({"fractions": {"test": True}}, "fractions"),
         ({"fractions": {"train": 0.8, "val": 0.1, "test": 0.1}}, "fractions"),
         ({"fractions": "0.7"}, "fractions"),
     ],
@@ -682,7 +708,7 @@ def test_large_content_goes_to_disk_and_leaves_with_the_splits(monkeypatch, tmp_
     files = [*(tmp_path / "own_data").rglob("*.npy")]
     assert len(files) > 4
     del splits
-    __import__("gc").collect()
+    gc.collect()
     assert not [*(tmp_path / "own_data").iterdir()]
     monkeypatch.setattr(own_content.storage, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):

@@ -46,6 +46,7 @@ ORDER = [
     ["prediction_proofs", "saving_proofs"],
     ["verify"],
     ["comparison_store", "recipe_training", "comparison_process"],
+    ["comparison_data"],
     ["comparison", "comparison_worker"],
     ["comparison_runs", "comparison_plots"],
     ["plots"],
