@@ -152,7 +152,7 @@ def _pair_of_spec(name: str, dataset) -> _Form | None:
             "what one split leaves out in one pass it gets in the next. Take the parts "
             "first and shuffle the training part afterwards, or write "
             f".shuffle(..., reshuffle_each_iteration=False). Received: {name}="
-            f"{' -> '.join(map(pipelines.kind, pipelines.steps(dataset)))}"
+            f"{_written(dataset)}"
         )
     rank = spec[0].shape.rank
     if rank is None:  # As after py_function: only reading tells.
@@ -199,20 +199,18 @@ class _Reader:
         with _told(name):
             maps = pipelines.random_maps(dataset)
         for step in maps:
-            if step.rescales:
+            keeps = pipelines.keeps_shape(dataset, step.index)
+            if step.rescales or not keeps:
                 raise ValueError(
-                    f"A step of {name} changes images at random and their range as "
-                    "well, so images without augmentation cannot be read. Make two "
-                    f".map(...) of it. Received: {name} with pixels in another range "
-                    f"after step {step.index}"
+                    f"A step of {name} changes images at random, and their "
+                    f"{'range' if keeps else 'size or labels'} as well, so it cannot be left out "
+                    "where they are needed without augmentation. Make two .map(...) of "
+                    "it, or give it to fine_tune as augmentation, mixup or cutmix. Received: step "
+                    f"{step.index} of {name} ({_written(dataset)})"
                 )
         self.random = bool(maps)
-        self._left_out = {
-            step.index for step in maps if pipelines.keeps_shape(dataset, step.index)
-        }
-        self._repeats = {*self._left_out} == {
-            step.index for step in maps
-        } and pipelines.repeats(dataset, self._left_out)
+        self._left_out = {step.index for step in maps}
+        self._repeats = pipelines.repeats(dataset, self._left_out)
 
     def read(self, content: Content) -> tuple[np.ndarray, int | None]:
         """Add all images to `content` and return the labels, as `hard_labels` does."""
@@ -300,13 +298,12 @@ class _Reader:
         if (
             paths is not None
             and len(paths) == len(digests)
-            and not (kinds & pipelines.PASSING)
+            and kinds & pipelines.SHUFFLES
+            and not kinds & pipelines.PASSING
         ):
             # Keras has shuffled the files before, by a seed that may differ each time.
-            if kinds & pipelines.SHUFFLES:
-                parts = [pathlib.PurePath(str(path)).parts for path in paths]
-                order = np.array(sorted(order, key=parts.__getitem__))
-            return order
+            parts = [pathlib.PurePath(str(path)).parts for path in paths]
+            order = np.array(sorted(order, key=parts.__getitem__))
         if self._repeats:
             return order
         first, second = [*zip(digests, labels.tolist(), strict=True)], []
@@ -325,7 +322,7 @@ class _Reader:
                 "can be left out: .shuffle(...) and .map(augment) after all that reads "
                 "and cuts; or give the augmentation to fine_tune. "
                 f"Received: {self._name}="
-                f"{' -> '.join(map(pipelines.kind, pipelines.steps(self._dataset)))}"
+                f"{_written(self._dataset)}"
             )
         return np.array(sorted(order, key=first.__getitem__))
 
@@ -345,3 +342,7 @@ def _told(name: str) -> Iterator[None]:
 
 def _packed(element) -> tuple:
     return element if isinstance(element, tuple) else (element,)
+
+
+def _written(dataset: tf.data.Dataset) -> str:
+    return " -> ".join(map(pipelines.kind, pipelines.steps(dataset)))

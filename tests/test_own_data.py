@@ -289,6 +289,11 @@ def test_training_data_stay_as_given_and_everything_else_is_read_in_order():
     )
     with pytest.raises(ValueError, match="their range as well"):
         kt.Splits.from_datasets(**parts)
+    crop = keras.layers.RandomCrop(6, 6)
+    parts["train"] = slices(*given()["train"]).batch(4)
+    parts["train"] = parts["train"].map(lambda x, y: (crop(x, training=True), y))
+    with pytest.raises(ValueError, match="their size or labels as well"):
+        kt.Splits.from_datasets(**parts)
 
 
 def generated(images, labels, draw=None):
@@ -393,6 +398,24 @@ def test_keras_s_own_loader(tmp_path, mode):
     images, labels = made[0].arrays("train")
     np.testing.assert_array_equal(images[0], photos(1, 0)[0][0])
     assert labels.tolist() == [0] * 8 + [1] * 8
+
+
+def test_keras_s_own_loader_is_read_twice_where_a_pass_may_differ(tmp_path):
+    """Files are known, but not what a step between makes of them."""
+
+    def load(path):
+        dataset = keras.utils.image_dataset_from_directory(
+            path, image_size=(8, 8), batch_size=3, verbose=False
+        )
+        names = dataset.class_names
+        dataset = dataset.map(augment).filter(lambda x, y: tf.shape(x)[0] > 0)
+        dataset.class_names = names
+        return dataset
+
+    with pytest.raises(ValueError, match="Two passes over train give other images"):
+        kt.Splits.from_datasets(
+            load(folder(tmp_path / "a")), load(tmp_path / "a"), load(tmp_path / "a")
+        )
 
 
 def test_class_names_must_be_those_of_all_parts(tmp_path):
@@ -614,15 +637,19 @@ def test_labels_mixed_for_training_are_refused():
     mix = keras.layers.MixUp(seed=0)
 
     def mixed(images, labels):
-        both = mix(
-            {"images": tf.cast(images, "float32"), "labels": tf.one_hot(labels, 2)},
-            training=True,
-        )
+        both = mix({"images": images, "labels": labels}, training=True)
         return both["images"], both["labels"]
 
+    def hot(images, labels):
+        return tf.cast(images, "float32"), tf.one_hot(labels, 2)
+
     parts = {split: slices(*pair).batch(8) for split, pair in given().items()}
-    with pytest.raises(ValueError, match=r"mixup|one-hot"):
-        kt.Splits.from_datasets(**parts | {"train": parts["train"].map(mixed)})
+    for change in (
+        lambda ds: ds.map(lambda x, y: mixed(*hot(x, y))),
+        lambda ds: ds.map(hot).map(mixed),
+    ):
+        with pytest.raises(ValueError, match="mixup"):
+            kt.Splits.from_datasets(**parts | {"train": change(parts["train"])})
 
 
 @pytest.mark.parametrize(
