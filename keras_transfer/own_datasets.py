@@ -201,12 +201,13 @@ class _Reader:
         for step in maps:
             keeps = pipelines.keeps_shape(dataset, step.index)
             if step.rescales or not keeps:
+                also = "range" if keeps else "size or labels"
                 raise ValueError(
-                    f"A step of {name} changes images at random, and their "
-                    f"{'range' if keeps else 'size or labels'} as well, so it cannot be left out "
-                    "where they are needed without augmentation. Make two .map(...) of "
-                    "it, or give it to fine_tune as augmentation, mixup or cutmix. Received: step "
-                    f"{step.index} of {name} ({_written(dataset)})"
+                    f"A step of {name} changes images at random, and their {also} as "
+                    "well, so it cannot be left out where images are needed without "
+                    "augmentation. Make two .map(...) of it, or give it to fine_tune "
+                    "as augmentation, mixup or cutmix. "
+                    f"Received: step {step.index} of {name} ({_written(dataset)})"
                 )
         self.random = bool(maps)
         self._left_out = {step.index for step in maps}
