@@ -6,6 +6,7 @@ _MODULES = {
     "profile": "profiles",
     "load_dataset": "datasets",
     "DatasetUnavailableError": "splits",
+    "Splits": "splits",
     "load_directory": "directories",
     "load_image": "images",
     "UnreadableImageError": "images",

@@ -1,6 +1,7 @@
 """Run several recipes, each in a process of its own, and compare them."""
 
 import contextlib
+import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,10 +9,11 @@ import keras
 import numpy as np
 
 from keras_transfer.comparison import Comparison, summarize
+from keras_transfer.comparison_data import handed_over
 from keras_transfer.comparison_process import RecipeProcess, ready_processes
 from keras_transfer.comparison_store import Run, describe, read_run, run_path
 from keras_transfer.recipes import Recipe
-from keras_transfer.splits import Splits
+from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
 
 
@@ -42,8 +44,9 @@ def compare(
             `"module:function"`, in a file that can be imported (not in the notebook),
             which takes `(splits, seed)` and returns a trained `keras.Model` of images
             that ends in a dense layer.
-        splits: `Splits` from `load_dataset` or `load_directory`. Each process loads
-            them again, so what you changed in them afterwards has no effect.
+        splits: `Splits`. Each process loads them again, so what you changed in them
+            afterwards has no effect; own arrays and data sets wait for it in files,
+            without the augmentation of a training pipeline.
         seeds: Different whole numbers from 0. Defaults to `(0, 1, 2)`.
         verbose: Whether to print one line for each recipe and seed. Defaults to
             `True`.
@@ -83,9 +86,13 @@ def compare(
             elif verbose:
                 say(_line(name, seed, run), f"(read back from {paths[name][seed]})")
     # Closed at once after an error, so that no process is left.
-    with contextlib.closing(ready_processes(len(missing))) as processes:
+    with contextlib.ExitStack() as stack:
+        loader = stack.enter_context(handed_over(splits)) if missing else None
+        given = dataclasses.replace(splits, loader=loader)
+        ready = ready_processes(len(missing))
+        processes = stack.enter_context(contextlib.closing(ready))
         for name, process in zip(missing, processes, strict=False):
-            for seed in _run(process, name, experiments[name], splits, missing[name]):
+            for seed in _run(process, name, experiments[name], given, missing[name]):
                 runs[name][seed] = read_run(paths[name][seed])
                 if verbose:
                     say(_line(name, seed, runs[name][seed]), flush=True)
@@ -139,11 +146,12 @@ def _check(experiments, splits, seeds) -> None:
             "seeds must be at least one whole number from 0, each of them once. "
             f"Received: seeds={seeds!r}"
         )
-    if getattr(splits, "loader", None) is None:
+    if checked_splits(splits).loader is None:
         raise ValueError(
-            "Expected splits from load_dataset or load_directory, because the process "
-            "of a recipe loads them again. Feature maps, and splits made in another "
-            f"way, cannot be. Received: splits={splits!r}"
+            "Expected splits from load_dataset, load_directory, Splits.from_arrays or "
+            "Splits.from_datasets, because the process of a recipe loads them again. "
+            "Feature maps, and splits made in another way, cannot be. "
+            f"Received: splits={splits!r}"
         )
 
 

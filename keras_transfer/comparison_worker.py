@@ -16,26 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_transfer as kt
 from keras_transfer import feature_store
+from keras_transfer.comparison_data import load_again
 from keras_transfer.comparison_store import Run, save_run
 from keras_transfer.devices import use_all_devices
 from keras_transfer.outputs import class_probabilities
 from keras_transfer.recipe_training import Trained, train
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits
-
-
-def load_again(loader: dict, fingerprint: str) -> Splits:
-    """Load splits by their `loader`, and raise an error if they are not the same."""
-    splits = getattr(kt, loader["function"])(**loader["arguments"])
-    if splits.fingerprint != fingerprint:
-        raise ValueError(
-            "The data changed since the splits were loaded, so a process of its own "
-            "finds others. Load the splits again, and compare on those. "
-            f"Received: splits.fingerprint={fingerprint}, found {splits.fingerprint}"
-        )
-    return splits
 
 
 def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:

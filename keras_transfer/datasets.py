@@ -16,7 +16,6 @@ from keras_transfer.arguments import file_path, shown, square_size, whole_number
 from keras_transfer.images import decode_any_tensor
 from keras_transfer.profiles import SAMPLE_DATA, Profile
 from keras_transfer.splits import (
-    FRACTIONS,
     WAYS_OUT,
     DatasetUnavailableError,
     Skipped,
@@ -264,7 +263,9 @@ def _slices(
             f"Expected a split named train. Received: name={builder.name} with the "
             f"splits {', '.join(stored)}"
         )
-    sliced = [key for key in FRACTIONS if key == "train" or key not in official]
+    sliced = [
+        key for key in split_names.FRACTIONS if key == "train" or key not in official
+    ]
     given = [key for key in asked if key not in sliced]
     if given:
         raise ValueError(
@@ -278,25 +279,25 @@ def _slices(
             "would not be a fair sample. Expected a shuffled data set or one with "
             f"official splits. Received: name={builder.name}"
         )
-    shares = FRACTIONS | asked
+    shares = split_names.FRACTIONS | asked
     slices, sizes, end = {}, {}, stored[base]
     for key in reversed(sliced):
         # `train` is cut last, so it takes what the others left.
         size = end if key == "train" else round(stored[base] * shares[key])
         slices[key], sizes[key] = (base, end - size), size
         end -= size
-    for key in FRACTIONS:
+    for key in split_names.FRACTIONS:
         if key not in slices:
             slices[key], sizes[key] = (official[key], 0), stored[official[key]]
-    order = list(FRACTIONS)
+    order = list(split_names.FRACTIONS)
     return {k: slices[k] for k in order}, {k: sizes[k] for k in order}
 
 
 def _official(stored: Mapping[str, int]) -> dict[str, str]:
     """Return which stored split is train, validation and test, as far as names say."""
-    found = {key: key for key in FRACTIONS if key in stored}
+    found = {key: key for key in split_names.FRACTIONS if key in stored}
     understood = split_names.meanings(stored)
-    for key in FRACTIONS:
+    for key in split_names.FRACTIONS:
         named = [name for name, meaning in understood.items() if meaning == key]
         if key not in found and len(named) == 1:
             found[key] = named[0]

@@ -15,7 +15,6 @@ from keras_transfer.arguments import file_path, square_size, whole_number
 from keras_transfer.checked_files import check_files
 from keras_transfer.photo_folders import Layout, Photo, printable, read_layout
 from keras_transfer.splits import (
-    FRACTIONS,
     WAYS_OUT,
     Skipped,
     Splits,
@@ -116,7 +115,7 @@ def load_directory(
     ]
     _warn(path, layout, [skipped for skipped, missed in left_out if missed])
     usable = [file for file in files if not file.problem]
-    pools = _split(folder, usable, layout, FRACTIONS | asked, seed)
+    pools = _split(folder, usable, layout, split_names.FRACTIONS | asked, seed)
     members = _capped(pools, len(layout.class_names), max_images)
     counts = {name: len(chosen) for name, chosen in members.items()}
     chosen = {file.path for name in members for file in members[name]}
@@ -179,7 +178,7 @@ def _origin(layout: Layout) -> str:
     """Return the printable part that says which splits a folder gives."""
     if not layout.splits:
         return ""
-    taken = [name for name in FRACTIONS if name not in layout.splits]
+    taken = [name for name in split_names.FRACTIONS if name not in layout.splits]
     text = f"; {' and '.join(layout.splits)} as given"
     return f"{text}, {' and '.join(taken)} taken from train" if taken else text
 
@@ -208,7 +207,7 @@ def _problems(twins: list[_File], folder: pathlib.Path) -> list[tuple[int, str]]
             found.append((index, f"in two classes, also as {_name(other, folder)}"))
         return found
     # Of several splits it stays in the last one: what is tested on is not trained on.
-    order = [None, *FRACTIONS]
+    order = [None, *split_names.FRACTIONS]
     last = max(order.index(file.split) for file in twins)
     stays = next(i for i, file in enumerate(twins) if order.index(file.split) == last)
     for index, file in enumerate(twins):
@@ -261,7 +260,7 @@ def _split(
     """Return the photos of each class in each split."""
     taken = [name for name in ("test", "validation") if name not in layout.splits]
     given = [name for name in ("test", "validation") if name in layout.splits]
-    pools = {name: [] for name in FRACTIONS}
+    pools = {name: [] for name in split_names.FRACTIONS}
     few = []
     for label, class_name in enumerate(layout.class_names):
         files = [file for file in usable if file.label == label]

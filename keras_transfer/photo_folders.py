@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from keras_transfer import images, split_names
-from keras_transfer.splits import FRACTIONS, WAYS_OUT, Skipped
+from keras_transfer.splits import WAYS_OUT, Skipped
 
 # What systems and programs leave in folders of photos, in lower case.
 SYSTEM = {
@@ -99,7 +99,7 @@ def read_layout(path: pathlib.Path) -> Layout:
     photos.sort(key=lambda photo: (photo.label, photo.path))
     return Layout(
         class_names=tuple(printable(spelled[name]) for name in in_order),
-        splits=tuple(name for name in FRACTIONS if name in (given or ())),
+        splits=tuple(name for name in split_names.FRACTIONS if name in (given or ())),
         photos=photos,
         skipped=skipped + _beside(path, {*used}),
     )

@@ -7,14 +7,18 @@ from collections.abc import Collection
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.splits import without_autotune
-
 CACHES = {"CacheDataset"}
 SHUFFLES = {"_ShuffleDataset"}
 MAPS = {"_MapDataset", "_ParallelMapDataset"}
 BATCHES = {"_BatchDataset", "_ParallelBatchDataset"}
+UNBATCHES = {"_UnbatchDataset"}
 # They change when an element comes, not what it is.
-TRANSPARENT = {"_OptionsDataset", "_PrefetchDataset", "_RepeatDataset"}
+TRANSPARENT = {
+    "_OptionsDataset",
+    "_PrefetchDataset",
+    "_RepeatDataset",
+    "_AssertCardinalityDataset",
+}
 # They let some of the elements pass, as they are. Which ones may depend on the order
 # before, so nothing is taken out or put in before them.
 PASSING = {
@@ -24,7 +28,18 @@ PASSING = {
     "_FilterDataset",
     "_IgnoreErrorsDataset",
 }
-KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | TRANSPARENT | PASSING
+KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | UNBATCHES | TRANSPARENT | PASSING
+# They give the same in every pass if all that they are made of does.
+SOURCES = {
+    "_TensorDataset",
+    "_TensorSliceDataset",
+    "_RangeDataset",
+    "_ZipDataset",
+    "_ConcatenateDataset",
+}
+# A step that is to change a picture at random leaves its range about as it is. One that
+# also divides by 255 may not be left out with it.
+RANGE_RATIO = 4.0
 # So that a random mirroring shows, which is the same in half of all draws.
 DRAWS = 8
 
@@ -35,10 +50,12 @@ class RandomMap(typing.NamedTuple):
     Attributes:
         index: Its position in `steps`.
         change: How far two draws differ on average, as a share of the pixels' range.
+        rescales: Whether it also brings the pixels into quite another range.
     """
 
     index: int
     change: float
+    rescales: bool = False
 
 
 def kind(dataset: tf.data.Dataset) -> str:
@@ -63,7 +80,8 @@ def in_order(
 ) -> tf.data.Dataset:
     """Return the same pipeline without its shuffling and caches.
 
-    Elements come in stored order, and no cache is filled or thrown away.
+    Elements come in stored order, also those of a last batch that is not full, and no
+    cache is filled or thrown away.
 
     Args:
         dataset: `tf.data.Dataset`.
@@ -75,7 +93,8 @@ def in_order(
     changed = [
         index
         for index, step in enumerate(found)
-        if index > base and (kind(step) in left_out or index in without)
+        if index > base
+        and (kind(step) in left_out or index in without or _drops_remainder(step))
     ]
     if every > 1:
         # Taken before the others are even decoded.
@@ -89,13 +108,16 @@ def in_order(
             replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
         elif kind(step) in BATCHES:
             replayed = replayed.batch(step._batch_size)
+        elif kind(step) in UNBATCHES:
+            replayed = replayed.unbatch()
     return without_autotune(replayed.prefetch(2))
 
 
 def count(dataset: tf.data.Dataset) -> int | None:
     """Return the number of images in one pass, or `None` where reading must tell."""
     found, base = steps(dataset), _base(dataset)
-    if sum(kind(step) in BATCHES for step in found[base + 1 :]) != 1:
+    kinds = [kind(step) for step in found[base + 1 :]]
+    if sum(each in BATCHES for each in kinds) != 1 or UNBATCHES & {*kinds}:
         return None
     # None of the other steps after it changes how many there are, but for repeating.
     images = int(found[base].cardinality())
@@ -123,14 +145,69 @@ def random_maps(dataset: tf.data.Dataset) -> list[RandomMap]:
             draws = [_draws(step, element) for element in elements]
             change = max((_change(each) for each in draws), default=0.0)
             if change > 0:
-                maps.append(RandomMap(index, change))
+                rescales = any(map(_rescales, elements, draws))
+                maps.append(RandomMap(index, change, rescales))
             elements = [_packed(each[0]) for each in draws]
         elif kind(step) in BATCHES and elements:
             # Of images that are all of one size, as they are where a batch is made.
             parts = zip(*map(tf.nest.flatten, elements), strict=True)
             stacked = [tf.stack(each) for each in parts]
             elements = [tf.nest.pack_sequence_as(elements[0], stacked)]
+        elif kind(step) in UNBATCHES:
+            elements = [
+                tf.nest.map_structure(lambda part: part[0], each) for each in elements
+            ]
     return maps
+
+
+def repeats(dataset: tf.data.Dataset, without: Collection[int] = ()) -> bool:
+    """Tell whether `in_order` is known to give the same elements in every pass.
+
+    Args:
+        dataset: `tf.data.Dataset`.
+        without: Positions in `steps` of maps that `in_order` leaves out; no other one
+            that is random may be there. Defaults to none.
+    """
+    found, base = steps(dataset), _base(dataset)
+    if any(kind(step) in SHUFFLES for step in found[: base + 1]):
+        return False
+    if any(kind(step) == "_FilterDataset" for step in found):  # It may draw as well.
+        return False
+    if any(index <= base for index in without):
+        return False
+    sure = (getattr(step, "_deterministic", None) != "false" for step in found)
+    return all(sure) and _repeats(found[0])
+
+
+def _repeats(source: tf.data.Dataset) -> bool:
+    """Tell whether a source and what it is made of give the same in every pass."""
+    if kind(source) in MAPS:
+        # One that makes no image, such as one-hot labels beside paths.
+        parts = tf.nest.flatten(source.element_spec)
+        if not all(
+            part.shape.rank is not None and part.shape.rank < 3 for part in parts
+        ):
+            return False
+    elif kind(source) not in SOURCES | BATCHES | TRANSPARENT:
+        return False
+    return all(map(_repeats, source._inputs()))
+
+
+def draws_a_part(dataset: tf.data.Dataset) -> bool:
+    """Tell whether each pass gives another part of the elements.
+
+    So does `shuffle` with `take` or `skip` after it: what one part leaves out in the
+    first pass is in it in the second.
+    """
+    shuffled = False
+    for step in steps(dataset):
+        if kind(step) in SHUFFLES:
+            shuffled |= bool(getattr(step, "_reshuffle_each_iteration", True))
+        elif kind(step) in {"_TakeDataset", "_SkipDataset", "_ShardDataset"}:
+            before, after = step._inputs()[0].cardinality(), step.cardinality()
+            if shuffled and (before < 0 or before != after):
+                return True
+    return False
 
 
 def keeps_shape(dataset: tf.data.Dataset, index: int) -> bool:
@@ -205,6 +282,10 @@ def _base(dataset: tf.data.Dataset) -> int:
     return max(passing, default=0)
 
 
+def _drops_remainder(step: tf.data.Dataset) -> bool:
+    return kind(step) in BATCHES and bool(step._drop_remainder)
+
+
 def _function(step: tf.data.Dataset):
     # The traced function: the Python one may have changed what it refers to.
     function = step._map_func.function
@@ -218,6 +299,29 @@ def _function(step: tf.data.Dataset):
 
 def _draws(step: tf.data.Dataset, element: tuple) -> list:
     return [_function(step)(*element) for _ in range(DRAWS)]
+
+
+def _rescales(element, draws: list) -> bool:
+    """Tell whether pixels come out of a step in quite another range."""
+    for before, *after in zip(
+        tf.nest.flatten(element), *map(tf.nest.flatten, draws), strict=False
+    ):
+        if (
+            before.dtype == tf.string
+            or before.shape.rank is None
+            or before.shape.rank < 3
+        ):
+            continue
+        before = np.asarray(before, "float32")
+        after = np.stack([np.asarray(part, "float32") for part in after])
+        if before.shape[-1] != after.shape[-1]:
+            continue
+        top, new = max(np.abs(before).max(), 1e-6), max(np.abs(after).max(), 1e-6)
+        if not 1 / RANGE_RATIO < new / top < RANGE_RATIO:
+            return True
+        if before.min() >= 0 and after.min() < -top / RANGE_RATIO:
+            return True
+    return False
 
 
 def _packed(element) -> tuple:
@@ -235,3 +339,15 @@ def _change(draws: list) -> float:
             width = max(np.ptp(values), 1e-12)
             changes.append(float(np.abs(values[1:] - values[0]).mean() / width))
     return max(changes)
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a data set whose number of threads is as it was written.
+
+    On a CPU, tf.data's tuning leaves a network that reads from it with a single thread
+    in about every second pass (TensorFlow 2.21): ResNet50 took 25 in place of 44 images
+    a second. Without it that does not happen.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

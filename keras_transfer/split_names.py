@@ -5,8 +5,9 @@ import typing
 from collections.abc import Iterable, Mapping
 
 from keras_transfer.arguments import real_number, shown
-from keras_transfer.splits import FRACTIONS
 
+# Shares of the images where none are asked for.
+FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
 UNDERSTOOD = (
     "names that contain train; val or dev for validation; test, eval or holdout for "
     "test"
@@ -70,9 +71,12 @@ def shares(fractions: typing.Any) -> dict[str, float]:
     if train is not None and len(found) == 1:
         rest = round(1 - train - sum(found.values()), 12)
         found |= {n: rest for n in ("validation", "test") if n not in found}
-        train = None if rest > 0 else train
-    total = sum((FRACTIONS | found)[name] for name in ("validation", "test"))
-    if total >= 1 or (train is not None and abs(train + total - 1) > 1e-6):
+    held_out = [(FRACTIONS | found)[name] for name in ("validation", "test")]
+    rest = 1 - sum(held_out)
+    if (
+        min(*held_out, rest) <= 0
+        or abs((rest if train is None else train) - rest) > 1e-6
+    ):
         raise ValueError(
             "The shares of train, validation and test must be above 0, and 1 together. "
             f"Received: fractions={shown(fractions)}"

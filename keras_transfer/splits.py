@@ -3,18 +3,22 @@
 import dataclasses
 import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import shown
+from keras_transfer import own_arrays, own_data, own_datasets
+from keras_transfer.arguments import one_of, shown, whole_number
 from keras_transfer.images import RESIZE_RULE, resize
+from keras_transfer.own_content import Content, compact
+from keras_transfer.pipelines import without_autotune
+from keras_transfer.status_lines import say
 
-FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
 # Decoded images are kept in memory (uint8) after the first epoch up to this size.
 CACHE_BYTES = 2 * 1024**3
-
+# The loader of own data, which no public function can load again: see comparison_data.
+OWN = "own data"
 
 WAYS_OUT = (
     "Ways out: set TFDS_DATA_DIR to a folder of prepared data sets; use photos of your "
@@ -46,7 +50,8 @@ class Splits:
 
     Attributes:
         train: Batched `tf.data.Dataset` of float32 images `(batch, size, size, 3)`,
-            RGB, 0 to 255, and integer labels; shuffled anew in each epoch.
+            RGB, 0 to 255, and integer labels; shuffled anew in each epoch, or as it
+            was given to `from_datasets`.
         validation: The same, in stored order.
         test: The same, in stored order.
         class_names: Tuple of names; label `i` means `class_names[i]`.
@@ -74,6 +79,157 @@ class Splits:
     _ordered: dict[str, Callable[[int, int], tf.data.Dataset]]
     loader: dict | None = None
     skipped: tuple[Skipped, ...] = ()
+    _content: Content | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: tuple,
+        validation: tuple | None = None,
+        test: tuple | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        fractions: Mapping[str, float] | Sequence[float] | None = None,
+        image_size: int | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        name: str = "arrays",
+    ) -> "Splits":
+        """Make splits of images and labels in memory.
+
+        Splits that are not given are cut from `train`: of each class its fraction, by
+        the seed, in the order in which the images are given; exact copies of an image
+        stay together.
+
+        uint8 images are not copied, so do not change them afterwards. Others are read
+        into memory once: as uint8 if they are whole numbers from 0 to 255, else as
+        float32; beyond 2 GB they go into files under the data folder until the splits
+        are gone.
+
+        Args:
+            train: Pair `(images, labels)` of NumPy arrays, tensors or lists. Images are
+                RGB, `(count, size, size, 3)`, any numbers, 0 to 255 for the backbones
+                of `build_backbone`; grey ones become RGB. Labels are whole numbers
+                from 0, also in a column, one-hot rows, or class names.
+            validation: The same. Defaults to a part of `train`.
+            test: The same. Defaults to a part of `train`.
+            class_names: Names of the classes, in the order of the labels. Defaults to
+                the labels where these are names, else to their numbers as text.
+            fractions: Shares of `train` that the splits get that are cut from it, such
+                as `{"validation": 0.2, "test": 0.2}`; or of all three, train first.
+                Defaults to 0.15 each.
+            image_size: Side in pixels to which images are stretched. Defaults to that
+                of the images, which must then be square and of one size.
+            batch_size: Images in a batch. Defaults to `32`.
+            seed: Seed of the cut and of the order of training images. Defaults to `0`.
+            name: Name of the data set. Defaults to `"arrays"`.
+
+        Returns:
+            `Splits`, which all functions take that take those of `load_dataset`.
+
+        Raises:
+            ValueError: If images, labels and names do not fit, or a class has too few
+                images to be in each split.
+
+        Example:
+
+        >>> import numpy as np, keras_transfer as kt
+        >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
+        >>> labels = np.arange(40) % 2
+        >>> splits = kt.Splits.from_arrays((images, labels), class_names=["cat", "dog"])
+        Data: arrays: 40 images at 32 px (28 train, 6 validation, 6 test)
+        >>> splits.test.element_spec[0].shape
+        TensorShape([None, 32, 32, 3])
+        """
+        _only_of_images(cls)
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        seed = whole_number("seed", seed, least=0)
+        data = own_arrays.of_arrays(
+            {"train": train, "validation": validation, "test": test},
+            class_names,
+            fractions,
+            seed,
+            image_size,
+        )
+        return own_splits(data, name, batch_size, seed)
+
+    @classmethod
+    def from_datasets(
+        cls,
+        train: tf.data.Dataset,
+        validation: tf.data.Dataset | None = None,
+        test: tf.data.Dataset | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        fractions: Mapping[str, float] | Sequence[float] | None = None,
+        image_size: int | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        name: str = "datasets",
+    ) -> "Splits":
+        """Make splits of `tf.data` data sets, as they come.
+
+        Batched or not, with integer or one-hot labels, as of
+        `keras.utils.image_dataset_from_directory` or of TensorFlow Datasets with
+        `as_supervised=True`. `splits.train` is the data set that is given, with its
+        shuffling, caches and augmentation. Everything else gets its images without
+        augmentation and in one order that holds: as stored, or by content where a
+        generator shuffles.
+
+        All images are read once, and twice where nothing else tells that each pass
+        gives the same ones. They are kept in memory, as uint8 if they are whole numbers
+        from 0 to 255, else as float32; beyond 2 GB in files under the data folder
+        until the splits are gone.
+
+        Args:
+            train: `tf.data.Dataset` of `(images, labels)`. Images are RGB, any numbers,
+                0 to 255 for the backbones of `build_backbone`; grey ones become RGB.
+                Labels are whole numbers from 0, also in a column, or one-hot rows.
+            validation: The same. Defaults to a part of `train`, cut as in
+                `from_arrays`; `train` is then shuffled anew here in each epoch, and
+                may hold no augmentation.
+            test: The same. Defaults to a part of `train`.
+            class_names: Names of the classes, in the order of the labels. Defaults to
+                those that Keras left on a data set, else to their numbers as text.
+            fractions: As in `from_arrays`.
+            image_size: Side in pixels to which images are stretched. Defaults to that
+                of the images, which must then be square and of one size.
+            batch_size: Images in a batch of validation and test, and of training data
+                that are not batched. Defaults to `32`.
+            seed: Seed of the cut, and of the order of what is left for training.
+                Defaults to `0`.
+            name: Name of the data set. Defaults to `"datasets"`.
+
+        Returns:
+            `Splits`, which all functions take that take those of `load_dataset`.
+
+        Raises:
+            ValueError: If elements, sizes, labels and names do not fit, a data set has
+                no end, or each pass gives other images, so that splits would share
+                some.
+
+        Example:
+
+        >>> import numpy as np, tensorflow as tf, keras_transfer as kt
+        >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
+        >>> dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 2))
+        >>> splits = kt.Splits.from_datasets(dataset.batch(8), class_names=["a", "b"])
+        Data: datasets: 40 images at 32 px (28 train, 6 validation, 6 test)
+        >>> splits.counts["test"]
+        6
+        """
+        _only_of_images(cls)
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        seed = whole_number("seed", seed, least=0)
+        data = own_datasets.of_datasets(
+            {"train": train, "validation": validation, "test": test},
+            class_names,
+            fractions,
+            seed,
+            batch_size,
+            image_size,
+        )
+        return own_splits(data, name, batch_size, seed)
 
     def ordered(
         self, split: str, start: int = 0, stop: int | None = None
@@ -85,19 +241,16 @@ class Splits:
             start: Number of the first image, from 0. Defaults to `0`.
             stop: Number of the image to stop before. Defaults to that after the last.
         """
-        if split not in self._ordered:
-            raise ValueError(
-                f"Expected one of the splits {', '.join(self._ordered)}. "
-                f"Received: split={split}"
-            )
+        one_of("split", split, self._ordered)
         count = self.counts[split]
-        stop = count if stop is None else stop
-        if not 0 <= start < stop <= count:
+        first = whole_number("start", start)
+        last = count if stop is None else whole_number("stop", stop)
+        if not 0 <= first < last <= count:
             raise ValueError(
                 f"The {split} split has {count:,} images: expected 0 <= start < stop "
                 f"<= {count}. Received: start={start}, stop={stop}"
             )
-        return self._ordered[split](start, stop)
+        return self._ordered[split](first, last)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a whole split in memory, in stored order.
@@ -106,12 +259,12 @@ class Splits:
             split: `"train"`, `"validation"` or `"test"`.
 
         Returns:
-            uint8 images of shape `(count, size, size, 3)` and integer labels.
+            uint8 images of shape `(count, size, size, 3)`, or float32 where they are
+            not whole numbers from 0 to 255, and integer labels.
         """
         batches = self.ordered(split).as_numpy_iterator()
         images, labels = zip(
-            *((images.astype("uint8"), labels) for images, labels in batches),
-            strict=True,
+            *((compact(images), labels) for images, labels in batches), strict=True
         )
         return np.concatenate(images), np.concatenate(labels)
 
@@ -128,6 +281,50 @@ def checked_splits(splits: typing.Any, name: str = "splits") -> Splits:
         "tf.data data sets, make them with kt.Splits.from_arrays or "
         f"kt.Splits.from_datasets. Received: {name}={shown(splits)}"
     )
+
+
+def own_splits(
+    data: own_data.OwnData, name: str, batch_size: int, seed: int, loud: bool = True
+) -> Splits:
+    """Return `Splits` of own data that were read."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ValueError(
+            f"name must be a text of one line. Received: name={shown(name)}"
+        )
+    content = data.content
+    counts = {split: len(chosen) for split, chosen in content.parts.items()}
+    ordered = {split: own_data.in_order(content, split, batch_size) for split in counts}
+    train, size = data.train, data.batch_size or batch_size
+    if train is None:
+        train = own_data.shuffled(content, size, seed)
+    splits = Splits(
+        train=train,
+        validation=ordered["validation"](0, counts["validation"]),
+        test=ordered["test"](0, counts["test"]),
+        class_names=data.class_names,
+        counts=counts,
+        name=name,
+        source=f"{name}: {describe_size(counts, content.side)}",
+        fingerprint=data.fingerprint,
+        image_size=content.side,
+        _ordered=ordered,
+        loader={
+            "function": OWN,
+            "arguments": {"batch_size": size, "seed": seed},
+        },
+        _content=content,
+    )
+    if loud:
+        say(f"Data: {splits.source}")
+    return splits
+
+
+def _only_of_images(cls) -> None:
+    if cls is not Splits:
+        raise ValueError(
+            "Feature maps are made by extract_feature_maps. Make splits of images with "
+            f"kt.Splits first, and pass them to it. Received: kt.{cls.__name__}"
+        )
 
 
 def build_splits(
@@ -190,18 +387,6 @@ def build_splits(
         _ordered=ordered,
         **described,
     )
-
-
-def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Return a data set whose number of threads is as it was written.
-
-    On a CPU, tf.data's tuning leaves a network that reads from it with a single thread
-    in about every second pass (TensorFlow 2.21): ResNet50 took 25 in place of 44 images
-    a second. Without it that does not happen.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
 
 
 def describe_size(

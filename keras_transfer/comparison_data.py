@@ -1,0 +1,57 @@
+"""Splits for the process of a recipe, which loads them again."""
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import keras_transfer as kt
+from keras_transfer.own_content import Content, new_folder
+from keras_transfer.own_data import OwnData, fingerprint
+from keras_transfer.splits import OWN, Splits, own_splits
+
+
+@contextlib.contextmanager
+def handed_over(splits: Splits) -> Iterator[dict]:
+    """Yield the loader of splits for another process.
+
+    Own data have none that could read them again: they lie in files meanwhile.
+    """
+    if splits.loader["function"] != OWN:
+        yield splits.loader
+        return
+    folder = new_folder()
+    try:
+        splits._content.save(folder / splits.fingerprint)
+        arguments = {
+            "folder": str(folder / splits.fingerprint),
+            "class_names": splits.class_names,
+            "name": splits.name,
+        }
+        yield {"function": OWN, "arguments": arguments | splits.loader["arguments"]}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_again(loader: dict, expected: str) -> Splits:
+    """Load splits by their loader, and raise an error if they are not the same.
+
+    Args:
+        loader: As `handed_over` gives it.
+        expected: Fingerprint of the splits.
+    """
+    load = _read if loader["function"] == OWN else getattr(kt, loader["function"])
+    splits = load(**loader["arguments"])
+    if splits.fingerprint != expected:
+        raise ValueError(
+            "The data changed since the splits were loaded, so a process of its own "
+            "finds others. Load the splits again, and compare on those. "
+            f"Received: splits.fingerprint={expected}, found {splits.fingerprint}"
+        )
+    return splits
+
+
+def _read(folder, class_names, name, batch_size, seed) -> Splits:
+    content = Content.read(pathlib.Path(folder))
+    data = OwnData(content, tuple(class_names), fingerprint(content, class_names))
+    return own_splits(data, name, batch_size, seed)
