@@ -15,7 +15,7 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage", "tables", "arguments", "status_lines"],
+    ["storage", "tables", "arguments", "status_lines", "keras_settings"],
     ["devices"],
     ["profiles"],
     ["samples", "images"],
