@@ -336,6 +336,8 @@ def _ledger(options: argparse.Namespace) -> int:
     entries = [entry for path in options.ledgers for entry in _entries(path)]
     if options.bands and options.bands.is_file():
         _json(options.bands, dict, "file of accuracy bands")
+    if options.readme and not options.readme.is_file():
+        raise FileNotFoundError(_there_is_no("README", options.readme))
     for path in filter(None, (options.readme, options.bands)):
         storage.made_folder(path.absolute().parent, "another path")
     if options.readme:
@@ -351,7 +353,7 @@ def _ledger(options: argparse.Namespace) -> int:
 
 
 def _entries(path: pathlib.Path) -> list[dict]:
-    what = "ledger of lessons, as `lessons` writes it"
+    what = "ledger of lessons"
     entries = _json(path, list, what)
     for entry in entries:
         found = entry if isinstance(entry, dict) else {}

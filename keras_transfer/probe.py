@@ -24,6 +24,9 @@ from keras_transfer.arguments import (
 from keras_transfer.status_lines import say
 from keras_transfer.weights import WeightsUnavailableError
 
+# What is tried on raw pixels, which learn best with one of them.
+PIXEL_SIZES = (32, 64)
+PIXEL_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160")
 
 
@@ -118,8 +121,8 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
         cross_validated_accuracy(
             images.resize(pixels, size).numpy().reshape(len(pixels), -1), labels, c
         )
-        for size in (32, 64)
-        for c in (1e-5, 1e-4, 1e-3, 1e-2)
+        for size in PIXEL_SIZES
+        for c in PIXEL_PENALTIES
     )
     backbone = backbones.build_backbone("efficientnet_lite0", image_size=128)
     maps = backbone.predict(pixels.astype("float32"), verbose=0)
