@@ -79,7 +79,7 @@ backbone = kt.build_backbone("efficientnet_lite0", image_size=32)
 features = kt.extract_features(backbone, splits, root / "kept")
 model = kt.build_classifier(backbone, num_classes=2)
 kt.fit_head(model, features, epochs=1)
-kt.save_classifier(model, splits.class_names, photos.parent / "model.keras")
+kt.save_classifier(model, root / "model.keras", splits.class_names)
 assert main(["features", "efficientnet_lite0@32", str(photos),
              "--cache-dir", str(root / "kept")]) == 0
 assert main(["diagnose", str(root / "model.keras"), str(photos)]) in (0, 1)
