@@ -74,7 +74,7 @@ def run_apart(options, photos: pathlib.Path) -> list[float]:
         [sys.executable, __file__, *words],
         check=True,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ).stdout
     return json.loads(output.splitlines()[-1])
 

@@ -45,7 +45,7 @@ def main() -> None:
         before = children_seconds()
         words = [sys.executable, "-c", SCRIPTS[way]]
         printed[way] = subprocess.run(
-            words, check=True, stdout=subprocess.PIPE, text=True
+            words, check=True, stdout=subprocess.PIPE, encoding="utf-8"
         ).stdout
         processor[way].append(children_seconds() - before)
 

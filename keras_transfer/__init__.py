@@ -2,6 +2,8 @@
 
 import importlib
 
+from keras_transfer.keras_settings import check_keras
+
 _MODULES = {
     "profile": "profiles",
     "load_dataset": "datasets",
@@ -50,12 +52,13 @@ def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Imported when first asked for: the package alone brings in neither Keras nor
-    # TensorFlow, which take seconds.
+    # TensorFlow, which take seconds. Nothing is kept here, so that each call finds out
+    # how Keras is set by then.
+    check_keras()
     if _MODULES[name] is None:
         return importlib.import_module(f"{__name__}.{name}")
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    globals()[name] = value = getattr(module, name)
-    return value
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

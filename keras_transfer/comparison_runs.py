@@ -8,13 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_transfer.arguments import flag, shown, whole_number
 from keras_transfer.comparison import Comparison, summarize
 from keras_transfer.comparison_data import handed_over
 from keras_transfer.comparison_process import RecipeProcess, ready_processes
-from keras_transfer.comparison_store import Run, describe, read_run, run_path
+from keras_transfer.comparison_store import (
+    Run,
+    describe,
+    pretrained,
+    read_run,
+    run_path,
+)
+from keras_transfer.keras_download import network_allowed
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
+from keras_transfer.weights import fetch_weights, weights_digest
 
 
 def compare(
@@ -31,7 +40,9 @@ def compare(
     longer than a small recipe; the second one then waits for its turn. Each finished
     recipe and seed is kept in `data/comparisons`: an interrupted comparison goes on
     where it was, and a recipe that is added later is compared with the others without
-    training those again.
+    training those again. A run is read back only where everything that it depends on is
+    the same: recipe and seed, photos, weights, precision, device, versions, and the
+    source of this package and of your function, with what it imports from beside it.
 
     The seconds go from building the network to the trained model; starting the process
     and predicting the test photos are not in them. Features and maps that are read
@@ -74,8 +85,13 @@ def compare(
     - [Dietterich, 1998](https://doi.org/10.1162/089976698300017197) (tests between
       classifiers)
     """
-    _check(experiments, splits, seeds)
-    seeds = [int(seed) for seed in seeds]
+    _check(experiments, splits)
+    seeds = _seeds(seeds)
+    verbose = flag("verbose", verbose)
+    for name in {each.backbone for each in experiments.values() if pretrained(each)}:
+        # Before the runs are looked for, because their names tell by which weights.
+        if weights_digest(name) is None and network_allowed():
+            fetch_weights(name)
     paths, runs, missing = {}, {}, {}
     for name, recipe in experiments.items():
         paths[name] = {seed: run_path(recipe, splits, seed) for seed in seeds}
@@ -126,13 +142,18 @@ def _line(name: str, seed: int, run: Run) -> str:
     )
 
 
-def _check(experiments, splits, seeds) -> None:
+def _check(experiments, splits) -> None:
     if not isinstance(experiments, Mapping) or not experiments:
         raise ValueError(
             "Expected at least one experiment: a mapping from a name to a Recipe. "
-            f"Received: experiments={experiments!r}"
+            f"Received: experiments={shown(experiments)}"
         )
     for name, recipe in experiments.items():
+        if not isinstance(name, str):
+            raise ValueError(
+                "The name of an experiment is a text, for tables and figures. "
+                f"Received: {shown(name)} as the name of {shown(recipe)}"
+            )
         if not isinstance(recipe, Recipe) and not _can_be_imported(recipe):
             raise ValueError(
                 "An experiment is a Recipe, or the text 'module:function' that names "
@@ -140,12 +161,6 @@ def _check(experiments, splits, seeds) -> None:
                 "process of its own must find it. "
                 f"Received: experiments[{name!r}]={recipe!r}"
             )
-    whole = [isinstance(seed, int | np.integer) and seed >= 0 for seed in seeds]
-    if not whole or not all(whole) or len({*seeds}) != len(whole):
-        raise ValueError(
-            "seeds must be at least one whole number from 0, each of them once. "
-            f"Received: seeds={seeds!r}"
-        )
     if checked_splits(splits).loader is None:
         raise ValueError(
             "Expected splits from load_dataset, load_directory, Splits.from_arrays or "
@@ -155,12 +170,27 @@ def _check(experiments, splits, seeds) -> None:
         )
 
 
+def _seeds(seeds) -> list[int]:
+    try:
+        # What Keras takes.
+        whole = [whole_number("seeds", seed, 0, 2**32 - 1) for seed in seeds]
+    except (TypeError, ValueError):  # A single number, or what is none.
+        whole = []
+    if not whole or len({*whole}) != len(whole):
+        raise ValueError(
+            "seeds must be a list of at least one whole number from 0, each of them "
+            f"once, such as (0, 1, 2). Received: seeds={shown(seeds)}"
+        )
+    return whole
+
+
 def _can_be_imported(recipe) -> bool:
     if not isinstance(recipe, str) or recipe.count(":") != 1:
         return False
     module, function = recipe.split(":")
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except Exception:  # A package runs code of its own when it is looked into.
         return False
-    return bool(function and spec and spec.origin)
+    # What is built into Python has no file.
+    return bool(function.isidentifier() and spec and spec.has_location)

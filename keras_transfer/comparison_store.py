@@ -1,24 +1,29 @@
 """What `compare` keeps of each recipe and seed, and under which name."""
 
+import ast
 import dataclasses
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import pathlib
 import typing
 import zipfile
+from collections.abc import Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer import profiles, storage
+from keras_transfer.backbones import ARCHITECTURES
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits
+from keras_transfer.weights import weights_digest
+from keras_transfer.weights_file import content_digest
 
-# Counted up when a recipe of the same values trains in another way than before.
-VERSION = 1
-LIBRARIES = ("keras", "tensorflow")
+PACKAGE = pathlib.Path(__file__).parent
+# Folders of packages that were installed: they import half of all that there is.
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 class Run(typing.NamedTuple):
@@ -44,7 +49,10 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
     """Return where the run of a recipe with a seed is kept.
 
     The name holds all that the figures depend on: recipe, seed, data, precision,
-    device and versions, and for a function the text of its module.
+    device, the pretrained weights, the versions of Keras and TensorFlow and the source
+    files of this package; for a function also the source of its module and of what it
+    imports from beside it. What a function reads while it runs, and other packages that
+    it uses, are not seen.
     """
     arguments = splits.loader["arguments"]
     described = {
@@ -55,16 +63,75 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
         "batches": [arguments["batch_size"], arguments["seed"]],
         "dtype_policy": keras.config.dtype_policy().name,
         "device": profiles._device()[0],
-        "versions": [VERSION, *map(importlib.metadata.version, LIBRARIES)],
+        "versions": [keras.__version__, tf.__version__],
+        "package": _digests(PACKAGE.rglob("*.py")),
     }
     if isinstance(recipe, str):
-        spec = importlib.util.find_spec(recipe.split(":")[0])
-        source = pathlib.Path(spec.origin).read_bytes()
-        described["source"] = hashlib.sha256(source).hexdigest()
-    text = json.dumps(described, sort_keys=True, default=int)
+        sources = [*module_sources(recipe.split(":")[0])]
+        described["source"] = _digests(sources)
+        text = b"".join(path.read_bytes() for path in sources)
+        named = [name for name in ARCHITECTURES if name.encode() in text]
+    else:
+        named = [recipe.backbone] if pretrained(recipe) else []
+    described["weights"] = {name: weights_digest(name) for name in named}
+    text = json.dumps(described, sort_keys=True, default=_plain)
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     kind = getattr(recipe, "kind", "function")
     return storage.data_dir() / "comparisons" / f"{kind}-{seed}-{digest}.npz"
+
+
+def pretrained(recipe: Recipe | str) -> bool:
+    """Return whether a recipe is known to begin with ImageNet weights."""
+    return isinstance(recipe, Recipe) and recipe.kind != "from_scratch"
+
+
+def module_sources(module: str) -> Iterator[pathlib.Path]:
+    """Yield the file of a module, and those that it imports from beside it."""
+    path = pathlib.Path(importlib.util.find_spec(module).origin)
+    # Where the first part of its name lies, and its own folder: a script's place.
+    parts = module.count(".") + (path.name == "__init__.py")
+    roots = (path.parents[parts], path.parent)
+    found, waiting = {path}, [path]
+    while waiting:
+        path = waiting.pop()
+        yield path
+        new = {file for file in _imported(path, roots) if not INSTALLED & {*file.parts}}
+        new -= found
+        found |= new
+        waiting += new
+
+
+def _imported(path: pathlib.Path, roots: tuple) -> Iterator[pathlib.Path]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # Compiled, or to fail when it is run.
+        return
+    for node in ast.walk(tree):
+        folders, names = roots, []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                folders = [path.parents[node.level - 1]]
+            base = f"{node.module}." if node.module else ""
+            names = [f"{base}{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            # Of `a.b.c` also what a package runs on the way; `c` may be no module.
+            for count in range(1, len(parts) + 1):
+                for folder in folders:
+                    inner = folder.joinpath(*parts[:count])
+                    files = (inner.with_name(f"{inner.name}.py"), inner / "__init__.py")
+                    yield from (file for file in files if file.is_file())
+
+
+def _digests(paths) -> list[str]:
+    return sorted(f"{path.name} {content_digest(path)}" for path in paths)
+
+
+def _plain(value) -> int | float:
+    """Return NumPy's number as Python's."""
+    return value.item()
 
 
 def describe(recipe: Recipe | str) -> dict | str:

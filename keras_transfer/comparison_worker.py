@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import pathlib
 import sys
 import time
@@ -56,7 +57,7 @@ def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
 def peak_memory() -> int | None:
     """Return the most memory that this process held, in bytes, if it can be known."""
     status = pathlib.Path("/proc/self/status")
-    text = status.read_text() if status.is_file() else ""
+    text = status.read_text(encoding="utf-8") if status.is_file() else ""
     if "VmHWM:" in text:
         # Not from getrusage, which on Linux begins with what the process that started
         # this one held.
@@ -71,11 +72,14 @@ def peak_memory() -> int | None:
 
 def main() -> None:
     """Do the task that comes on standard input."""
-    print("ready", flush=True)
+    # The channel of its own: what anybody else writes to standard output, from C or
+    # another process too, belongs to what is shown if this process fails.
+    words = open(os.dup(1), "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    os.dup2(2, 1)
+    print("ready", file=words, flush=True)
     task = json.load(sys.stdin)
     recipe = task["recipe"]
     recipe = recipe if isinstance(recipe, str) else Recipe(**recipe)
-    # What the package prints belongs to what is shown if this process fails.
     with contextlib.redirect_stdout(sys.stderr):
         keras.config.set_dtype_policy(task["dtype_policy"])
         tf.config.experimental.enable_op_determinism()
@@ -86,7 +90,7 @@ def main() -> None:
             keras.utils.set_random_seed(seed)
             splits = load_again(task["loader"], task["fingerprint"])
             save_run(pathlib.Path(path), run_once(recipe, splits, seed))
-            print(seed, file=sys.__stdout__, flush=True)
+            print(seed, file=words, flush=True)
 
 
 def _by_function(recipe: Recipe | str, splits: Splits, seed: int) -> Trained | None:

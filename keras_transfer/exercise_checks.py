@@ -11,7 +11,7 @@ from keras_transfer import lesson_kernel, lesson_report
 from keras_transfer.exercise_copies import RUN_ON
 from keras_transfer.exercises import Exercise, find_exercises
 from keras_transfer.lesson_progress import Progress
-from keras_transfer.lessons import Lesson
+from keras_transfer.lessons import Lesson, checked_lessons, checked_run
 from keras_transfer.status_lines import say
 
 DONE, NOT_YET, NOT_BEGUN = "done", "not yet", "not begun"
@@ -56,12 +56,15 @@ def check_lessons(
         An `Outcome` for each exercise.
 
     Raises:
+        ValueError: If an argument is of no use here.
         KeyboardInterrupt: If interrupted.
 
     Example:
 
     >>> outcomes = check_lessons(find_lessons("build/exercises"))
     """
+    lessons = checked_lessons(lessons)
+    profile, cell_timeout = checked_run(profile, cell_timeout)
     outcomes = []
     for position, lesson in enumerate(lessons, start=1):
         progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")

@@ -9,8 +9,9 @@ import pathlib
 import nbformat
 
 from keras_transfer import storage
+from keras_transfer.arguments import file_path
 from keras_transfer.exercises import ANSWER, CHECK, exercise_tag, find_exercises
-from keras_transfer.lessons import Lesson
+from keras_transfer.lessons import Lesson, checked_lessons
 
 # A failed check, or an answer that stops, does not keep "Run all" from the others.
 RUN_ON = "raises-exception"
@@ -29,18 +30,35 @@ def write_copies(lessons: list[Lesson], output: str | os.PathLike) -> list[str]:
         A sentence for each lesson that says what was done.
 
     Raises:
-        ValueError: If the cells of an exercise are not in order.
+        ValueError: If the cells of an exercise are not in order, or a notebook is none.
+        OSError: If nothing can be written in the folder.
 
     Example:
 
     >>> said = write_copies(find_lessons("notebooks"), "build/exercises")
     """
-    output = pathlib.Path(output).absolute()
-    copies = [learner_copy(nbformat.read(each.path, as_version=4)) for each in lessons]
+    lessons = checked_lessons(lessons)
+    output = file_path("output", output).absolute()
+    copies = [learner_copy(_read(lesson)) for lesson in lessons]
+    storage.made_folder(output, "--output")
     return [
         _write(fresh, output / lesson.path.name)
         for lesson, fresh in zip(lessons, copies, strict=True)
     ]
+
+
+def _read(lesson: Lesson) -> nbformat.NotebookNode:
+    try:
+        notebook = nbformat.read(lesson.path, as_version=4)
+        nbformat.validate(notebook)
+    except OSError:
+        raise
+    except Exception as error:  # nbformat has many ways to say so.
+        raise ValueError(
+            f"This is no notebook that can be read ({type(error).__name__}). "
+            f"Received: {lesson.path}"
+        ) from error
+    return notebook
 
 
 def learner_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -48,7 +48,7 @@ def keep(
     """
     found = read(folder, files)
     if found is not None:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         _count(folder, manifest.get("seconds", 0.0))
         return found, True
     start = time.perf_counter()
@@ -59,7 +59,7 @@ def keep(
         write(temporary)
         manifest = {name: _state(temporary / f"{name}.npy") for name in files}
         manifest["seconds"] = time.perf_counter() - start
-        (temporary / "manifest.json").write_text(json.dumps(manifest))
+        (temporary / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         _count(folder, 0.0)
         return _publish(temporary, folder, files), False
     finally:
@@ -218,7 +218,7 @@ def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: Sequence[str]
 def read(folder: pathlib.Path, files: Sequence[str]) -> dict[str, np.ndarray] | None:
     """Return the arrays kept in `folder`, or `None` if any file is not whole."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         for name in files:
             if _state(folder / f"{name}.npy") != manifest[name]:
                 return None

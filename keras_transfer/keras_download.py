@@ -1,16 +1,61 @@
-"""ImageNet weights from Keras's own cache or download, made quick to give up."""
+"""ImageNet weights from Keras's own cache or download, made quick to give up.
+
+The same weights come from every source, whatever the size of the images: those of the
+one file that Keras takes for this constructor at 224 px, without its top. That matters
+for MobileNetV2, of which Keras has files of several widths and of five sizes.
+"""
 
 import contextlib
+import hashlib
 import os
 import pathlib
-import re
 import socket
 import sys
+import typing
 from collections.abc import Callable, Iterator
 
 import keras
 
 from keras_transfer.package_fetch import STALL_SECONDS, WeightsUnavailableError
+from keras_transfer.status_lines import say
+from keras_transfer.weights_file import first_line
+
+# Convolutions have the same weights at every size; MobileNetV2's file goes by it.
+INPUT_SHAPE = (224, 224, 3)
+
+
+class DamagedFileError(WeightsUnavailableError):
+    """The file in Keras's cache is damaged, or of another network."""
+
+
+class KerasFile(typing.NamedTuple):
+    """Name a file of Keras, and its MD5 sum where Keras knows one."""
+
+    name: str
+    md5: str | None
+
+
+# By the constructor's name, in Keras's own words.
+FILES = {
+    "ResNet50": KerasFile(
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "VGG16": KerasFile(
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "6d6bbae143d832006294945121d1f1fc",
+    ),
+    "EfficientNetB0": KerasFile(
+        "efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"
+    ),
+    "InceptionV3": KerasFile(
+        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "bcbd6486424b2319ff4ef7d526e38f63",
+    ),
+    "MobileNetV2": KerasFile(
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None
+    ),
+}
 
 
 def network_allowed() -> bool:
@@ -18,55 +63,68 @@ def network_allowed() -> bool:
     return os.environ.get("KERAS_TRANSFER_DOWNLOAD", "").lower() != "none"
 
 
-def imagenet_application(
-    application: Callable[..., keras.Model], input_shape: tuple | None = None
-) -> keras.Model:
+def imagenet_application(application: Callable[..., keras.Model]) -> keras.Model:
     """Build a `keras.applications` model without its top, with ImageNet weights.
 
     Args:
         application: For example `keras.applications.ResNet50`.
-        input_shape: Shape of one image. Defaults to any size.
 
     Returns:
-        The model, with weights from Keras's cache or download.
+        The model for images of 224 px, with weights from Keras's cache or download.
 
     Raises:
-        WeightsUnavailableError: If the network may not be used and the cache does not
-            hold the file.
+        DamagedFileError: If the file in the cache is damaged or of another network, and
+            Keras would not fetch it anew.
+        WeightsUnavailableError: If the cache does not hold the file and the network may
+            not be used.
         Exception: Whatever Keras raises when its download fails.
     """
-    if network_allowed():
-        with _giving_up_early(), _quiet_until_connected():
-            return application(
-                include_top=False, weights="imagenet", input_shape=input_shape
-            )
-    cached = _cached_file(application)
-    if cached is None:
+    cached = cached_file(application)
+    if cached is not None:
+        try:
+            return _from_cache(application, cached)
+        except DamagedFileError as error:
+            # Without an MD5 sum Keras would take it as it is.
+            if not network_allowed() or FILES[application.__name__].md5 is None:
+                raise DamagedFileError(f"{error}; remove it") from error
+            say(f"{error}: Keras fetches it anew.")
+    elif not network_allowed():
+        name = getattr(FILES.get(application.__name__), "name", "its file")
         raise WeightsUnavailableError(
-            f"not in {_cache_folder()}, and KERAS_TRANSFER_DOWNLOAD is none"
+            f"{name} is not in {_cache_folder()}, and KERAS_TRANSFER_DOWNLOAD is none"
         )
-    return application(include_top=False, weights=cached, input_shape=input_shape)
+    with _giving_up_early(), _quiet_until_connected():
+        return application(
+            include_top=False, weights="imagenet", input_shape=INPUT_SHAPE
+        )
+
+
+def cached_file(application: Callable) -> pathlib.Path | None:
+    """Return the file that Keras has kept for this application, if any."""
+    if application.__name__ not in FILES:
+        return None
+    path = _cache_folder() / FILES[application.__name__].name
+    return path if path.is_file() else None
+
+
+def _from_cache(application: Callable, path: pathlib.Path) -> keras.Model:
+    expected = FILES[application.__name__].md5
+    try:
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, "md5").hexdigest()
+        if expected not in (None, received):
+            raise ValueError("its MD5 sum is not the one that Keras names")
+        return application(include_top=False, weights=path, input_shape=INPUT_SHAPE)
+    except Exception as error:  # HDF5 has many ways to say so.
+        raise DamagedFileError(
+            f"{path} is damaged or of another network ({first_line(error)}), so it "
+            "was passed over"
+        ) from error
 
 
 def _cache_folder() -> pathlib.Path:
-    home = os.environ.get("KERAS_HOME", "~/.keras")
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
     return pathlib.Path(home).expanduser() / "models"
-
-
-def _cached_file(application: Callable) -> pathlib.Path | None:
-    """Return the file that Keras has kept for this application, if any."""
-    # "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "efficientnetb0_notop.h5"
-    name = re.compile(rf"{application.__name__.lower()}(weights.*)?notop\.h5")
-    if not _cache_folder().is_dir():
-        return None
-    return next(
-        (
-            path
-            for path in sorted(_cache_folder().iterdir())
-            if name.fullmatch(path.name.lower().replace("_", ""))
-        ),
-        None,
-    )
 
 
 @contextlib.contextmanager

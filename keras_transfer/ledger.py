@@ -118,9 +118,9 @@ def output_dir() -> pathlib.Path:
     True
     """
     configured = os.environ.get("KERAS_TRANSFER_OUTPUT_DIR")
-    folder = pathlib.Path(configured or storage.build_dir() / "lessons").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    folder = pathlib.Path(configured or storage.build_dir() / "lessons")
+    folder = folder.expanduser().absolute()
+    return storage.made_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
 
 
 def _plain(name: str, value: Any) -> Any:

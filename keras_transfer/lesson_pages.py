@@ -1,12 +1,17 @@
 """Turn executed lessons into HTML pages that need no network."""
 
+from __future__ import annotations
+
 import html
 import pathlib
 import re
-
-import nbformat
+import typing
 
 from keras_transfer import storage
+
+if typing.TYPE_CHECKING:
+    # A ledger can be read where Jupyter is not installed.
+    import nbformat
 
 # nbconvert's own page loads these scripts from the web, so an offline reader would
 # wait for them; the lessons need none. The colours stay light, as its figures are.

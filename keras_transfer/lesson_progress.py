@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, label: str):
         self.label, self.cell, self.cells, self.peak_memory = label, 0, 0, 0
         self.started = time.monotonic()
-        self.live = sys.stdout.isatty()
+        self.live = getattr(sys.stdout, "isatty", bool)()
         if not self.live:
             say(f"{label}: started", flush=True)
 
@@ -67,5 +67,5 @@ class Progress:
             # Linux itself keeps the highest value, also between two looks.
             status = pathlib.Path(f"/proc/{pid}/status")
             if status.is_file():
-                peak = status.read_text().split("VmHWM:")[1].split()[0]
+                peak = status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]
                 self.peak_memory = max(self.peak_memory, int(peak) * 1024)

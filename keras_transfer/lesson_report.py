@@ -8,8 +8,6 @@ import platform
 import re
 import xml.etree.ElementTree as ElementTree
 
-import nbformat
-
 from keras_transfer import lesson_pages, storage
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
@@ -77,6 +75,8 @@ def outcome(entry: dict) -> str:
 
 def write_run(entries: list[dict], output: pathlib.Path) -> None:
     """Write `ledger.json`, `index.html` and `junit.xml` of a run."""
+    import nbformat
+
     figures = {}
     for entry in entries:
         notebook = nbformat.read(output / entry["notebook"], as_version=4)
@@ -109,7 +109,7 @@ def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
 
 def write_between(path: str | os.PathLike, name: str, text: str) -> None:
     """Replace what stands between the lines `<!-- name:start -->` and `:end`."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     first, last = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     before, start, rest = path.read_text(encoding="utf-8").partition(first)
     _, end, after = rest.partition(last)
@@ -201,7 +201,9 @@ def _percent(value: float | None) -> str:
 def _processor() -> str:
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        match = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+        match = re.search(
+            r"model name\s*:\s*(.+)", cpuinfo.read_text("utf-8", "replace")
+        )
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 import nbformat
 
 from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report, storage
+from keras_transfer.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.exercises import lesson_cells
 from keras_transfer.lesson_progress import Progress
+from keras_transfer.profiles import NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Lesson:
 
 
 def find_lessons(
-    folder: str | os.PathLike, numbers: Iterable[int] = ()
+    folder: str | os.PathLike, numbers: Iterable[int] | int = ()
 ) -> list[Lesson]:
     """Return the lessons of a folder, in order.
 
     Args:
         folder: The folder of notebooks named `NN_name.ipynb`.
-        numbers: Which lessons to take. Defaults to all.
+        numbers: Which lessons to take, or which one. Defaults to all.
 
     Returns:
         A list of `Lesson`.
@@ -55,9 +57,9 @@ def find_lessons(
     >>> [lesson.name for lesson in find_lessons("notebooks", [1])]
     ['01_feature_extraction']
     """
-    folder = pathlib.Path(folder).absolute()
+    folder = file_path("folder", folder).absolute()
+    numbers = _numbers(numbers)
     found = [Lesson(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
-    numbers = list(numbers)
     unknown = set(numbers) - {lesson.number for lesson in found}
     if unknown or not found:
         there = ", ".join(lesson.name for lesson in found) or "no lessons"
@@ -92,14 +94,18 @@ def run_lessons(
         The ledger: a dictionary for each lesson that has run.
 
     Raises:
+        ValueError: If an argument is of no use here.
+        OSError: If nothing can be written in the folder.
         KeyboardInterrupt: If interrupted, once everything is written.
 
     Example:
 
     >>> entries = run_lessons(find_lessons("notebooks"), "build/lessons")
     """
-    output = pathlib.Path(output).absolute()
-    output.mkdir(parents=True, exist_ok=True)
+    lessons = checked_lessons(lessons)
+    profile, cell_timeout = checked_run(profile, cell_timeout)
+    output = file_path("output", output).absolute()
+    storage.made_folder(output, "--output")
     for name in lesson_report.RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []
@@ -112,6 +118,27 @@ def run_lessons(
         if entry["error"] == lesson_kernel.INTERRUPTED:
             raise KeyboardInterrupt
     return entries
+
+
+def checked_lessons(lessons: Iterable[Lesson]) -> list[Lesson]:
+    """Return lessons as a list, and refuse what is none."""
+    given = [lessons] if isinstance(lessons, Lesson) else lessons
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        given = list(given)
+        if all(isinstance(lesson, Lesson) for lesson in given):
+            return given
+    raise ValueError(
+        "lessons must be what find_lessons returned. "
+        f"Received: lessons={shown(lessons)}"
+    )
+
+
+def checked_run(profile: str, cell_timeout: int) -> tuple[str, int]:
+    """Return how lessons are to be run, and refuse what no run understands."""
+    return (
+        one_of("profile", profile, NAMES),
+        whole_number("cell_timeout", cell_timeout, 0),
+    )
 
 
 def run_lesson(
@@ -165,6 +192,18 @@ def run_lesson(
     return entry
 
 
+def _numbers(numbers) -> list[int]:
+    try:
+        if numbers is None or isinstance(numbers, Iterable):
+            return [whole_number("numbers", number) for number in numbers or ()]
+        return [whole_number("numbers", numbers)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "numbers must be whole numbers of lessons, such as [1, 3]. "
+            f"Received: numbers={shown(numbers)}"
+        ) from error
+
+
 def _read(lesson: Lesson) -> nbformat.NotebookNode:
     notebook = nbformat.read(lesson.path, as_version=4)
     notebook.cells = lesson_cells(notebook)
@@ -178,8 +217,8 @@ def _recorded(notebook: nbformat.NotebookNode) -> dict:
     """Return the figures that `keras_transfer.record` put into the outputs."""
     figures = {}
     for cell in notebook.cells:
-        for shown in cell.get("outputs", []):
-            figures.update(shown.get("data", {}).get(ledger.MIME_TYPE, {}))
+        for output in cell.get("outputs", []):
+            figures.update(output.get("data", {}).get(ledger.MIME_TYPE, {}))
     return figures
 
 

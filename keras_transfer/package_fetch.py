@@ -179,7 +179,7 @@ def _folder_size(folder: pathlib.Path) -> int:
 
 def _show_progress(label: str, size: int | None, expected: int) -> None:
     """Draw a progress bar over its last state; a `size` of `None` wipes it."""
-    if not sys.stdout.isatty():
+    if not getattr(sys.stdout, "isatty", bool)():
         return
     if size is None:
         line = ""
@@ -192,7 +192,7 @@ def _show_progress(label: str, size: int | None, expected: int) -> None:
 
 def _reason(log: pathlib.Path) -> str:
     """Return the line in which a client says why it failed."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     lines = [line for line in lines if line] or ["no reason given"]
     errors = [line for line in lines if line.lower().startswith(("error", "npm err"))]
     if not errors or errors[0] == "ERROR: Exception:":

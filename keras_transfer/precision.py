@@ -95,7 +95,7 @@ def has_native_bfloat16() -> bool:
     if platform.system() != "Linux":
         return False
     try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text()
+        flags = pathlib.Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))

@@ -14,9 +14,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import backbones, datasets, features, images, samples
+from keras_transfer.arguments import (
+    one_of,
+    real_number,
+    shown,
+    square_size,
+    whole_number,
+)
 from keras_transfer.status_lines import say
 from keras_transfer.weights import WeightsUnavailableError
 
+# What is tried on raw pixels, which learn best with one of them.
+PIXEL_SIZES = (32, 64)
+PIXEL_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160")
 
 
@@ -32,7 +42,18 @@ def cross_validated_accuracy(
 
     Returns:
         Mean accuracy over the folds, 0 to 1.
+
+    Raises:
+        ValueError: If there is not one row and one label a photo, or no class has as
+            many photos as there are folds.
     """
+    inputs, labels = np.asarray(inputs), np.asarray(labels)
+    if inputs.ndim != 2 or labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            "Expected features of shape (count, channels) and a label for each. "
+            f"Received: inputs of shape {inputs.shape}, labels of shape {labels.shape}"
+        )
+    regularization = real_number("regularization", regularization, above=0)
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=regularization, max_iter=2000)
     )
@@ -53,7 +74,17 @@ def probe_backbone(
 
     Returns:
         5-fold cross-validated accuracy, 0 to 1.
+
+    Raises:
+        ValueError: If an argument is of no use here.
     """
+    one_of("name", name, backbones.ARCHITECTURES)
+    if not isinstance(dataset, str):
+        raise ValueError(
+            "dataset must be the name of a data set, as for load_dataset. "
+            f"Received: dataset={shown(dataset)}"
+        )
+    image_size = square_size("image_size", image_size, 32)
     splits = datasets.load_dataset(dataset, image_size=image_size)
     backbone = backbones.build_backbone(name, image_size=image_size)
     extracted = features.extract_features(backbone, splits, verbose=False, dtype=dtype)
@@ -69,13 +100,18 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
 
     Args:
         seed: Seed of the drawings.
-        num_images: How many are drawn. Defaults to `300`.
+        num_images: How many are drawn, at least 10. Defaults to `300`.
 
     Returns:
         Dictionary with the accuracy of a linear classifier on raw pixels, the best of
         several penalties and two sizes, and of one on frozen features of
         EfficientNet-Lite0 at 128 px.
+
+    Raises:
+        ValueError: If the seed is none, or the images are too few for five folds.
     """
+    seed = whole_number("seed", seed, 0)
+    num_images = whole_number("num_images", num_images, 10)
     drawn = [
         (images.resize(np.asarray(image), 128).numpy(), label)
         for image, label in samples.draw_cats_vs_dogs(num_images, seed)
@@ -85,8 +121,8 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
         cross_validated_accuracy(
             images.resize(pixels, size).numpy().reshape(len(pixels), -1), labels, c
         )
-        for size in (32, 64)
-        for c in (1e-5, 1e-4, 1e-3, 1e-2)
+        for size in PIXEL_SIZES
+        for c in PIXEL_PENALTIES
     )
     backbone = backbones.build_backbone("efficientnet_lite0", image_size=128)
     maps = backbone.predict(pixels.astype("float32"), verbose=0)
@@ -122,11 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for what, accuracy in probe_samples(seed).items():
                 say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
         return 0
+    known = backbones.ARCHITECTURES
+    for spec in chosen.backbones:
+        name, _, size = spec.partition("@")
+        if name not in known or not size.isdecimal():
+            parser.error(
+                "expected NAME@SIZE, such as resnet50@160, with one of "
+                f"{', '.join(known)}. Received: {spec}"
+            )
     rows, status = [], 0
     for spec in chosen.backbones:
         name, _, size = spec.partition("@")
-        if not size.isdigit():
-            parser.error(f"expected NAME@SIZE, such as resnet50@160. Received: {spec}")
         try:
             found = probe_backbone(name, chosen.dataset, int(size), chosen.dtype)
             accuracy = f"{found:.2%}"

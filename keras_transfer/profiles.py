@@ -4,6 +4,7 @@ import dataclasses
 import os
 import typing
 
+from keras_transfer.arguments import shown, whole_number
 from keras_transfer.status_lines import say
 
 NAMES = ("quick", "lesson", "full")
@@ -65,13 +66,14 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
             (at most 2,000 real photos at 160 px) or `"full"` (whole data sets at
             224 px, mixed precision on a GPU). Defaults to the environment variable
             `KERAS_TRANSFER_PROFILE`, and without it to `"quick"`.
-        seed: Integer from 0. Seeds Python, NumPy and Keras. Defaults to `0`.
+        seed: Integer from 0 to 4,294,967,295. Seeds Python, NumPy and Keras. Defaults
+            to `0`.
 
     Returns:
         A `Profile`.
 
     Raises:
-        ValueError: If there is no profile of this name.
+        ValueError: If there is no profile of this name, or the seed is out of range.
 
     Example:
 
@@ -80,12 +82,16 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     >>> profile.image_size
     128
     """
-    name = name or os.environ.get("KERAS_TRANSFER_PROFILE") or "quick"
-    if name not in NAMES:
+    origin = "name"
+    if name is None:
+        origin = "KERAS_TRANSFER_PROFILE"
+        name = os.environ.get(origin) or "quick"
+    if not isinstance(name, str) or name not in NAMES:
         raise ValueError(
             f"A profile is one of {', '.join(NAMES)}. Pass one of these, or set "
-            f"KERAS_TRANSFER_PROFILE to it. Received: name={name}"
+            f"KERAS_TRANSFER_PROFILE to it. Received: {origin}={shown(name)}"
         )
+    seed = whole_number("seed", seed, 0, 2**32 - 1)  # What Keras takes.
     # Several notebooks share one GPU: TensorFlow would take all its memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     import keras
@@ -102,7 +108,7 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     use_all_devices()
     size, most = {"quick": (128, 480), "lesson": (160, 2000), "full": (224, None)}[name]
     selected = Profile(
-        name=name,
+        name=str(name),
         image_size=size,
         max_images=most,
         fallback_backbone="efficientnet_lite0" if name == "quick" else None,

@@ -78,7 +78,8 @@ def assert_same_predictions(
 
 def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     # The process finds the modules that can be imported here.
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    search_path = os.pathsep.join(filter(None, map(str, sys.path)))
+    variables = os.environ | {"PYTHONPATH": search_path}
     variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +90,7 @@ def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
             cwd=folder,
             env=variables,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         if process.returncode == 0:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -70,6 +71,29 @@ def existing_parent(path: str | os.PathLike) -> pathlib.Path:
     path = pathlib.Path(path).absolute()
     while not path.exists():
         path = path.parent
+    return path
+
+
+def made_folder(path: str | os.PathLike, instead: str) -> pathlib.Path:
+    """Make a folder in which files can be made, with those around it.
+
+    Args:
+        path: The folder.
+        instead: How to name another one, for the error.
+
+    Raises:
+        OSError: If it cannot be made, or nothing can be written in it.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"Nothing can be written in this folder ({error.strerror}). Name another "
+            f"one with {instead}, or ask for the right to write. Received: {path}"
+        ) from error
     return path
 
 

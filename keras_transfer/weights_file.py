@@ -1,5 +1,7 @@
 """Put weights into a backbone, from a file or by layer name, with plain errors."""
 
+import functools
+import hashlib
 import os
 import pathlib
 import textwrap
@@ -62,6 +64,18 @@ def set_layer_weights(model: keras.Model, weights: LayerWeights) -> None:
         )
     for name, arrays in weights.items():
         layers[name].set_weights(arrays)
+
+
+def content_digest(path: pathlib.Path) -> str:
+    """Return a checksum of a file, computed anew only once the file has changed."""
+    state = path.stat()
+    return _content_digest(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _content_digest(path: pathlib.Path, *_state: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def first_line(error: Exception) -> str:

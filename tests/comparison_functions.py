@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import keras
 
@@ -10,6 +12,9 @@ import keras_transfer as kt
 
 def good(splits, seed):
     """Train a tiny network, and note that it was called."""
+    # Neither Python's nor another process's words are taken for the number of a run.
+    print("7", file=sys.__stdout__, flush=True)
+    subprocess.run([sys.executable, "-Sc", "print('99')"], check=True)
     with _notes().open("a") as notes:
         notes.write(f"good {seed}\n")
     return _train(splits)

@@ -15,8 +15,10 @@ def test_changes_training_images_only(strength):
     first = np.array(layer(IMAGES, training=True))
     assert not np.allclose(first, IMAGES)
     assert not np.array_equal(first, np.array(layer(IMAGES, training=True)))
-    assert (first.min(), first.max()) >= (0, 0)
-    assert first.max() <= 255.001
+    # More contrast than before, which needs clipping, comes only with some draws.
+    for _ in range(8):
+        changed = np.array(layer(IMAGES, training=True))
+        assert 0 <= changed.min() < changed.max() <= 255.001
     assert np.array_equal(np.array(layer(IMAGES, training=False)), IMAGES)
     again = kt.build_augmentation(strength, seed=3)
     assert np.array_equal(first, np.array(again(IMAGES, training=True)))

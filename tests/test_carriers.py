@@ -454,7 +454,9 @@ def test_a_stalled_client_is_stopped(tmp_path, temporary_root, monkeypatch):
     assert time.monotonic() - start < 10
     assert list(temporary_root.iterdir()) == []
     time.sleep(0.2)
-    for pid in (tmp_path / "pid").read_text().split():
+    pids = (tmp_path / "pid").read_text().split()
+    assert len(pids) == 2
+    for pid in pids:
         status = pathlib.Path(f"/proc/{pid}/stat")
         # A killed grandchild may wait, as a zombie, for the init process.
         assert not status.exists() or status.read_text().split()[2] == "Z"

@@ -2,18 +2,28 @@
 
 import dataclasses
 import json
+import shutil
+import sys
 
 import keras
 import matplotlib
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from scipy import stats
 
 import keras_transfer as kt
-from keras_transfer import comparison_worker, feature_store, recipe_training
+from keras_transfer import (
+    comparison_runs,
+    comparison_store,
+    comparison_worker,
+    feature_store,
+    recipe_training,
+)
 from keras_transfer.comparison import summarize
 from keras_transfer.comparison_store import Run, read_run, run_path, save_run
+from keras_transfer.keras_download import FILES
 from keras_transfer.paired_tests import (
     bootstrap_interval,
     compare_pairs,
@@ -242,11 +252,42 @@ def photos(tmp_path):
         ({"a": kt.Recipe("frozen")}, [], r"seeds=\[\]"),
         ({"a": kt.Recipe("frozen")}, [0, 0], r"seeds=\[0, 0\]"),
         ({"a": kt.Recipe("frozen")}, [-1], r"seeds=\[-1\]"),
+        ([kt.Recipe("frozen")], [0], r"experiments=\[Recipe"),
+        (kt.Recipe("frozen"), [0], "experiments=Recipe"),
+        (None, [0], "experiments=None"),
+        ({1: kt.Recipe("frozen")}, [0], "Received: 1 as the name"),
+        ({"a": kt.Recipe}, [0], r"experiments\['a'\]=<class"),
+        ({"a": 3}, [0], r"experiments\['a'\]=3"),
+        ({"a": "sys:exit"}, [0], "'sys:exit'"),
+        ({"a": "sys.path:append"}, [0], "'sys.path:append'"),
+        ({"a": "tests.comparison_functions:"}, [0], "'tests.comparison_functions:'"),
+        ({"a": kt.Recipe("frozen")}, 3, "seeds=3"),
+        ({"a": kt.Recipe("frozen")}, np.array(3), r"seeds=array\(3\)"),
+        ({"a": kt.Recipe("frozen")}, None, "seeds=None"),
+        ({"a": kt.Recipe("frozen")}, "012", "seeds='012'"),
+        ({"a": kt.Recipe("frozen")}, [0.5], r"seeds=\[0.5\]"),
+        ({"a": kt.Recipe("frozen")}, [True], r"seeds=\[True\]"),
+        ({"a": kt.Recipe("frozen")}, [2**32], r"seeds=\[4294967296\]"),
+        ({"a": kt.Recipe("frozen")}, [[0, 1]], r"seeds=\[\[0, 1\]\]"),
+        ({"a": kt.Recipe("frozen")}, [0, 0.0], r"seeds=\[0, 0.0\]"),
     ],
 )
 def test_compare_refuses(photos, experiments, seeds, received):
     with pytest.raises(ValueError, match=received):
         kt.compare(experiments, photos, seeds)
+
+
+@pytest.mark.parametrize("splits", [None, "photos", {"train": 1}, np.zeros(3), []])
+def test_compare_refuses_what_is_no_splits(splits):
+    with pytest.raises(ValueError, match="Received: splits="):
+        kt.compare({"a": kt.Recipe("frozen")}, splits)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(2), np.arange(2), (0.0, 1.0), iter([0, 1]), [np.int8(0), 1]]
+)
+def test_seeds_in_every_form_that_has_one_meaning(seeds):
+    assert comparison_runs._seeds(seeds) == [0, 1]
 
 
 def test_splits_must_be_loadable_again(photos, tmp_path):
@@ -281,10 +322,121 @@ def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch)
     assert read_run(paths[0]) is None
 
 
+def test_a_run_is_not_read_back_once_weights_have_changed(
+    photos, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("KERAS_TRANSFER_WEIGHTS_DIR", str(tmp_path / "weights"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    frozen, scratch = kt.Recipe("frozen", "vgg16"), kt.Recipe("from_scratch", "vgg16")
+    (tmp_path / "mine.py").write_text("NAME = 'vgg16'")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def paths():
+        return [run_path(each, photos, 0) for each in (frozen, "mine:make", scratch)]
+
+    def assert_changed(before):
+        after = paths()
+        assert after == paths(), "the same gives the same"
+        assert after[0] != before[0]
+        assert after[1] != before[1], "a function that names the backbone"
+        assert after[2] == before[2], "random weights come from no file"
+        return after
+
+    before = paths()
+    cached = tmp_path / "keras" / "models" / FILES["VGG16"].name
+    for file in (cached, tmp_path / "weights" / "vgg16.weights.h5"):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"one")
+        before = assert_changed(before)
+        file.write_bytes(b"two")  # Of the same size.
+        before = assert_changed(before)
+        again = file.with_name("copy")
+        again.write_bytes(b"two")
+        again.replace(file)
+        assert paths() == before, "a copy has the same weights"
+    lite0 = kt.Recipe("frozen", "efficientnet_lite0")
+    known = run_path(lite0, photos, 0)
+    (tmp_path / "weights" / "efficientnet_lite0.weights.h5").touch()
+    assert run_path(lite0, photos, 0) != known
+
+
+def test_a_run_is_not_read_back_once_the_source_has_changed(
+    photos, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    recipe, seen = kt.Recipe("from_scratch"), set()
+
+    def changed(recipe):
+        path = run_path(recipe, photos, 0)
+        assert path == run_path(recipe, photos, 0)
+        before = len(seen)
+        seen.add(path)
+        return len(seen) > before
+
+    assert changed(recipe)
+    package = shutil.copytree(
+        comparison_store.PACKAGE,
+        tmp_path / "package",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    monkeypatch.setattr(comparison_store, "PACKAGE", package)
+    assert not changed(recipe), "a copy of the package is the same package"
+    with (package / "recipe_training.py").open("a") as file:
+        file.write("# Trains in another way.\n")
+    assert changed(recipe)
+    for library in (keras, tf):
+        monkeypatch.setattr(library, "__version__", "9.9.9")
+        assert changed(recipe)
+
+    own = tmp_path / "own"
+    (own / "nets" / "deep").mkdir(parents=True)
+    files = {
+        "mine.py": "import helper\nfrom nets import small\ndef make(): ...",
+        "helper.py": "import keras, json, mine",
+        "nets/__init__.py": "",
+        "nets/small.py": "from .deep.blocks import block\nfrom . import shared",
+        "nets/shared.py": "",
+        "nets/deep/__init__.py": "",
+        "nets/deep/blocks.py": "def block(): ...",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (own / name).write_text(text)
+    monkeypatch.syspath_prepend(own)
+    assert changed("mine:make")
+    for name in files:
+        with (own / name).open("a") as file:
+            file.write("\n# Another line")
+        assert changed("mine:make") == (name != "unused.py"), name
+    (own / "helper.py").write_text("def broken(")
+    assert changed("mine:make")
+
+
+def test_recipes_of_other_numbers_are_other_runs(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    paths = {
+        run_path(kt.Recipe("frozen", learning_rate=kind(rate)), photos, 0)
+        for kind in (float, np.float64)
+        for rate in (0.25, 0.5)
+    }
+    assert len(paths) == 2
+    paths |= {
+        run_path(kt.Recipe("frozen", learning_rate=np.float32(rate)), photos, 0)
+        for rate in (0.25, 0.5)
+    }
+    assert len(paths) == 2
+
+
 def test_interrupted_comparison_goes_on(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
     notes = tmp_path / "notes.txt"
     monkeypatch.setenv("COMPARISON_NOTES", str(notes))
+    # Names that the console of the processes cannot show end none of them.
+    folder = (tmp_path / "photos").rename(tmp_path / "Фото 写真")
+    photos = kt.load_directory(folder, image_size=16, batch_size=8)
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
     experiments = {
         name: f"tests.comparison_functions:{name}" for name in ("good", "bad")
     }

@@ -85,6 +85,11 @@ def read_names(source):
     return {name.id for name in names} - stored
 
 
+def test_there_are_lessons():
+    # What goes through no notebook would pass without a word.
+    assert len(NOTEBOOKS) >= 6
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_exercises_of_a_lesson_stand_on_their_own(path):
     read = nbformat.read(path, 4)

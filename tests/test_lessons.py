@@ -203,7 +203,7 @@ def test_unknown_lesson_lists_those_there(tmp_path, capsys):
     assert __main__.main(["lessons", "7", "--notebooks", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "holds 01_a. Received: lessons [7]" in error
-    with pytest.raises(ValueError, match=r"holds no lessons. Received: lessons all"):
+    with pytest.raises(ValueError, match=r"holds no lessons\. Received: lessons all"):
         lessons.find_lessons(tmp_path / "nowhere")
 
 

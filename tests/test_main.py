@@ -1,11 +1,19 @@
+"""The command line answers every mistake in one line, and tells by its status."""
+
+import json
+import os
+import pathlib
 import subprocess
 import sys
+import textwrap
 import time
-import types
 
+import nbformat
 import pytest
 
 from keras_transfer import __main__, storage
+
+ROOT = pathlib.Path(storage.__file__).parent.parent
 
 
 def test_help_comes_at_once_and_imports_no_framework():
@@ -52,18 +60,306 @@ def test_weights_tries_all_and_tells_by_its_status(monkeypatch):
     assert "resnet_50" not in asked
 
 
-def test_backbones_passes_its_arguments_on(monkeypatch):
-    probe = types.SimpleNamespace(main=lambda arguments: len(arguments))
-    monkeypatch.setitem(sys.modules, "keras_transfer.probe", probe)
-    import keras_transfer
+def test_backbones_takes_arguments_of_its_own(capsys):
+    """test_probe.py runs it."""
+    for arguments in (["--nothing"], ["resnet50"], ["resnet@160"], ["resnet50@²"]):
+        with pytest.raises(SystemExit) as end:
+            __main__.main(["backbones", *arguments])
+        assert end.value.code == 2
+        assert arguments[0] in capsys.readouterr().err
+    assert __main__.main(["backbones", "vgg16@32", "--dataset", "no_such_data"]) == 1
+    assert "Received: name=no_such_data" in capsys.readouterr().err
 
-    monkeypatch.setattr(keras_transfer, "probe", probe, raising=False)
-    assert __main__.main(["backbones"]) == 0
-    assert __main__.main(["backbones", "--json", "vgg16"]) == 2
+
+ENTRY = {
+    "lesson": "01_a",
+    "profile": "quick",
+    "seconds": 3,
+    "peak_memory_mb": 900.5,
+    "passed": True,
+}
 
 
-def test_errors_are_one_line(tmp_path, capsys):
-    assert __main__.main(["ledger", str(tmp_path / "none.json")]) == 2
-    error = capsys.readouterr().err
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Make the current folder one with photos, a lesson and ledgers of all kinds."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/cats", "photos/dogs", "notebooks"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, text in {
+        "good.json": json.dumps([ENTRY]),
+        "list.json": "[1]",
+        "dict.json": json.dumps(ENTRY),
+        "less.json": json.dumps([{"lesson": "01_a"}]),
+        "words.json": json.dumps([{**ENTRY, "seconds": "3"}]),
+        "cut.json": json.dumps([ENTRY])[:-9],
+        "README.md": "no markers",
+        "model.keras": "no model",
+        "notebooks/01_a.ipynb": "no notebook",
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "latin.json").write_bytes(b'["\xe4"]')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("features resnet50@32 photso/", "no folder of photos at this path. Near it: "),
+        ("features resnet50@32 ./photso", "Near it: photos. Received: photso"),
+        ("features resnet50@32 photso", "no folder of photos at this path. Near it: "),
+        ("features resnet50@32 photos/cast", "Near it: photos/cats. Received: "),
+        ("features resnet50@32 photso/cats", "Near it: photos. Received: photso/cats"),
+        ("features resnet50@32 nowhere/", "no folder of photos at this path. Received"),
+        ("features resnet50@32 /nowhere/at/all", "Received: /nowhere/at/all"),
+        ("features resnet50@32 ~/no-such-folder", "no folder of photos at this path."),
+        ("features resnet50@32 ~nobody-of-this-name/x", "can be resolved"),
+        ("features resnet50@32 model.keras", "Received: model.keras"),
+        ("features resnet50@² photos", "Expected NAME@SIZE"),
+        ("features resnet50@-5 photos", "Expected NAME@SIZE"),
+        ("features resnet50@ photos", "Expected NAME@SIZE"),
+        ("features @32 photos", "Unknown backbone"),
+        ("features resnet@32 photos", "Received: resnet@32"),
+        ("features resnet50@32 photos --shard 1", "--shard 1"),
+        ("features resnet50@32 photos --shard a/b", "--shard a/b"),
+        ("features resnet50@32 photos --shard 1/2/3", "--shard 1/2/3"),
+        ("features resnet50@32 photos", "Received: photos/cats with 0 readable"),
+        ("diagnose modle.keras photos", "no model at this path. Near it: model.keras."),
+        ("diagnose photos photos", "no model at this path. Received: photos"),
+        ("diagnose model.keras photso", "Near it: photos. Received: photso"),
+        ("diagnose model.keras good.json", "no folder of photos at this path."),
+        ("ledger none.json", "There is no ledger of lessons"),
+        ("ledger photos", "There is no ledger of lessons"),
+        ("ledger godo.json", "Near it: good.json, "),
+        ("ledger cut.json", "this file is no JSON"),
+        ("ledger latin.json", "this file is no JSON"),
+        ("ledger list.json", "where one has no lesson"),
+        ("ledger dict.json", "Received: dict.json with other JSON"),
+        ("ledger less.json", "where one has no profile"),
+        ("ledger words.json", "where one has no seconds"),
+        ("ledger good.json --readme none.md", "none.md"),
+        ("ledger good.json --readme README.md", "needs the lines"),
+        ("ledger good.json --bands list.json", "Received: list.json with other JSON"),
+        ("ledger good.json --bands cut.json", "this file is no JSON"),
+        ("lessons 7", "holds 01_a. Received: lessons [7]"),
+        ("lessons --notebooks notebook", "Near it: notebooks. Received: notebook"),
+        ("lessons --cell-timeout -1", "Received: cell_timeout=-1"),
+        ("lessons --output good.json", "Received: "),
+        ("lessons --exercises --notebooks notebook", "no copies to check"),
+        ("lessons --exercises --notebooks notebooks --cell-timeout -1", "timeout=-1"),
+        ("exercises 7", "Received: lessons [7]"),
+        ("exercises", "This is no notebook that can be read"),
+        ("weights resnet_50", "Received: resnet_50"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(here, capsys, arguments, message):
+    assert __main__.main(arguments.split()) == 2
+    error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
-    assert error.count("\n") == 1
+    assert message in error
+    assert "Received: " in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "lessons --cell-timeout soon",
+        "lessons --profile fast",
+        "lessons --output ~nobody-of-this-name/x",
+        "features resnet50@32 photos --dtype float16",
+        "diagnose model.keras",
+        "diagnose model.keras photos --image-size big",
+        "ledger",
+    ],
+)
+def test_what_the_parser_refuses(here, capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        __main__.main(arguments.split())
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_is_no_model_is_no_serious_fault(here, capsys):
+    for options in ([], ["--json"]):
+        assert __main__.main(["diagnose", "model.keras", "photos", *options]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ")
+        assert "model.keras" in said.err
+        assert said.out == ""
+
+
+def test_an_unknown_data_set_is_still_called_one(here, capsys):
+    for name in ("no_such_data", "no_such_data/of_this_kind:1.0.0"):
+        assert __main__.main(["features", "resnet50@32", name]) == 1
+        error = capsys.readouterr().err
+        assert "has no data set of this name" in error
+        assert "no folder" not in error
+
+
+def test_home_is_resolved_everywhere(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    features = ["resnet50@32", "photos", "--cache-dir=~/kept"]
+    options = __main__.parse(["features", *features])
+    assert options.cache_dir == here / "kept"
+    options = __main__.parse(["diagnose", "~/model.keras", "~/photos"])
+    assert (options.model, options.folder) == (here / "model.keras", here / "photos")
+    readme = here / "README.md"
+    readme.write_text("<!-- lessons:start -->\n<!-- lessons:end -->")
+    words = ["~/good.json", "--readme=~/README.md", "--bands=~/bands.json"]
+    assert __main__.main(["ledger", *words]) == 0
+    assert "| 01_a |" in readme.read_text()
+    assert json.loads((here / "bands.json").read_text()) == {}
+    lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A")])
+    nbformat.write(lesson, here / "notebooks" / "01_a.ipynb")
+    words = ["--notebooks=~/notebooks", "--output=~/copies"]
+    assert __main__.main(["exercises", *words]) == 0
+    assert (here / "copies" / "01_a.ipynb").is_file()
+    assert not (here / "~").exists()
+
+
+@pytest.mark.skipif(not pathlib.Path("/sys").is_dir(), reason="nobody may write there")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "lessons --output /sys/lessons",
+        "exercises --output /sys",
+        "ledger good.json --readme /sys/power/state",
+        "ledger good.json --bands /sys/bands.json",
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
+    lesson = nbformat.v4.new_notebook()
+    nbformat.write(lesson, here / "notebooks" / "01_a.ipynb")
+    assert __main__.main(arguments.split()) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: Nothing can be written in this folder (")
+    assert "Received: /sys" in error
+
+
+def test_interrupted(monkeypatch, capsys):
+    from keras_transfer import weights
+
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, "fetch_weights", interrupt)
+    assert __main__.main(["weights", "vgg16"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_a_reader_that_has_gone_is_no_failure(here):
+    command = [sys.executable, "-m", "keras_transfer", "ledger", "good.json"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
+def fresh(script, folder, **variables):
+    """Run code in a new process, outside of the checkout; return what it prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stdout
+
+
+def test_without_jupyter_it_says_what_is_missing(here):
+    script = """
+        import contextlib, io, sys
+        class Blocker:
+            def find_spec(self, name, path=None, target=None):
+                if name in ("nbformat", "nbclient", "psutil", "ipykernel"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Blocker())
+        from keras_transfer.__main__ import main
+        def said(*arguments):
+            errors = io.StringIO()
+            with contextlib.redirect_stderr(errors):
+                status = main([*arguments])
+            assert errors.getvalue().count("\\n") == (status > 0)
+            return status, errors.getvalue()
+        for words in (["lessons"], ["exercises"], ["lessons", "--exercises"]):
+            status, error = said(*words, "--notebooks", "notebooks")
+            assert status == 1 and ".[lessons]" in error, error
+            assert "This command needs nbformat" in error, error
+        assert said("ledger", "good.json") == (0, "")
+        import os; os.rename("notebooks", "elsewhere")
+        for words in (["lessons"], ["exercises"]):
+            status, error = said(*words)
+            assert status == 2 and "not part of the installed package" in error, error
+        heavy = {"keras", "tensorflow"} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    assert "01_a" in fresh(script, here)
+
+
+def test_another_backend_is_one_sentence_before_keras_is_imported(here):
+    (here / "keras.json").write_text(json.dumps({"backend": "torch"}))
+    script = """
+        import os, sys
+        import keras_transfer as kt
+        from keras_transfer.__main__ import main
+        for name in ("profile", "build_backbone", "plots", "DatasetUnavailableError"):
+            try:
+                getattr(kt, name)
+            except ValueError as error:
+                print(error)
+        for command in (["weights", "vgg16"], ["lessons"], ["backbones", "--help"]):
+            assert main(command) == 2, command
+        assert main(["ledger", "good.json"]) == 0
+        os.environ["KERAS_BACKEND"] = ""
+        os.environ["KERAS_HOME"] = os.getcwd()
+        for settings in ("", '{"image_data_format": "channels_first"}', "[]", "{"):
+            if settings:
+                open("keras.json", "w").write(settings)
+            try:
+                kt.no_such_name
+            except AttributeError:
+                pass
+            try:
+                from keras_transfer.keras_settings import check_keras
+                check_keras()
+                print("fine")
+            except ValueError as error:
+                print(error)
+        assert "keras" not in sys.modules
+    """
+    printed = fresh(script, here, KERAS_BACKEND="jax").splitlines()
+    lines = [line for line in printed if "eras" in line or line == "fine"]
+    assert [line.rpartition("Received: ")[2] for line in lines] == [
+        *["KERAS_BACKEND=jax"] * 4,
+        f"backend=torch in {here / 'keras.json'}",
+        "image_data_format=channels_first",
+        "fine",
+        "fine",
+    ]
+    assert "KERAS_BACKEND=tensorflow before Python starts" in lines[0]
+    assert 'set_image_data_format("channels_last")' in lines[5]
+
+
+def test_channels_first_is_one_sentence_at_any_call(capsys):
+    import keras
+
+    import keras_transfer as kt
+
+    assert kt.build_backbone  # Asked for before, and asked again.
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="image_data_format=channels_first"):
+            kt.build_backbone("vgg16", weights=None)
+        assert __main__.main(["weights", "vgg16"]) == 2
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert kt.build_backbone

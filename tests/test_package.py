@@ -15,7 +15,7 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage", "tables", "arguments", "status_lines"],
+    ["storage", "tables", "arguments", "status_lines", "keras_settings"],
     ["split_names"],
     ["devices"],
     ["profiles"],
@@ -29,7 +29,8 @@ ORDER = [
     ["datasets", "directories"],
     ["torch_checkpoint", "onnx_initializers", "package_fetch"],
     ["carriers"],
-    ["weights_file", "keras_download"],
+    ["weights_file"],
+    ["keras_download"],
     ["weights", "efficientnet_lite0", "blocks", "network_graph"],
     ["backbones"],
     ["precision", "folding", "openvino_engine", "outputs"],

