@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from keras_transfer.arguments import number_array, one_of, whole_number
+from keras_transfer.arguments import number_array, one_of, text, whole_number
 from keras_transfer.image_plots import pixels
 from keras_transfer.plot_arguments import (
     class_labels,
@@ -163,6 +163,7 @@ def show_embedding(
         thumbnails = image_list("thumbnails", thumbnails)
     _check_embedding(features, labels, thumbnails)
     labels = class_labels(labels, len(class_names))
+    title = text("title", title)
     title = title or f"Features in a plane ({'PCA' if method == 'pca' else 't-SNE'})"
     with style():
         axes = axes_or_new(axes, (7, 5), title)

@@ -167,11 +167,9 @@ def show_reliability_diagram(
 def check_predictions(
     labels: Sequence[int],
     probabilities: np.ndarray,
-    class_names: Sequence[str] | None = None,
+    class_names: list[str] | None = None,
 ) -> tuple[list[str] | None, np.ndarray, np.ndarray]:
     """Return names and both arrays, or raise an error if they do not fit each other."""
-    if class_names is not None:
-        class_names = named_classes(class_names)
     labels = number_array("labels", labels)
     probabilities = number_array("probabilities", probabilities)
     columns = probabilities.shape[-1:] if class_names is None else (len(class_names),)

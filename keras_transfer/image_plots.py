@@ -149,7 +149,7 @@ def show_augmentation(
     except Exception as error:  # A layer of one's own may raise anything.
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{wanted} ({reason}). Received: layer={layer}") from error
-    title = title or layer.name.replace("_", " ").capitalize()
+    title = text("title", title) or layer.name.replace("_", " ").capitalize()
     return show_images(
         [image, *changed], ["original"] + [""] * count, columns=columns, title=title
     )

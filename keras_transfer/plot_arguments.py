@@ -56,7 +56,8 @@ def named_classes(class_names: Sequence[str]) -> list[str]:
             "class_names must be a list of the names of the classes. "
             f"Received: class_names={shown(class_names)}"
         )
-    return names
+    # Of two dollar signs, Matplotlib takes what is between them for a formula.
+    return [name.replace("$", r"\$") for name in names]
 
 
 def class_labels(

@@ -8,7 +8,7 @@ import numpy as np
 from keras_transfer.arguments import whole_number
 from keras_transfer.evaluation_plots import check_predictions
 from keras_transfer.image_plots import grid, show_pixels
-from keras_transfer.plot_arguments import image_list
+from keras_transfer.plot_arguments import image_list, named_classes
 from keras_transfer.plot_style import COLORS
 
 
@@ -48,7 +48,7 @@ def show_predictions(
     >>> figure = kt.plots.show_predictions(images, [0, 1], probabilities, names)
     """
     class_names, labels, probabilities = check_predictions(
-        labels, probabilities, class_names
+        labels, probabilities, named_classes(class_names)
     )
     images = _checked_images(images, labels)
     figure, axes = grid(len(images), columns, title, row_height=2.1)
@@ -105,7 +105,7 @@ def show_mistakes(
     >>> figure = kt.plots.show_mistakes(images, [0, 1], probabilities, names)
     """
     class_names, labels, probabilities = check_predictions(
-        labels, probabilities, class_names
+        labels, probabilities, named_classes(class_names)
     )
     images = _checked_images(images, labels)
     count = whole_number("count", count, least=1)

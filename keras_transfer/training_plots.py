@@ -105,7 +105,7 @@ def _show_run(
     axis: plt.Axes, values: Mapping, name: str, scale: float, color: str | None
 ) -> None:
     """Draw one run; with a colour as one of several, in that colour."""
-    stages = values["stage"][: len(values[name])]
+    stages = values["stage"]
     starts = [n for n in range(1, len(stages)) if stages[n] != stages[n - 1]]
     lines = {"training": name, "validation": f"val_{name}"}
     for index, (label, key) in enumerate(lines.items()):
@@ -231,7 +231,8 @@ def show_unfreezing_schedule(
     low = np.nanmin(rates, initial=np.inf)
     high = np.nanmax(rates, initial=0)
     with style(**{"axes.grid": False}):
-        size = 2.6 + 0.6 * len(epochs), 1.2 + 0.32 * len(blocks)
+        # Wide enough for the title above few epochs.
+        size = max(4.2, 2.6 + 0.6 * len(epochs)), 1.2 + 0.32 * max(1, len(blocks))
         axes = axes_or_new(axes, size, title)
         if not blocks:
             say_none_found(axes)
