@@ -17,6 +17,7 @@ from keras_transfer.plot_arguments import (
 from keras_transfer.plot_style import (
     MARKERS,
     axes_or_new,
+    check_axes,
     color_of,
     say_none_found,
     style,
@@ -55,9 +56,17 @@ def show_class_balance(
     >>> labels = {"train": [0, 0, 1], "test": [1]}
     >>> axes = kt.plots.show_class_balance(labels, ["cat", "dog"])
     """
+    check_axes(axes, title)
+    if class_names is None and isinstance(labels, Splits):
+        class_names = labels.class_names
+    if class_names is None:
+        raise ValueError(
+            "Expected the names of the classes with a mapping of labels. "
+            f"Received: class_names={class_names}"
+        )
+    class_names = named_classes(class_names)
     if isinstance(labels, Splits):
         splits = labels
-        class_names = splits.class_names if class_names is None else class_names
         labels = {
             split: np.concatenate(
                 [batch for _, batch in splits.ordered(split).as_numpy_iterator()]
@@ -65,12 +74,6 @@ def show_class_balance(
             for split in splits.counts
         }
     labels = named_series("labels", labels, "labels, as splits have them")
-    if class_names is None:
-        raise ValueError(
-            "Expected the names of the classes with a mapping of labels. "
-            f"Received: class_names={class_names}"
-        )
-    class_names = named_classes(class_names)
     labels = {
         split: class_labels(found, len(class_names)) for split, found in labels.items()
     }

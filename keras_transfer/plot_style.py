@@ -74,15 +74,20 @@ def axes_or_new(
     axes: plt.Axes | None, figsize: tuple[float, float], title: str | None
 ) -> plt.Axes:
     """Return `axes`, or without any those of a new figure, in inches, with a title."""
-    title = text("title", title)
+    check_axes(axes, title)
+    axes = plt.subplots(figsize=figsize)[1] if axes is None else axes
+    axes.set_title(title or "")
+    return axes
+
+
+def check_axes(axes: plt.Axes | None, title: str | None) -> None:
+    """Refuse what is no title, and what cannot be drawn in."""
+    text("title", title)
     if axes is not None and not isinstance(axes, plt.Axes):
         raise ValueError(
             "axes must be Matplotlib Axes, as plt.subplots() makes them; of several, "
             f"pass one, such as axes[0]. Received: axes={shown(axes)}"
         )
-    axes = plt.subplots(figsize=figsize)[1] if axes is None else axes
-    axes.set_title(title or "")
-    return axes
 
 
 def say_none_found(axes: plt.Axes) -> None:

@@ -298,7 +298,10 @@ ROWS = {
         "probabilities": PROBABILITIES,
         "temperature": 2.0,
     },
-    "diagnose": lambda world: {"model": world.model, "splits": {}},
+    "diagnose": lambda world: {
+        "model": world.model,
+        "splits": {"test": world.splits.test},
+    },
     "grad_cam": lambda world: {"model": world.model, "images": world.images[:1]},
     "record": lambda world: {
         "lesson": "01_lesson",
