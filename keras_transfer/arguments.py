@@ -5,6 +5,7 @@ path with `~`. What can only mean one thing is taken; all else raises a `ValueEr
 that says what was expected and what was received, before any work is done.
 """
 
+import keyword
 import math
 import numbers
 import os
@@ -30,7 +31,7 @@ def whole_number(
     number = _number(value)
     if (
         number is None
-        or not math.isfinite(number)
+        or not _finite(number)
         or number != int(number)
         or (least is not None and number < least)
         or (most is not None and number > most)
@@ -64,7 +65,7 @@ def real_number(
     number = _number(value)
     if (
         number is None
-        or not math.isfinite(number)
+        or not _finite(number)
         or (least is not None and number < least)
         or (above is not None and number <= above)
         or (most is not None and number > most)
@@ -87,22 +88,26 @@ def square_size(name: str, value: typing.Any, least: int = 1) -> int:
         value: What was given.
         least: Smallest side allowed, in pixels. Defaults to `1`.
     """
-    side = value
-    if isinstance(value, list | tuple) and len(value) == 2 and value[0] == value[1]:
-        side = value[0]
+    # A pair may also be an array, or the shape of a tensor.
+    pair = elements(value) if _number(value) is None else None
+    sides = pair if pair and len(pair) == 2 else [value]
     try:
-        return whole_number(name, side, least)
-    except ValueError as error:
+        sides = {whole_number(name, side, least) for side in sides}
+    except ValueError:
+        sides = ()
+    if len(sides) != 1:
         raise ValueError(
             f"{name} must be the side of square images in whole pixels, at least "
             f"{least}. Received: {name}={shown(value)}"
-        ) from error
+        )
+    return sides.pop()
 
 
 def flag(name: str, value: typing.Any) -> bool:
-    """Return a truth value, which may also be NumPy's."""
-    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
-        return bool(value)
+    """Return a truth value, which may also be NumPy's or a tensor's."""
+    given = _plain(value)
+    if isinstance(given, bool):
+        return given
     raise ValueError(f"{name} must be True or False. Received: {name}={shown(value)}")
 
 
@@ -117,10 +122,14 @@ def one_of(name: str, value: typing.Any, choices: Collection) -> typing.Any:
 
 def file_path(name: str, value: typing.Any) -> pathlib.Path:
     """Return a path, `~` resolved."""
-    if isinstance(value, str | os.PathLike) and str(value):
+    if isinstance(value, str | os.PathLike) and str(value).strip():
         try:
-            return pathlib.Path(value).expanduser()
-        except (RuntimeError, TypeError) as error:  # No such user; a path of bytes.
+            path = pathlib.Path(value).expanduser()
+            if "\0" in str(path):
+                raise ValueError("no path holds a null character")
+            return path
+        # No such user; a path of bytes.
+        except (RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{name} must be a path that can be resolved ({error}). "
                 f"Received: {name}={shown(value)}"
@@ -136,14 +145,17 @@ def texts(name: str, value: typing.Any, least: int = 0) -> tuple[str, ...]:
     Args:
         name: Name of the argument, for the error.
         value: List, tuple or array of texts; a single text is refused, because its
-            letters would be taken for names.
+            letters would be taken for names, and a set, because it has no order.
         least: How many there must be. Defaults to `0`.
     """
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        found = tuple(value)
-        # NumPy's texts are texts as well.
-        if len(found) >= least and all(isinstance(each, str) for each in found):
-            return tuple(str(each) for each in found)
+    found = None if isinstance(value, set | frozenset) else elements(value)
+    # NumPy's texts are texts as well.
+    if (
+        found is not None
+        and len(found) >= least
+        and all(isinstance(each, str) for each in found)
+    ):
+        return tuple(str(each) for each in found)
     count = f" of at least {least}" if least else ""
     raise ValueError(
         f"{name} must be a list{count} of texts. Received: {name}={shown(value)}"
@@ -175,11 +187,12 @@ def callback_list(value: typing.Any) -> list:
         return []
     if isinstance(value, keras.callbacks.CallbackList):
         return list(value.callbacks)
-    given = [value] if isinstance(value, keras.callbacks.Callback) else value
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
-        given = list(given)
-        if all(isinstance(each, keras.callbacks.Callback) for each in given):
-            return given
+    one = isinstance(value, keras.callbacks.Callback)
+    given = (value,) if one else elements(value)
+    if given is not None and all(
+        isinstance(each, keras.callbacks.Callback) for each in given
+    ):
+        return list(given)
     raise ValueError(
         "callbacks must be a Keras callback, or a list of them; of a class, pass an "
         f"instance, with brackets after its name. Received: callbacks={shown(value)}"
@@ -194,7 +207,12 @@ def image_layer(name: str, value: typing.Any):
         return value
     layers = value if isinstance(value, list | tuple) else ()
     if layers and all(isinstance(each, keras.layers.Layer) for each in layers):
-        return keras.Sequential(list(layers))
+        if len({layer.name for layer in layers}) < len(layers):
+            raise ValueError(
+                f"The layers of {name} must have names of their own, and each be there "
+                f"once. Received: {name}={shown(value)}"
+            )
+        return layers[0] if len(layers) == 1 else keras.Sequential(list(layers))
     raise ValueError(
         f"{name} must be a Keras layer such as build_augmentation makes it, a list of "
         f"layers, or None. Received: {name}={shown(value)}"
@@ -237,6 +255,10 @@ def batched_dataset(name: str, value: typing.Any, *, labeled: bool = True):
             f"{name} must be a batched tf.data.Dataset of {wanted}; map other elements "
             f"to such pairs. Received: {name} with elements {spec}"
         )
+    if spec[1].shape.rank == 0:  # The label of a single image.
+        raise ValueError(
+            f"{name} must give batches. Add .batch(32). Received: {name}={shown(value)}"
+        )
     if value.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             f"{name} must end. Leave out .repeat(), or add .take(steps). "
@@ -275,8 +297,10 @@ def class_weights(
         if (
             index is None
             or index not in range(num_classes)
+            or index in weights
             or number is None
-            or not 0 <= number < math.inf
+            or not _finite(number)
+            or number < 0
         ):
             pairs = None
             break
@@ -294,31 +318,89 @@ def shown(value: typing.Any, width: int = 200) -> str:
 
     A text stands there as it is, unless it could be taken for something else.
     """
-    if isinstance(value, str) and value.isidentifier() and value != "None":
-        return value
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # A broken `__repr__` must not hide what is wrong.
-        text = f"<{type(value).__name__}>"
+    plain = isinstance(value, str) and value.isidentifier()
+    # None, True and nan are no texts.
+    if plain and not keyword.iskeyword(value) and value not in ("nan", "inf"):
+        text = value
+    else:
+        try:
+            text = " ".join(repr(value).split())
+        except Exception:  # A broken `__repr__` must not hide what is wrong.
+            text = f"<{type(value).__name__}>"
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _plain(value):
+    """Return NumPy's, TensorFlow's and Keras's scalars as Python's own."""
+    if not hasattr(value, "dtype"):
+        return value
+    try:  # Also of an array or tensor of one number.
+        return value.item() if hasattr(value, "item") else value.numpy().item()
+    except Exception:  # No scalar, a tensor of a graph, a class.
+        return None
 
 
 def _number(value) -> numbers.Real | None:
     """Return a number as Python's own, or `None`."""
-    if isinstance(value, bool | str | bytes) or value is None:
-        return None
-    if hasattr(
-        value, "dtype"
-    ):  # NumPy's, TensorFlow's and Keras's, also of one number.
-        try:
-            value = value.item() if hasattr(value, "item") else value.numpy().item()
-        except (AttributeError, TypeError, ValueError):
-            return None
-        if isinstance(value, bool):
-            return None
-    return value if isinstance(value, numbers.Real) else None
+    number = _plain(value)
+    is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+    return number if is_number else None
+
+
+def _finite(number: numbers.Real) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # An integer beyond all floats.
+        return False
 
 
 def _range(*bounds: tuple[str, float | None]) -> str:
-    words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+    words = [
+        f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
+        for word, bound in bounds
+        if bound is not None
+    ]
     return f", {' and '.join(words)}" if words else ""
+
+
+def elements(value: typing.Any) -> tuple | None:
+    """Return what a list, array or other iterable holds; `None` of what is none.
+
+    A text is no iterable of its letters here, a mapping none of its keys, and a data
+    set, which may never end, none of its batches.
+    """
+    if (
+        isinstance(value, str | bytes | Mapping)
+        or not isinstance(value, Iterable)
+        or hasattr(value, "element_spec")
+    ):
+        return None
+    try:
+        return tuple(value)
+    except Exception:  # An array of no axes, a tensor of a graph.
+        return None
+
+
+def text(name: str, value: typing.Any) -> str | None:
+    """Return a text, such as a title, or `None`."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{name} must be a text or None. Received: {name}={shown(value)}")
+
+
+def number_array(name: str, value: typing.Any):
+    """Return numbers as a NumPy array, of lists and tensors as well."""
+    import numpy as np
+
+    is_data = isinstance(value, str | bytes | Mapping) or hasattr(value, "element_spec")
+    try:
+        array = np.asarray(None if is_data else value)
+        if str(array.dtype) == "bfloat16":
+            array = array.astype("float32")
+    except Exception:  # Rows of different lengths, a tensor of a graph.
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} must be an array of numbers. Received: {name}={shown(value)}"
+        )
+    return array

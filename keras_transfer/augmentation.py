@@ -5,6 +5,8 @@ import random
 import keras
 import numpy as np
 
+from keras_transfer.arguments import one_of, whole_number
+
 STRENGTHS = ("light", "standard", "strong")
 
 
@@ -28,7 +30,7 @@ def build_augmentation(strength: str = "standard", seed: int | None = None):
         `(batch, height, width, 3)`, RGB, 0 to 255.
 
     Raises:
-        ValueError: If there is no such strength.
+        ValueError: If there is no such strength, or the seed is no whole number.
 
     Example:
 
@@ -42,14 +44,11 @@ def build_augmentation(strength: str = "standard", seed: int | None = None):
 
     - [Cubuk et al., 2019](https://arxiv.org/abs/1909.13719) (RandAugment)
     """
-    if strength not in STRENGTHS:
-        raise ValueError(
-            f"strength must be one of {', '.join(STRENGTHS)}. "
-            f"Received: strength={strength}"
-        )
-    layers = keras.layers
+    strength = one_of("strength", strength, STRENGTHS)
     if seed is None:
         seed = random.randrange(2**31)
+    seed = whole_number("seed", seed, 0)
+    layers = keras.layers
     # A seed of its own for each layer: from the same one, all would draw the same
     # numbers, and each mirrored photo would also be turned to the left.
     seeds = iter(np.random.SeedSequence(seed).generate_state(5))

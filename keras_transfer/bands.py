@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from keras_transfer import storage
+from keras_transfer.arguments import real_number, shown, whole_number
 
 BANDS_FILE = "bands.json"
 
@@ -32,11 +33,14 @@ def accuracy_band(measured: float, test_images: int) -> tuple[float, float]:
     >>> round(low, 2), round(high, 2)
     (0.81, 0.99)
     """
-    if not (0 <= measured <= 1 and test_images > 0):
+    try:
+        measured = real_number("measured", measured, least=0, most=1)
+        test_images = whole_number("test_images", test_images, 1)
+    except ValueError as error:
         raise ValueError(
             "A band needs an accuracy in [0, 1] and at least one test photo. "
-            f"Received: measured={measured}, test_images={test_images}"
-        )
+            f"Received: measured={shown(measured)}, test_images={shown(test_images)}"
+        ) from error
     half_a_photo = 1 / (2 * test_images)
     p = min(max(measured, half_a_photo), 1 - half_a_photo)
     margin = 3 * math.sqrt(p * (1 - p) / test_images)
@@ -52,8 +56,18 @@ def declared_band(entry: dict) -> tuple[tuple[float, float] | None, str]:
     Returns:
         The lower and the upper end, or `None` where nothing is declared, and the
         line to print.
+
+    Raises:
+        ValueError: If the file of bands is damaged, or `KERAS_TRANSFER_BANDS` says
+            something else than `none`.
     """
-    if os.environ.get("KERAS_TRANSFER_BANDS", "").lower() == "none":
+    switch = os.environ.get("KERAS_TRANSFER_BANDS", "").strip()
+    if switch.lower() not in ("", "none"):
+        raise ValueError(
+            "KERAS_TRANSFER_BANDS is `none`, which turns the check of accuracy bands "
+            f"off, or not set. Received: KERAS_TRANSFER_BANDS={shown(switch)}"
+        )
+    if switch:
         return None, "Accuracy band not checked: KERAS_TRANSFER_BANDS=none."
     declared = _declared_bands()
     for key in ("lesson", "profile", "backbone"):
@@ -86,7 +100,7 @@ def merge_bands(entries: list[dict], path: str | os.PathLike) -> int:
         How many bands were written.
     """
     path = pathlib.Path(path)
-    bands = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    bands = _read_bands(path) if path.is_file() else {}
     measured = [
         entry
         for entry in entries
@@ -118,5 +132,24 @@ def subject(entry: dict) -> str:
 def _declared_bands() -> dict:
     for folder in (pathlib.Path.cwd(), storage.project_root() / "notebooks"):
         if (folder / BANDS_FILE).is_file():
-            return json.loads((folder / BANDS_FILE).read_text(encoding="utf-8"))
+            return _read_bands(folder / BANDS_FILE)
     return {}
+
+
+def _read_bands(path: pathlib.Path) -> dict:
+    """Return the bands by lesson, profile and backbone."""
+    try:
+        bands = json.loads(path.read_text(encoding="utf-8"))
+        for profiles in bands.values():
+            for backbones in profiles.values():
+                for band in backbones.values():
+                    accuracy_band(band["test_accuracy"], band["test_images"])
+                    band["data"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            "Expected a file of accuracy bands, for each lesson, profile and backbone "
+            "`data`, `test_accuracy` and `test_images`, as `keras-transfer ledger "
+            "--bands` writes them. "
+            f"Repair or delete it. Received: {path} ({error})"
+        ) from error
+    return bands

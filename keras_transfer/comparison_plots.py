@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from keras_transfer.arguments import shown
 from keras_transfer.comparison import Comparison, duration
-from keras_transfer.plot_style import COLORS, style
+from keras_transfer.plot_style import COLORS, axes_or_new, style
 
 
 def show_comparison(
@@ -20,6 +21,9 @@ def show_comparison(
         A Matplotlib `Axes`: one marker a recipe, with the 95 % interval of its mean
         accuracy; small dots are the seeds.
 
+    Raises:
+        ValueError: If this is no comparison.
+
     Example:
 
     >>> import keras_transfer as kt
@@ -28,8 +32,13 @@ def show_comparison(
     >>> comparison = kt.compare({"from scratch": recipe}, splits, seeds=[0])
     >>> axes = kt.plots.show_comparison(comparison)
     """
+    if not isinstance(comparison, Comparison):
+        raise ValueError(
+            "comparison must be what kt.compare returned. "
+            f"Received: comparison={shown(comparison)}"
+        )
     with style():
-        _, axes = plt.subplots(figsize=(8, 3.4))
+        axes = axes_or_new(None, (8, 3.4), title)
         for index, row in enumerate(comparison.rows):
             mean, seconds = row["accuracy"], row["seconds"]
             low, high = row["interval"]
@@ -54,7 +63,7 @@ def show_comparison(
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel="seconds a training", ylabel="test accuracy (%)", title=title)
+        axes.set(xlabel="seconds a training", ylabel="test accuracy (%)")
         # Beside the axes, where no label can hide a marker or another label.
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return axes

@@ -6,9 +6,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from keras_transfer.arguments import number_array, one_of, text, whole_number
+from keras_transfer.image_plots import pixels
+from keras_transfer.plot_arguments import (
+    class_labels,
+    image_list,
+    named_classes,
+    named_series,
+)
 from keras_transfer.plot_style import (
     MARKERS,
     axes_or_new,
+    check_axes,
     color_of,
     say_none_found,
     style,
@@ -39,7 +48,7 @@ def show_class_balance(
         A Matplotlib `Axes`, the first class on top, the splits of a class in one bar.
 
     Raises:
-        ValueError: If a mapping comes without class names.
+        ValueError: If a mapping comes without class names, or a label has none.
 
     Example:
 
@@ -47,26 +56,33 @@ def show_class_balance(
     >>> labels = {"train": [0, 0, 1], "test": [1]}
     >>> axes = kt.plots.show_class_balance(labels, ["cat", "dog"])
     """
+    check_axes(axes, title)
+    if class_names is None and isinstance(labels, Splits):
+        class_names = labels.class_names
+    if class_names is None:
+        raise ValueError(
+            "Expected the names of the classes with a mapping of labels. "
+            f"Received: class_names={class_names}"
+        )
+    class_names = named_classes(class_names)
     if isinstance(labels, Splits):
         splits = labels
-        class_names = class_names or splits.class_names
         labels = {
             split: np.concatenate(
                 [batch for _, batch in splits.ordered(split).as_numpy_iterator()]
             )
             for split in splits.counts
         }
-    if class_names is None:
-        raise ValueError(
-            "Expected the names of the classes with a mapping of labels. "
-            f"Received: class_names={class_names}"
-        )
+    labels = named_series("labels", labels, "labels, as splits have them")
+    labels = {
+        split: class_labels(found, len(class_names)) for split, found in labels.items()
+    }
     rows = np.arange(len(class_names))
     left = np.zeros(len(class_names), int)
     with style():
-        axes = axes_or_new(axes, (6, min(1.3 + 0.32 * len(class_names), 12)))
+        axes = axes_or_new(axes, (6, min(1.3 + 0.32 * len(class_names), 12)), title)
         for index, (split, found) in enumerate(labels.items()):
-            counts = np.bincount(np.asarray(found, int), minlength=len(class_names))
+            counts = np.bincount(found, minlength=len(class_names))
             axes.barh(
                 rows,
                 counts,
@@ -88,7 +104,7 @@ def show_class_balance(
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(0, max(1, 1.1 * left.max(initial=0)))
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel="images", title=title)
+        axes.set_xlabel("images")
         if labels:
             # Beside the bars: in them it would hide some.
             axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -118,7 +134,7 @@ def show_embedding(
             seconds for a thousand images. Defaults to `"pca"`.
         thumbnails: The images `(count, height, width, 3)`, RGB, 0 to 255; as many are
             drawn as find room. Defaults to none.
-        seed: Seed of `"tsne"`. Defaults to `0`.
+        seed: Seed of `"tsne"`, from 0. Defaults to `0`.
         title: Title of the axes. Defaults to one that names the method.
         axes: Matplotlib `Axes` to draw in. Defaults to those of a new figure.
 
@@ -139,16 +155,25 @@ def show_embedding(
     - [van der Maaten and Hinton, 2008](https://jmlr.org/papers/v9/vandermaaten08a.html)
       (t-SNE)
     """
-    _check_embedding(features, labels, method, thumbnails)
-    labels = np.asarray(labels)
+    class_names = named_classes(class_names)
+    method = one_of("method", method, METHODS)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
+    features, labels = (
+        number_array("features", features),
+        number_array("labels", labels),
+    )
+    if thumbnails is not None:
+        thumbnails = image_list("thumbnails", thumbnails)
+    _check_embedding(features, labels, thumbnails)
+    labels = class_labels(labels, len(class_names))
+    title = text("title", title)
     title = title or f"Features in a plane ({'PCA' if method == 'pca' else 't-SNE'})"
     with style():
-        axes = axes_or_new(axes, (7, 5))
-        axes.set_title(title)
+        axes = axes_or_new(axes, (7, 5), title)
         if not len(features):
             say_none_found(axes)
             return axes
-        points, names = _embed(np.asarray(features, "float32"), method, seed)
+        points, names = _embed(features.astype("float32"), method, seed)
         axes.set(xlabel=names[0], ylabel=names[1])
         for label in np.unique(labels):
             axes.scatter(
@@ -180,8 +205,9 @@ def _embed(features, method, seed) -> tuple[np.ndarray, list[str]]:
     from sklearn.manifold import TSNE
 
     if method == "pca":
-        pca = PCA(2, random_state=seed).fit(features)
-        shares = 100 * pca.explained_variance_ratio_
+        with np.errstate(invalid="ignore"):  # Of features that are all the same.
+            pca = PCA(2, random_state=seed).fit(features)
+        shares = 100 * np.nan_to_num(pca.explained_variance_ratio_)
         names = [
             f"component {number} ({share:.0f} % of the variance)"
             for number, share in enumerate(shares, start=1)
@@ -194,20 +220,20 @@ def _embed(features, method, seed) -> tuple[np.ndarray, list[str]]:
     return points, ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
 
 
-def _add_thumbnails(axes, points, labels, images, pixels: int = 30) -> None:
+def _add_thumbnails(axes, points, labels, images, side: int = 30) -> None:
     """Draw images at their points, each where no other one is in the way."""
     axes.figure.draw_without_rendering()  # Only then points have a place in pixels.
     places = axes.transData.transform(points)
-    room = 1.15 * pixels * axes.figure.dpi / 72
+    room = 1.15 * side * axes.figure.dpi / 72
     taken = []
     for index, place in enumerate(places):
         if any(np.abs(place - other).max() < room for other in taken):
             continue
         taken.append(place)
-        image = np.asarray(images[index]).clip(0, 255).astype("uint8")
+        image = pixels(images[index])
         axes.add_artist(
             AnnotationBbox(
-                OffsetImage(image, zoom=pixels / max(image.shape[:2])),
+                OffsetImage(image, zoom=side / max(image.shape[:2])),
                 points[index],
                 pad=0.1,
                 bboxprops={"edgecolor": color_of(labels[index]), "linewidth": 2},
@@ -215,22 +241,24 @@ def _add_thumbnails(axes, points, labels, images, pixels: int = 30) -> None:
         )
 
 
-def _check_embedding(features, labels, method, thumbnails) -> None:
-    if method not in METHODS:
-        raise ValueError(
-            f"method must be one of {', '.join(METHODS)}. Received: method={method}"
-        )
-    count = len(labels)
-    if len(features) != count or len(labels if thumbnails is None else thumbnails) != (
-        count
-    ):
+def _check_embedding(features, labels, thumbnails) -> None:
+    counts = [
+        len(array) if np.ndim(array) else 0
+        for array in (features, labels, *([] if thumbnails is None else [thumbnails]))
+    ]
+    if len({*counts}) > 1:
         raise ValueError(
             "Expected one label, and one thumbnail or none, for each feature vector. "
-            f"Received: {len(features)} features, {count} labels, thumbnails="
+            f"Received: {counts[0]} features, {counts[1]} labels, thumbnails="
             f"{None if thumbnails is None else len(thumbnails)}"
         )
-    if count and (np.ndim(features) != 2 or min(np.shape(features)) < 3):
+    if counts[0] and (features.ndim != 2 or min(features.shape) < 3):
         raise ValueError(
             "Expected at least 3 feature vectors (count, channels) with at least 3 "
-            f"channels. Received: features of shape {np.shape(features)}"
+            f"channels. Received: features of shape {features.shape}"
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(
+            "features must be finite. "
+            f"Received: {np.sum(~np.isfinite(features)):,} that are not"
         )

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.arguments import number_array, shown, whole_number
 from keras_transfer.calibration import NUM_BINS, reliability_bins
+from keras_transfer.plot_arguments import class_labels, named_classes
 from keras_transfer.plot_style import (
     COLORS,
     LEGEND_BELOW,
@@ -34,6 +36,9 @@ def show_confusion_matrix(
     Returns:
         A Matplotlib `Axes`.
 
+    Raises:
+        ValueError: If the labels do not fit each other or the names.
+
     Example:
 
     >>> import keras_transfer as kt
@@ -41,18 +46,26 @@ def show_confusion_matrix(
     """
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
+    class_names = named_classes(class_names)
+    labels = class_labels(labels, len(class_names))
+    predicted = class_labels(predicted, len(class_names), "predicted")
+    if len(labels) != len(predicted):
+        raise ValueError(
+            "Expected one predicted label for each label. "
+            f"Received: {len(labels)} labels, {len(predicted)} predicted"
+        )
     size = min(2.2 + 0.5 * len(class_names), 9)
     counts = np.zeros([len(class_names)] * 2, int)
     if len(labels):
         counts = confusion_matrix(labels, predicted, labels=range(len(class_names)))
     with style(**{"axes.grid": False}):
-        axes = axes_or_new(axes, (size + 0.6, size))
+        axes = axes_or_new(axes, (size + 0.6, size), title)
         # Many classes leave no room for numbers: then a bar says what a colour means.
         many = len(class_names) > 20
         display = ConfusionMatrixDisplay(counts, display_labels=class_names).plot(
             cmap="Blues", include_values=not many, colorbar=False, ax=axes
         )
-        axes.set(title=title, xlabel="predicted", ylabel="true")
+        axes.set(xlabel="predicted", ylabel="true")
         if many:
             bar = axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
             bar.set_label("images")
@@ -106,17 +119,16 @@ def show_reliability_diagram(
     """
     from scipy.stats import binomtest
 
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1. Received: bins={bins}")
-    labels, probabilities = check_predictions(labels, probabilities)
+    bins = whole_number("bins", bins, 1)
+    _, labels, probabilities = check_predictions(labels, probabilities)
+    found = reliability_bins(labels, probabilities, bins) if len(labels) else None
     with style():
-        axes = axes_or_new(axes, (4.6, 4.8))
-        axes.set(xlabel="probability of the predicted class (%)", title=title)
+        axes = axes_or_new(axes, (4.6, 4.8), title)
+        axes.set(xlabel="probability of the predicted class (%)")
         axes.set(ylabel="accuracy (%)", ylim=(-2, 102))
-        if not len(labels):
+        if found is None:
             say_none_found(axes)
             return axes
-        found = reliability_bins(labels, probabilities, bins)
         used = np.flatnonzero(found.counts)
         counts, said = found.counts[used], 100 * found.confidences[used]
         shares, accuracy = 100 * counts / len(labels), 100 * found.accuracies[used]
@@ -155,23 +167,31 @@ def show_reliability_diagram(
 def check_predictions(
     labels: Sequence[int],
     probabilities: np.ndarray,
-    class_names: Sequence[str] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays, or raise an error if they do not fit each other."""
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    columns = probabilities.shape[-1] if class_names is None else len(class_names)
+    class_names: list[str] | None = None,
+) -> tuple[list[str] | None, np.ndarray, np.ndarray]:
+    """Return names and both arrays, or raise an error if they do not fit each other."""
+    labels = number_array("labels", labels)
+    probabilities = number_array("probabilities", probabilities)
+    columns = probabilities.shape[-1:] if class_names is None else (len(class_names),)
     if probabilities.size == 0 and labels.size == 0:
-        return labels.reshape(0).astype(int), probabilities.reshape(0, columns)
+        empty = probabilities.reshape(0, *columns)
+        return class_names, labels.reshape(0).astype(int), empty
     if (
-        labels.ndim != 1
+        labels.ndim not in (1, 2)
         or probabilities.ndim != 2
         or len(probabilities) != len(labels)
-        or probabilities.shape[1] != columns
+        or probabilities.shape[1:] != columns
     ):
         raise ValueError(
             "Expected one label and one row of probabilities for each image, with one "
             "column a class, as class_probabilities makes them. Received: labels of "
             f"shape {labels.shape}, probabilities of shape {probabilities.shape}, "
-            f"class_names={class_names}"
+            f"class_names={shown(class_names)}"
         )
-    return labels, probabilities
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "probabilities must be finite: what is no number may come from a training "
+            "that diverged. Received: probabilities with "
+            f"{np.sum(~np.isfinite(probabilities)):,} that are not"
+        )
+    return class_names, class_labels(labels, *columns), probabilities

@@ -6,6 +6,14 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.arguments import (
+    image_layer,
+    number_array,
+    shown,
+    text,
+    whole_number,
+)
+from keras_transfer.plot_arguments import captions, image_list
 from keras_transfer.plot_style import say_none_found, style
 
 
@@ -21,20 +29,25 @@ def show_images(
     Args:
         images: Images of shape `(count, height, width, 3)`, RGB, 0 to 255.
         titles: Text above each image. Defaults to none.
-        columns: Images in a row. Defaults to `6`.
+        columns: Images in a row, at least 1. Defaults to `6`.
         title: Title of the figure. Defaults to none.
 
     Returns:
         A Matplotlib `Figure`. Without images it says so in words.
+
+    Raises:
+        ValueError: If these are no images, or there is not one title for each.
 
     Example:
 
     >>> import numpy as np, keras_transfer as kt
     >>> figure = kt.plots.show_images(np.zeros((2, 8, 8, 3)), ["left", "right"])
     """
+    images = image_list("images", images)
+    titles = captions("titles", titles, len(images))
     figure, axes = grid(len(images), columns, title)
     for index, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
-        axis.imshow(pixels(image))
+        show_pixels(axis, image)
         if titles is not None:
             axis.set_title(titles[index], fontsize=8)
     return figure
@@ -54,14 +67,15 @@ def show_pairs(
         first: Images of shape `(height, width, 3)`, RGB, 0 to 255.
         second: As many images, each of the size of the one beside it.
         titles: Text above each pair. Defaults to none.
-        columns: Pairs in a row. Defaults to `3`.
+        columns: Pairs in a row, at least 1. Defaults to `3`.
         title: Title of the figure. Defaults to none.
 
     Returns:
         A Matplotlib `Figure`. Without images it says so in words.
 
     Raises:
-        ValueError: If the two of a pair are not of one size.
+        ValueError: If the two of a pair are not of one size, or there is not one title
+            for each.
 
     Example:
 
@@ -69,16 +83,17 @@ def show_pairs(
     >>> images = np.zeros((2, 8, 8, 3))
     >>> figure = kt.plots.show_pairs(images, images + 9, ["a pair", "another"])
     """
-    shapes = [[np.shape(image) for image in images] for images in (first, second)]
+    first, second = image_list("first", first), image_list("second", second)
+    shapes = [[image.shape for image in images] for images in (first, second)]
     if shapes[0] != shapes[1]:
         raise ValueError(
             "Expected two images of one size for each pair. "
-            f"Received: images of the shapes {shapes[0]} and {shapes[1]}"
+            f"Received: images of the shapes {shown(shapes[0])} and {shown(shapes[1])}"
         )
     joined = []
     for left, right in zip(first, second, strict=True):
-        height, width, _ = np.shape(left)
-        gap = np.full((height, max(1, width // 16), 3), 255)
+        height, width, *channels = left.shape
+        gap = np.full((height, max(1, width // 16), *channels), 255)
         joined.append(np.hstack([left, gap, right]))
     figure = show_images(joined, titles, columns=columns, title=title)
     width, height = figure.get_size_inches()
@@ -98,13 +113,17 @@ def show_augmentation(
 
     Args:
         image: Image of shape `(height, width, 3)`, RGB, 0 to 255.
-        layer: Layer from `build_augmentation`, or any other random Keras layer.
+        layer: Layer from `build_augmentation`, or any other random Keras layer, or a
+            list of them.
         count: Changed images, at least 1. Defaults to `11`.
-        columns: Images in a row. Defaults to `6`.
+        columns: Images in a row, at least 1. Defaults to `6`.
         title: Title of the figure. Defaults to the name of the layer.
 
     Returns:
         A Matplotlib `Figure`, the image itself first.
+
+    Raises:
+        ValueError: If this is no image, or no layer that makes images of it.
 
     Example:
 
@@ -112,12 +131,27 @@ def show_augmentation(
     >>> layer = kt.build_augmentation("light")
     >>> figure = kt.plots.show_augmentation(np.zeros((8, 8, 3)), layer, count=2)
     """
-    image = np.asarray(image, "float32")
-    changed = layer(np.stack([image] * count), training=True)
-    images = np.concatenate([image[None], keras.ops.convert_to_numpy(changed)])
-    title = title or layer.name.replace("_", " ").capitalize()
+    images = image_list("image", image)
+    if len(images) != 1:
+        raise ValueError(
+            "image must be one image of shape (height, width, 3), such as images[0]. "
+            f"Received: image with {len(images)} images"
+        )
+    image = images[0].astype("float32")
+    count = whole_number("count", count, least=1)
+    layer = image_layer("layer", layer)
+    wanted = "layer must be a Keras layer that makes images of images"
+    if layer is None:
+        raise ValueError(f"{wanted}, as build_augmentation does. Received: layer=None")
+    try:
+        changed = layer(np.stack([image] * count), training=True)
+        changed = image_list("layer", keras.ops.convert_to_numpy(changed))
+    except Exception as error:  # A layer of one's own may raise anything.
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{wanted} ({reason}). Received: layer={layer}") from error
+    title = text("title", title) or layer.name.replace("_", " ").capitalize()
     return show_images(
-        images, ["original"] + [""] * count, columns=columns, title=title
+        [image, *changed], ["original"] + [""] * count, columns=columns, title=title
     )
 
 
@@ -136,14 +170,14 @@ def show_grad_cam(
         maps: Array of shape `(count, height, width)`, 0 to 1, from `grad_cam`.
         titles: Text above each image, for example the class that is explained.
             Defaults to none.
-        columns: Images in a row. Defaults to `6`.
+        columns: Images in a row, at least 1. Defaults to `6`.
         title: Title of the figure.
 
     Returns:
         A Matplotlib `Figure`. Without images it says so in words.
 
     Raises:
-        ValueError: If there is not one map of its size for each image.
+        ValueError: If there is not one map of its size for each image, or one title.
 
     Example:
 
@@ -155,30 +189,41 @@ def show_grad_cam(
 
     - [Selvaraju et al., 2016](https://arxiv.org/abs/1610.02391)
     """
-    if len(images) and np.shape(maps) != np.shape(images)[:3]:
+    images, maps = image_list("images", images), number_array("maps", maps)
+    titles = captions("titles", titles, len(images))
+    if len({image.shape for image in images}) > 1 or (
+        images and maps.shape != (len(images), *images[0].shape[:2])
+    ):
+        shapes = [image.shape for image in images]
         raise ValueError(
             "Expected one map of the same size for each image, as grad_cam makes "
-            f"them. Received: images of shape {np.shape(images)}, maps of shape "
-            f"{np.shape(maps)}"
+            f"them. Received: images of shapes {shown(shapes)}, maps of shape "
+            f"{maps.shape}"
         )
-    columns = max(1, min(columns, len(images)))
+    columns = min(whole_number("columns", columns, least=1), max(1, len(images)))
     # Without titles between, the two of a pair stay close together.
     panels = 2 if len(images) else 1
     figure, axes = grid(len(images), columns, title, row_height=1.55, panels=panels)
     for index, (image, heat) in enumerate(zip(images, maps, strict=False)):
         row, column = divmod(index, columns)
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
-        above.imshow(pixels(image))
+        show_pixels(above, image)
         # In grey, so that every colour is the map's.
-        below.imshow(pixels(image).mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-        shown = below.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        grey = pixels(image) if image.ndim == 2 else pixels(image).mean(axis=-1)
+        below.imshow(grey, cmap="gray", vmin=0, vmax=255)
+        overlay = below.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
         if titles is not None:
             above.set_title(titles[index], fontsize=8)
     if len(images):
-        bar = figure.colorbar(shown, ax=axes, shrink=0.6, aspect=30, pad=0.02)
+        bar = figure.colorbar(overlay, ax=axes, shrink=0.6, aspect=30, pad=0.02)
         bar.set_label("evidence, as a share of the peak", fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def show_pixels(axes: plt.Axes, image: np.ndarray) -> None:
+    """Draw an image; one of a single channel in grey."""
+    axes.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)
 
 
 def grid(
@@ -189,7 +234,8 @@ def grid(
     panels: int = 1,
 ) -> tuple[plt.Figure, np.ndarray]:
     """Return a figure for `count` images, with `panels` below each other for each."""
-    columns = max(1, min(columns, count))
+    columns = min(whole_number("columns", columns, least=1), max(1, count))
+    title = text("title", title)
     rows = panels * max(1, -(-count // columns))
     # Wide enough for a title above a single image, or above none.
     width = max(1.6 * columns, 4.0 if title else 0)
@@ -207,4 +253,5 @@ def grid(
 
 
 def pixels(image: np.ndarray) -> np.ndarray:
-    return np.asarray(image).clip(0, 255).astype("uint8")
+    """Return an image as Matplotlib draws it; what is no number is black."""
+    return np.nan_to_num(image).clip(0, 255).astype("uint8")

@@ -6,12 +6,14 @@ JupyterLab, in a test and in the headless runner (`keras_transfer.lessons`), whi
 collects them into `ledger.json`.
 """
 
+import contextlib
 import math
 import os
 import pathlib
 from typing import Any
 
 from keras_transfer import bands, storage
+from keras_transfer.arguments import shown, text, whole_number
 from keras_transfer.status_lines import say
 
 MIME_TYPE = "application/vnd.keras-transfer.record+json"
@@ -34,18 +36,18 @@ def record(
             looked up.
         data: The splits that the lesson trained on (anything with `name` and
             `source`), or the data set's name. Defaults to `None`.
-        profile: The lesson's profile, as `keras_transfer.profile` returned it.
-            Defaults to `None`: its name is read from `KERAS_TRANSFER_PROFILE`.
+        profile: The lesson's profile, as `keras_transfer.profile` returned it, or its
+            name. Defaults to `None`: the name is read from `KERAS_TRANSFER_PROFILE`.
         **figures: What was measured, by name: numbers, text, or lists and
             dictionaries of them. `test_accuracy` lies in [0, 1]; `test_images` and
-            `backbone` belong with it.
+            `backbone`, a model or its name, belong with it.
 
     Returns:
         The recorded figures as a dictionary of plain Python values.
 
     Raises:
-        ValueError: If a figure is not finite, or `test_accuracy` not in [0, 1].
-        TypeError: If a figure is not a plain value.
+        ValueError: If a figure is not finite or no plain value, `test_accuracy` is not
+            in [0, 1], or another argument is none of these.
         AssertionError: If `test_accuracy` lies outside the declared band.
 
     Example:
@@ -57,17 +59,29 @@ def record(
 
     # Not `profiles.profile()`: selecting a profile sets the seed anew.
     configured = os.environ.get("KERAS_TRANSFER_PROFILE") or profiles.NAMES[0]
-    figures["backbone"] = getattr(
-        figures.get("backbone"), "name", figures.get("backbone")
-    )
+    names = {
+        "lesson": text("lesson", lesson) or os.environ.get("KERAS_TRANSFER_LESSON"),
+        "profile": configured if profile is None else _name("profile", profile, "seed"),
+        "data": _name("data", data, "source"),
+        "backbone": _name("backbone", figures.get("backbone"), "layers"),
+    }
+    if names["profile"] not in profiles.NAMES:
+        raise ValueError(
+            f"A profile is one of {', '.join(profiles.NAMES)}. Pass one of these, or "
+            "set KERAS_TRANSFER_PROFILE to it. "
+            f"Received: profile={shown(names['profile'])}"
+        )
+    if figures.get("test_images") is not None:
+        figures["test_images"] = whole_number("test_images", figures["test_images"], 1)
     entry = {
-        "lesson": lesson or os.environ.get("KERAS_TRANSFER_LESSON"),
-        "profile": getattr(profile, "name", configured),
+        "lesson": names["lesson"],
+        "profile": names["profile"],
         "seed": getattr(profile, "seed", None),
         "device": getattr(profile, "device", None) or profiles._device()[0],
-        "data": getattr(data, "name", data),
+        "data": names["data"],
         "data_source": getattr(data, "source", None),
         **figures,
+        "backbone": names["backbone"],
     }
     entry = {
         name: _plain(name, value) for name, value in entry.items() if value is not None
@@ -77,7 +91,7 @@ def record(
         isinstance(accuracy, bool | str | list | dict) or not 0 <= accuracy <= 1
     ):
         raise ValueError(
-            f"`test_accuracy` must be a number in [0, 1]. Received: {accuracy!r}"
+            f"`test_accuracy` must be a number in [0, 1]. Received: {shown(accuracy)}"
         )
 
     lines = [f"{name}: {_short(value)}" for name, value in entry.items()]
@@ -111,6 +125,9 @@ def output_dir() -> pathlib.Path:
     Returns:
         The folder, which exists.
 
+    Raises:
+        OSError: If it cannot be made.
+
     Example:
 
     >>> import keras_transfer as kt
@@ -123,23 +140,45 @@ def output_dir() -> pathlib.Path:
     return storage.made_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
 
 
+class NotPlainError(ValueError, TypeError):
+    """Says that a figure is no plain value; a `TypeError` as well, as it once was."""
+
+
+def _name(argument: str, value: Any, beside: str) -> str | None:
+    """Return a text, or the name of a thing that also has the attribute `beside`."""
+    if value is None or isinstance(value, str):
+        return value
+    name = getattr(value, "name", None)
+    if (
+        isinstance(value, type)
+        or not isinstance(name, str)
+        or (not hasattr(value, beside))
+    ):
+        raise ValueError(
+            f"{argument} must be a text, or have a name as what keras_transfer makes. "
+            f"Received: {argument}={shown(value)}"
+        )
+    return name
+
+
 def _plain(name: str, value: Any) -> Any:
     """Return a figure as JSON can hold it, NumPy's and Keras's scalars as numbers."""
     if isinstance(value, dict):
         return {str(key): _plain(f"{name}[{key!r}]", v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(f"{name}[{i}]", v) for i, v in enumerate(value)]
-    if hasattr(value, "tolist"):
-        return _plain(name, value.tolist())
-    if hasattr(value, "numpy"):
-        return _plain(name, value.numpy())
+    with contextlib.suppress(Exception):  # A class, a tensor of a graph.
+        value = value.numpy() if hasattr(value, "numpy") else value
+        value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return _plain(name, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"The figure `{name}` must be finite. Received: {value}")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(
+    raise NotPlainError(
         f"The figure `{name}` must be a number, text, or a list or dictionary of "
-        f"them. Received: {value!r} of type {type(value).__name__}"
+        f"them. Received: {shown(value)} of type {type(value).__name__}"
     )
 
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from keras_transfer.arguments import whole_number
 from keras_transfer.evaluation_plots import check_predictions
-from keras_transfer.image_plots import grid, pixels
+from keras_transfer.image_plots import grid, show_pixels
+from keras_transfer.plot_arguments import image_list, named_classes
 from keras_transfer.plot_style import COLORS
 
 
@@ -29,7 +31,7 @@ def show_predictions(
         probabilities: Array of shape `(count, num_classes)`, 0 to 1, as
             `class_probabilities` makes it.
         class_names: Names; label `i` means `class_names[i]`.
-        columns: Images in a row. Defaults to `6`.
+        columns: Images in a row, at least 1. Defaults to `6`.
         title: Title of the figure. Defaults to none.
 
     Returns:
@@ -45,8 +47,10 @@ def show_predictions(
     >>> names = ["cat", "dog"]
     >>> figure = kt.plots.show_predictions(images, [0, 1], probabilities, names)
     """
-    labels, probabilities = check_predictions(labels, probabilities, class_names)
-    _check_count(images, labels)
+    class_names, labels, probabilities = check_predictions(
+        labels, probabilities, named_classes(class_names)
+    )
+    images = _checked_images(images, labels)
     figure, axes = grid(len(images), columns, title, row_height=2.1)
     for image, label, row, axis in zip(
         images, labels, probabilities, axes.flat, strict=False
@@ -57,7 +61,7 @@ def show_predictions(
         text = f"\u2713 {said}\n"
         if not right:
             text = f"\u2717 {said}\ntrue: {class_names[label]}"
-        axis.imshow(pixels(image))
+        show_pixels(axis, image)
         axis.set_title(text, fontsize=8)
         if not right:
             _frame(axis, COLORS[1])
@@ -82,8 +86,8 @@ def show_mistakes(
         probabilities: Array of shape `(count, num_classes)`, 0 to 1, as
             `class_probabilities` makes it.
         class_names: Names; label `i` means `class_names[i]`.
-        count: Most images to show. Defaults to `12`.
-        columns: Images in a row. Defaults to `6`.
+        count: Most images to show, at least 1. Defaults to `12`.
+        columns: Images in a row, at least 1. Defaults to `6`.
         title: Title of the figure. Defaults to `"Most confident mistakes"`.
 
     Returns:
@@ -100,8 +104,11 @@ def show_mistakes(
     >>> names = ["cat", "dog"]
     >>> figure = kt.plots.show_mistakes(images, [0, 1], probabilities, names)
     """
-    labels, probabilities = check_predictions(labels, probabilities, class_names)
-    _check_count(images, labels)
+    class_names, labels, probabilities = check_predictions(
+        labels, probabilities, named_classes(class_names)
+    )
+    images = _checked_images(images, labels)
+    count = whole_number("count", count, least=1)
     (wrong,) = np.nonzero(probabilities.argmax(axis=-1) != labels)
     surest = np.argsort(-probabilities[wrong].max(axis=-1, initial=0), kind="stable")
     chosen = wrong[surest][:count]
@@ -122,9 +129,11 @@ def _frame(axis: plt.Axes, color: str) -> None:
         spine.set(visible=True, color=color, linewidth=3)
 
 
-def _check_count(images: np.ndarray, labels: np.ndarray) -> None:
+def _checked_images(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    images = image_list("images", images)
     if len(images) != len(labels):
         raise ValueError(
             "Expected one label for each image. "
             f"Received: {len(images)} images, {len(labels)} labels"
         )
+    return images

@@ -1,8 +1,9 @@
 """`Recipe`: a way of training, described by plain values."""
 
 import dataclasses
-import numbers
+from collections.abc import Collection
 
+from keras_transfer.arguments import real_number, shown, whole_number
 from keras_transfer.augmentation import STRENGTHS
 from keras_transfer.backbones import ARCHITECTURES
 
@@ -79,53 +80,52 @@ class Recipe:
     augmentation: str | None = None
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(
-                f"The kind of a recipe is one of {', '.join(KINDS)}. "
-                f"Received: kind={self.kind!r}"
-            )
+        self._check_text("kind", KINDS, "The kind of a recipe is")
         epochs, learning_rate, used = KINDS[self.kind]
         # Filled in here, so that what is kept on disk goes by the values themselves.
         if self.epochs is None:
             object.__setattr__(self, "epochs", epochs)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", learning_rate)
+        self._check_numbers()
         for field in dataclasses.fields(self)[4:]:
             value = getattr(self, field.name)
             if field.name not in used and value != field.default:
                 raise ValueError(
                     f"A recipe of the kind {self.kind} makes no use of {field.name}. "
-                    f"Leave it out. Received: {field.name}={value!r}"
+                    f"Leave it out. Received: {field.name}={_shown(value)}"
                 )
-        self._check_backbone()
-        self._check_numbers()
-        if self.augmentation not in (None, *STRENGTHS):
+        known = [*ARCHITECTURES, *([SMALL] if self.kind == "from_scratch" else [])]
+        self._check_text("backbone", known, "Unknown backbone. Expected")
+        self._check_text("augmentation", (None, *STRENGTHS), "augmentation must be")
+        if not isinstance(self.from_block, str | None) or self.from_block == "":
             raise ValueError(
-                f"augmentation must be one of {', '.join(STRENGTHS)}, or None. "
-                f"Received: augmentation={self.augmentation!r}"
+                "from_block must be the name of a block, one of block_names, or None. "
+                f"Received: from_block={_shown(self.from_block)}"
             )
 
-    def _check_backbone(self) -> None:
-        known = [*ARCHITECTURES, *([SMALL] if self.kind == "from_scratch" else [])]
-        if self.backbone not in known:
+    def _check_text(self, name: str, known: Collection, expected: str) -> None:
+        value = getattr(self, name)
+        # Not `in` alone: what is no text may not even be comparable.
+        if not isinstance(value, str | None) or value not in known:
             raise ValueError(
-                f"Unknown backbone. Expected the name of one of: {', '.join(known)}. "
-                f"Received: backbone={self.backbone!r}"
+                f"{expected} one of {', '.join(map(str, known))}. "
+                f"Received: {name}={_shown(value)}"
             )
 
     def _check_numbers(self) -> None:
-        least = {"epochs": 1, "freeze_epochs": 0, "epochs_per_block": 1}
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < lowest:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {lowest}. "
-                    f"Received: {name}={value!r}"
-                )
-        for name, highest in {"learning_rate": float("inf"), "layer_decay": 1}.items():
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Real) or not 0 < value <= highest:
-                raise ValueError(
-                    "learning_rate must be a number above 0, layer_decay also at most "
-                    f"1. Received: {name}={value!r}"
-                )
+        """Keep Python's own numbers, also of NumPy's: they become JSON and a key."""
+        for name, lowest in {
+            "epochs": 1,
+            "freeze_epochs": 0,
+            "epochs_per_block": 1,
+        }.items():
+            value = whole_number(name, getattr(self, name), lowest)
+            object.__setattr__(self, name, value)
+        for name, highest in {"learning_rate": None, "layer_decay": 1}.items():
+            value = real_number(name, getattr(self, name), above=0, most=highest)
+            object.__setattr__(self, name, value)
+
+
+def _shown(value) -> str:
+    return repr(value) if isinstance(value, str) else shown(value)

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from keras_transfer.evaluation_plots import check_predictions
+from keras_transfer.plot_arguments import named_classes
 from keras_transfer.plot_style import (
     COLORS,
     LEGEND,
@@ -55,18 +56,20 @@ def show_roc_curve(
     """
     from sklearn.metrics import auc, roc_curve
 
+    class_names, labels, probabilities = check_predictions(
+        labels, probabilities, named_classes(class_names)
+    )
     curves = []
     for name, positive, scores in _one_against_rest(labels, probabilities, class_names):
         false_rate, true_rate, _ = roc_curve(positive, scores)
         curves.append((auc(false_rate, true_rate), name, false_rate, true_rate))
     with style():
-        axes = axes_or_new(axes, (4.6, 5.2 if len(curves) > 1 else 4.2))
+        axes = axes_or_new(axes, (4.6, 5.2 if len(curves) > 1 else 4.2), title)
         _show_curves(axes, curves)
         if curves:
             axes.plot([0, 100], [0, 100], ":", color="grey", lw=1, label="by chance")
             axes.legend(**_legend(curves, "lower right"), title="area under the curve")
         axes.set(xlabel="false positive rate (%)", ylabel="true positive rate (%)")
-        axes.set_title(title)
     return axes
 
 
@@ -109,26 +112,28 @@ def show_precision_recall_curve(
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
+    class_names, labels, probabilities = check_predictions(
+        labels, probabilities, named_classes(class_names)
+    )
     curves = []
     for name, positive, scores in _one_against_rest(labels, probabilities, class_names):
         precision, recall, _ = precision_recall_curve(positive, scores)
         average = average_precision_score(positive, scores)
         curves.append((average, name, recall, precision))
     with style():
-        axes = axes_or_new(axes, (4.6, 5.2 if len(curves) > 1 else 4.2))
+        axes = axes_or_new(axes, (4.6, 5.2 if len(curves) > 1 else 4.2), title)
         _show_curves(axes, curves, drawstyle="steps-post")
         if curves:
             if len(class_names) == 2:
-                share = 100 * np.mean(np.asarray(labels) == 1)
+                share = 100 * np.mean(labels == 1)
                 axes.axhline(share, ls=":", color="grey", lw=1, label="by chance")
             axes.legend(**_legend(curves, "lower left"), title="average precision")
-        axes.set(xlabel="recall (%)", ylabel="precision (%)", title=title)
+        axes.set(xlabel="recall (%)", ylabel="precision (%)")
     return axes
 
 
 def _one_against_rest(labels, probabilities, class_names):
     """Yield name, truth and score of each class that some images have and some not."""
-    labels, probabilities = check_predictions(labels, probabilities, class_names)
     first = 1 if len(class_names) == 2 else 0
     for label in range(first, len(class_names)):
         positive = labels == label

@@ -5,6 +5,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_transfer as kt
 from tests.test_devices import splits as random_splits
@@ -263,3 +264,179 @@ def test_single_panels_draw_where_they_are_told():
         assert show(*arguments, axes=axes) is axes
         assert axes.get_title()
         plt.close("all")
+
+
+def test_images_labels_and_names_come_in_many_forms():
+    one = kt.plots.show_images(IMAGES[0])
+    assert len(one.axes) == 1
+    for images in (list(IMAGES), tuple(IMAGES), tf.constant(IMAGES), iter(IMAGES)):
+        assert len(kt.plots.show_images(images, range(4), columns=2.0).axes) == 4
+    for image in (IMAGES[0][..., 0], IMAGES[0][..., :1], np.full((8, 8, 3), np.nan)):
+        assert len(kt.plots.show_images([image]).axes) == 1
+        assert len(kt.plots.show_pairs([image], [image]).axes) == 1
+    one_hot = np.eye(2)[LABELS]
+    forms = [
+        (np.array(NAMES), tf.constant(LABELS)),
+        (tuple(NAMES), one_hot),
+        (dict.fromkeys(NAMES).keys(), np.array(LABELS)[:, None]),
+        ([0, 1], one_hot > 0),
+        (np.arange(2), LABELS),
+    ]
+    for names, labels in forms:
+        plt.close("all")
+        axes = kt.plots.show_confusion_matrix(labels, labels, names)
+        assert [text.get_text() for text in axes.texts] == ["2", "0", "0", "2"]
+        figure = kt.plots.show_predictions(IMAGES, labels, PROBABILITIES, names)
+        assert [axes.get_title()[0] for axes in figure.axes] == list("✓✗✓✗")
+        axes = kt.plots.show_roc_curve(labels, PROBABILITIES.tolist(), names)
+        assert legend(axes)[0] == f"{[*names][1]} (0.500)"
+        axes = kt.plots.show_class_balance({"train": labels}, names)
+        assert [bar.get_width() for bar in axes.patches] == [2, 2]
+        axes = kt.plots.show_embedding(np.eye(4).tolist(), labels, names)
+        assert len(axes.collections) == 2
+
+
+def test_histories_come_as_dictionaries_too():
+    def heights(given):
+        return [len(axes.lines) for axes in kt.plots.show_training_history(given).axes]
+
+    assert heights(history().history) == heights(history()) == [2, 2]
+    assert heights({"a": history().history, "b": history()}) == [4, 4]
+    # One run that broke off in its second stage, before its accuracy was measured.
+    torn = history(["head", "head", "all"])
+    torn.history["accuracy"] = torn.history["accuracy"][:2]
+    assert heights({"a": torn}) == [4, 3]
+    with pytest.raises(ValueError, match=r"pass model.history\. Received: history="):
+        kt.plots.show_training_history(keras.Sequential())
+
+
+def test_one_seed_makes_a_learning_curve():
+    axes = kt.plots.show_learning_curve([10, 100], {"ours": [0.5, 0.6]})
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [50, 60])
+
+
+def test_blocks_that_stay_frozen_are_grey():
+    axes = kt.plots.show_unfreezing_schedule([{"block5": None, "head": None}])
+    assert axes.collections[0].get_array().mask.all()
+    axes.figure.draw_without_rendering()
+
+
+def test_features_that_are_all_the_same_make_one_point():
+    axes = kt.plots.show_embedding(np.ones((4, 4)), LABELS, NAMES)
+    assert axes.get_xlabel() == "component 1 (0 % of the variance)"
+
+
+def test_dollars_in_class_names_are_no_formula():
+    names = ["$5_bill", "$10_{bill$"]
+    figures = [
+        kt.plots.show_predictions(IMAGES, LABELS, PROBABILITIES, names),
+        kt.plots.show_confusion_matrix(LABELS, LABELS, names).figure,
+        kt.plots.show_class_balance({"train": LABELS}, names).figure,
+    ]
+    for figure in figures:
+        figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("show_images", {"images": "photo.jpg"}),
+        ("show_images", {"images": IMAGES[0, 0]}),
+        ("show_images", {"images": np.zeros((2, 0, 8, 3))}),
+        ("show_images", {"images": np.zeros((2, 8, 8, 2))}),
+        ("show_images", {"images": {"a": IMAGES[0]}}),
+        ("show_images", {"images": [None]}),
+        ("show_images", {"images": IMAGES, "titles": ["one"]}),
+        ("show_images", {"images": IMAGES, "titles": "abcd"}),
+        ("show_images", {"images": IMAGES, "titles": set("abcd")}),
+        ("show_images", {"images": IMAGES, "columns": 0}),
+        ("show_images", {"images": IMAGES, "columns": "3"}),
+        ("show_images", {"images": IMAGES, "columns": 2.5}),
+        ("show_images", {"images": IMAGES, "title": 3}),
+        ("show_pairs", {"first": IMAGES, "second": IMAGES[:2]}),
+        ("show_pairs", {"first": IMAGES, "second": None}),
+        ("show_grad_cam", {"images": IMAGES, "maps": None}),
+        ("show_grad_cam", {"images": [*IMAGES, IMAGES[0, 1:]], "maps": IMAGES}),
+        ("show_grad_cam", {"images": IMAGES[..., 0], "maps": [[1]], "columns": 0}),
+        ("show_confusion_matrix", {"predicted": PROBABILITIES}),
+        ("show_confusion_matrix", {"predicted": LABELS[:2]}),
+        ("show_confusion_matrix", {"predicted": [0, 1, 2, 3]}),
+        ("show_confusion_matrix", {"predicted": NAMES * 2}),
+        ("show_confusion_matrix", {"labels": [0, 1, float("nan"), 1]}),
+        ("show_confusion_matrix", {"class_names": "ab"}),
+        ("show_confusion_matrix", {"class_names": {"cat": 0, "dog": 1}}),
+        ("show_confusion_matrix", {"class_names": {"cat", "dog"}}),
+        ("show_confusion_matrix", {"class_names": []}),
+        ("show_confusion_matrix", {"axes": plt}),
+        ("show_confusion_matrix", {"axes": np.array([None, None])}),
+        ("show_roc_curve", {"probabilities": PROBABILITIES * np.nan}),
+        ("show_roc_curve", {"labels": [0, 1, 2, 1]}),
+        ("show_reliability_diagram", {"bins": "15"}),
+        ("show_reliability_diagram", {"bins": True}),
+        ("show_reliability_diagram", {"probabilities": 5 * PROBABILITIES}),
+        ("show_mistakes", {"count": 0}),
+        ("show_mistakes", {"images": IMAGES[:2]}),
+        ("show_class_balance", {"labels": [0, 1, 1]}),
+        ("show_class_balance", {"labels": {"train": [0, 5]}}),
+        ("show_class_balance", {"labels": {"train": None}}),
+        ("show_class_balance", {"labels": random_splits(), "class_names": ["a"]}),
+        ("show_embedding", {"features": np.full((4, 4), np.nan)}),
+        ("show_embedding", {"features": "features"}),
+        ("show_embedding", {"labels": [0, 1, 2, 3]}),
+        ("show_embedding", {"seed": -1}),
+        ("show_embedding", {"seed": 2**32}),
+        ("show_embedding", {"thumbnails": LABELS}),
+        ("show_embedding", {"method": ["pca"]}),
+        ("show_accuracies", {"right": {"ours": []}}),
+        ("show_accuracies", {"right": {"ours": 0.9}}),
+        ("show_accuracies", {"right": {"ours": [0.9, 0.8]}}),
+        ("show_accuracies", {"right": [True, False]}),
+        ("show_learning_curve", {"sizes": [0, 10], "accuracies": {}}),
+        ("show_learning_curve", {"sizes": [], "accuracies": {}}),
+        ("show_learning_curve", {"sizes": 10, "accuracies": {}}),
+        ("show_learning_curve", {"sizes": [1], "accuracies": {"a": [[1, 2]]}}),
+        ("show_learning_curve", {"sizes": [1, 2], "accuracies": {"a": [[1], [1, 2]]}}),
+        ("show_learning_curve", {"sizes": [1, 2], "accuracies": [[1, 2]]}),
+        ("show_learning_rate_finder", {"finder": kt.callbacks.LearningRateFinder()}),
+        ("show_learning_rate_finder", {"finder": history()}),
+        ("show_training_history", {"history": {"a": 1}}),
+        ("show_training_history", {"history": {"loss": ["low"]}}),
+        ("show_training_history", {"history": [history()]}),
+        ("show_unfreezing_schedule", {"learning_rates": {"head": 1e-3}}),
+        ("show_unfreezing_schedule", {"learning_rates": [{"a": 1}, {"b": 1}]}),
+        ("show_unfreezing_schedule", {"learning_rates": [{"a": -1}]}),
+        ("show_unfreezing_schedule", {"learning_rates": [{"a": "fast"}]}),
+        ("show_comparison", {"comparison": history()}),
+        ("show_augmentation", {"layer": keras.layers.RandomFlip}),
+        ("show_augmentation", {"layer": keras.layers.Dense(2)}),
+        ("show_augmentation", {"layer": keras.layers.Flatten()}),
+        ("show_augmentation", {"layer": []}),
+        ("show_augmentation", {"image": IMAGES}),
+        ("show_augmentation", {"count": 0}),
+        ("style", {"no.such.setting": 1}),
+        ("style", {"axes.titlesize": object()}),
+    ],
+)
+def test_plots_refuse_before_they_draw(name, arguments):
+    given = {
+        "show_confusion_matrix": {"labels": LABELS, "predicted": LABELS},
+        "show_roc_curve": {"labels": LABELS, "probabilities": PROBABILITIES},
+        "show_reliability_diagram": {"labels": LABELS, "probabilities": PROBABILITIES},
+        "show_mistakes": {
+            "images": IMAGES,
+            "labels": LABELS,
+            "probabilities": PROBABILITIES,
+        },
+        "show_embedding": {"features": np.eye(4), "labels": LABELS},
+        "show_augmentation": {"image": IMAGES[0], "layer": keras.layers.RandomFlip()},
+    }.get(name, {})
+    named = ("show_confusion", "show_roc", "show_mis", "show_embed", "show_class")
+    if name.startswith(named):
+        given = {"class_names": NAMES, **given}
+    settings = dict(plt.rcParams)
+    with pytest.raises(ValueError, match="Received: "):
+        # A context manager begins to work when it is entered.
+        getattr(kt.plots, name)(**given | arguments).__enter__()
+    # A figure that is left behind would be shown, empty, below the cell.
+    assert not plt.get_fignums()
+    assert dict(plt.rcParams) == settings
