@@ -247,21 +247,28 @@ def _head(model: keras.Model) -> keras.Model:
 
 def _copy(network: keras.Model) -> keras.Model:
     """Return a network with layers of its own, and the same values in them."""
-    pairs = []
+    copies, rebuilt = {}, []
 
     def clone(layer):
-        new = layer.__class__.from_config(layer.get_config())
-        pairs.append((layer, new))
-        return new
+        if id(layer) not in copies:
+            if isinstance(layer, keras.Sequential):
+                new = keras.models.clone_model(layer, clone_function=clone)
+            elif isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+                inputs = keras.tree.map_structure(_same_input, layer.input)
+                new = keras.models.clone_model(layer, inputs, clone)
+            else:
+                new = layer.__class__.from_config(layer.get_config())
+                rebuilt.append((layer, new))
+            copies[id(layer)] = new
+        return copies[id(layer)]
 
     # Whoever sets the seed before gets the same head with and without a copy.
     drawn = random.getstate()
     try:
-        copy = keras.models.clone_model(network, clone_function=clone, recursive=True)
-        # Of the input layer, Keras copies only the type of its tensor.
-        copy.layers[0].dtype_policy = network.layers[0].dtype_policy
-        for layer, new in pairs:
-            _copy_values(layer, new)
+        copy = clone(network)
+        for layer, new in rebuilt:
+            if isinstance(layer, keras.Layer):  # Not an operation of keras.ops.
+                _copy_values(layer, new)
     except Exception as error:  # A layer's own code may fail in any way.
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -275,11 +282,20 @@ def _copy(network: keras.Model) -> keras.Model:
     return copy
 
 
-def _copy_values(layer, new) -> None:
-    if not isinstance(layer, keras.Layer):
-        return  # An operation of keras.ops.
+def _same_input(tensor):
+    """Return an input like this one; Keras copies no more than its shape and type."""
+    layer = tensor._keras_history.operation
+    new = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name)
+    new._keras_history.operation.dtype_policy = layer.dtype_policy
+    return new
+
+
+def _copy_values(layer: keras.Layer, new: keras.Layer) -> None:
     for variable, value in zip(new.variables, layer.variables, strict=True):
         variable.assign(value)
+        # The name by which snapshots of weights are compared, which also depends on
+        # what was around the layer when it was built.
+        variable._path = value.path
     for part in new._flatten_layers():
         # Such as Normalization's, which computes with what it has noted of its weights.
         if hasattr(part, "finalize_state"):

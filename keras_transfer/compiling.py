@@ -84,15 +84,20 @@ def compile_built(
 ) -> None:
     """Compile `model` with an optimizer that knows its variables already.
 
-    A model that is saved before its first step then loads without a warning.
+    A model that is saved before its first step then loads without a warning. What does
+    not fit is refused before anything is changed.
     """
     if optimizer is not None:
-        # Before `compile`, so that an optimizer that does not fit changes nothing.
         _check_known(optimizer, model.trainable_variables)
-        optimizer.build(model.trainable_variables)
+        scaling = keras.optimizers.LossScaleOptimizer
+        mixed = model.dtype_policy.name == "mixed_float16"
+        if mixed and not isinstance(optimizer, scaling):
+            # As Keras does, but so that it is in the file: a process with another
+            # policy would not do it, and so not read the state.
+            optimizer = scaling(optimizer, name="loss_scale_optimizer")
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, **settings)
-    if optimizer is not None:
-        model.optimizer.build(model.trainable_variables)
 
 
 def compile_for_sweep(model: keras.Model) -> None:
@@ -100,8 +105,7 @@ def compile_for_sweep(model: keras.Model) -> None:
 
     What this replaces is untouched, so `ModelState` puts it back as it was.
     """
-    noted = _noted(model)
-    optimizer = noted["optimizer"]
+    noted, optimizer = _noted(model), model.optimizer
     if optimizer.built:
         optimizer = copied_optimizer(optimizer, model.trainable_variables)
     else:
@@ -111,7 +115,6 @@ def compile_for_sweep(model: keras.Model) -> None:
     kept = ("loss", "loss_weights", "run_eagerly", "steps_per_execution")
     settings = {name: noted[name] for name in kept}
     keras.Model.compile(model, optimizer, jit_compile=noted["jit_compile"], **settings)
-    model.optimizer.build(model.trainable_variables)
 
 
 def compile_settings(model: keras.Model) -> dict | None:

@@ -46,6 +46,9 @@ class SoftBinaryAccuracy(keras.metrics.BinaryAccuracy):
     1: a file is to load with Keras alone.
     """
 
+    # The class that Keras writes into a file.
+    __class__ = keras.metrics.BinaryAccuracy
+
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Take in one batch."""
         labels = keras.ops.cast(keras.ops.convert_to_tensor(y_true) > 0.5, "float32")
