@@ -230,7 +230,7 @@ def test_wrong_arguments_change_nothing(arguments, message):
         (lambda: keras.Sequential([keras.layers.Dense(2)]), "must be built"),
         (
             lambda: keras.Sequential(
-                [keras.Input((64, 64, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+                [keras.Input((64, 64, 3)), keras.layers.Flatten()]
             ),
             "No block of a known backbone",
         ),
@@ -317,7 +317,8 @@ def test_a_schedule_or_a_callback_sets_the_rate(cache_prefix):
     fine_tune(model, 2, learning_rate=0.01, callbacks=[halve, rates], **arguments)
     half = len(rates.rates) // 2
     assert rates.rates == pytest.approx([0.005] * half + [0.0025] * half)
-    rates, plateau = Rates(), keras.callbacks.ReduceLROnPlateau(min_delta=99, patience=1)
+    plateau = keras.callbacks.ReduceLROnPlateau(min_delta=99, patience=1)
+    rates = Rates()
     fine_tune(model, 3, learning_rate=0.01, callbacks=[plateau, rates], **arguments)
     assert rates.rates[0] == pytest.approx(0.01)
     assert rates.rates[-1] == pytest.approx(0.001)
