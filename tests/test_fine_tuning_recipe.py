@@ -355,19 +355,6 @@ def test_an_interruption_keeps_what_was_learnt_and_all_else_as_it_was(error, com
 
 
 class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 2:
-                raise StopError
-
-    model = classifier()
-    before = values(model)
-    with pytest.raises(StopError):
-        fine_tune(model, 5, cache_prefix=True, dtype="bfloat16", callbacks=[Stop()])
-    assert changed_blocks(before, model) == {"head", "block3"}
-    assert type(model.optimizer) is keras.optimizers.AdamW
-
-
-class Stop(keras.callbacks.Callback):
     """Interrupt the training after an epoch."""
 
     def __init__(self, epoch):
