@@ -335,7 +335,7 @@ def test_an_interruption_keeps_what_was_learnt_and_all_else_as_it_was(error, com
     model = classifier()
     if compiled:
         kt.unfreeze(model, "block2")
-        kt.compile_classifier(model, keras.optimizers.SGD(0.1))
+        kt.compile_classifier(model, keras.optimizers.SGD(1e-6))
         model.fit(splits().train, verbose=0)
     trainable = [layer.trainable for layer in model.layers]
     optimizer = model.optimizer if compiled else None
@@ -395,7 +395,8 @@ def test_a_finished_run_called_again_ends_with_the_same_weights(tmp_path, worse)
         return values(model), loss, history.history
 
     first, loss, history = run()
-    assert loss == pytest.approx(min(history["val_loss"]), rel=1e-4)
+    # That of the head's epoch is of features in half precision.
+    assert loss == pytest.approx(min(history["val_loss"]), rel=0.02)
     again, _, history = run()
     assert history["stage"] == ["head"]
     assert all(np.array_equal(first[path], again[path]) for path in first)
@@ -428,8 +429,9 @@ def test_a_killed_run_keeps_the_best_of_all_its_epochs(tmp_path):
     kept = sorted(path.name for path in (tmp_path / "backup").iterdir())
     assert "best_weights.npz" in kept and not [x for x in kept if x.startswith(".")]
     resumed = classifier()
-    fine_tune(resumed, 4, learning_rate=0.01, callbacks=backup())
-    assert Kept.loss < 2
+    history = fine_tune(resumed, 4, learning_rate=0.01, callbacks=backup()).history
+    assert history["stage"] == ["head"] + ["fine-tuning"] * 2
+    assert Kept.loss < min(history["val_loss"][1:])
     assert all(
         np.array_equal(value, values(resumed)[path])
         for path, value in Kept.values.items()
