@@ -430,7 +430,7 @@ def test_a_killed_run_keeps_the_best_of_all_its_epochs(tmp_path):
     assert "best_weights.npz" in kept and not [x for x in kept if x.startswith(".")]
     resumed = classifier()
     history = fine_tune(resumed, 4, learning_rate=0.01, callbacks=backup()).history
-    assert history["stage"] == ["head"] + ["fine-tuning"] * 2
+    assert history["stage"] == ["head", "fine-tuning"]
     assert Kept.loss < min(history["val_loss"][1:])
     assert all(
         np.array_equal(value, values(resumed)[path])
