@@ -39,7 +39,8 @@ def measure(measurement: Measurement, case: str, options) -> None:
     """Time the epochs of one backbone, from one block on."""
     name, block, pixels = case.split(":")
     splits = load_photos(int(pixels), options.max_images)
-    model = kt.build_classifier(build_network(name, int(pixels)), num_classes=2)
+    network = build_network(name, int(pixels))
+    model = kt.build_classifier(network, num_classes=2, share_backbone=True)
     blocks = kt.block_names(model)
     frozen, tail = kt.split_at_block(model, blocks[blocks.index(block) - 1])
     kt.unfreeze(model, from_block=block)

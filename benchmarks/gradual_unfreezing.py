@@ -35,7 +35,7 @@ class Clock(keras.callbacks.Callback):
 
 def compiled(name: str) -> keras.Model:
     backbone = kt.build_backbone(name, weights=None, image_size=128)
-    model = kt.build_classifier(backbone, num_classes=2)
+    model = kt.build_classifier(backbone, num_classes=2, share_backbone=True)
     kt.compile_classifier(model, keras.optimizers.AdamW(1e-3, weight_decay=0.1))
     return model
 

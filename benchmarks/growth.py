@@ -87,7 +87,8 @@ def run_once(options) -> list[float]:
         start = time.perf_counter()
         splits = kt.load_directory(options.photos, image_size=options.image_size)
         features = kt.extract_features(network, splits, folder)
-        kt.fit_head(kt.build_classifier(network, num_classes=2), features)
+        model = kt.build_classifier(network, num_classes=2, share_backbone=True)
+        kt.fit_head(model, features)
         seconds = time.perf_counter() - start
     return [seconds, progress.peak_memory / 1e9]
 

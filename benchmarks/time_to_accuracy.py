@@ -100,7 +100,7 @@ def run_ours(network: keras.Model, splits) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         features = kt.extract_features(network, splits, folder)
-        model = kt.build_classifier(network, num_classes=2)
+        model = kt.build_classifier(network, num_classes=2, share_backbone=True)
         kt.fit_head(model, features)
         seconds = time.perf_counter() - start
     return [seconds], [model.evaluate(splits.test, verbose=0)[1]]

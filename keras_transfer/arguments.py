@@ -162,8 +162,8 @@ def texts(name: str, value: typing.Any, least: int = 0) -> tuple[str, ...]:
     )
 
 
-def keras_model(name: str, value: typing.Any):
-    """Return a built `keras.Model`."""
+def keras_model(name: str, value: typing.Any, *, built: bool = True):
+    """Return a `keras.Model`, which must be built unless `built` is false."""
     import keras
 
     if not isinstance(value, keras.Model):
@@ -171,7 +171,7 @@ def keras_model(name: str, value: typing.Any):
             f"{name} must be a keras.Model, such as build_backbone or build_classifier "
             f"make it, or keras.saving.load_model. Received: {name}={shown(value)}"
         )
-    if not value.built:
+    if built and not value.built:
         raise ValueError(
             f"{name} must be built: begin it with keras.Input, or call it once on some "
             f"images. Received: {name}={shown(value)} without weights"
@@ -404,3 +404,17 @@ def number_array(name: str, value: typing.Any):
             f"{name} must be an array of numbers. Received: {name}={shown(value)}"
         )
     return array
+
+
+def verbosity(value: typing.Any) -> int | str:
+    """Return how much Keras is to print: `"auto"`, 0, 1 or 2."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    if type(value).__name__ in ("bool_", "bool"):
+        return int(value)
+    try:
+        return whole_number("verbose", value, 0, 2)
+    except ValueError as error:
+        raise ValueError(
+            f"verbose must be auto, 0, 1 or 2. Received: verbose={shown(value)}"
+        ) from error

@@ -90,7 +90,7 @@ def block_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
 def check_block(model: keras.Model, block: str, argument: str = "block") -> None:
     """Raise an error that lists the blocks, if `block` is none of them."""
     ends = block_ends(model)
-    if block not in ends:
+    if not isinstance(block, str) or block not in ends:
         raise ValueError(
             f"This model has the blocks {', '.join(ends)}. Received: {argument}={block}"
         )

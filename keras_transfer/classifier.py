@@ -1,11 +1,20 @@
 """A classifier on a backbone: build it, and train its head on cached features."""
 
+import random
+import typing
+from collections.abc import Mapping, Sequence
+
 import keras
 import numpy as np
 
+from keras_transfer import arguments
+from keras_transfer.arguments import shown
+from keras_transfer.compiling import checked_optimizer, compile_built
 from keras_transfer.devices import device_count
+from keras_transfer.feature_store import weight_digests
 from keras_transfer.features import Features, LabeledFeatures
 from keras_transfer.outputs import classifier_outputs
+from keras_transfer.splits import Splits
 
 POOLING_NAME = "head_pooling"
 
@@ -17,12 +26,15 @@ def build_classifier(
     hidden_units: int | None = None,
     dropout: float = 0.2,
     activation: str | None = "softmax",
+    share_backbone: bool = False,
 ) -> keras.Model:
     """Put a classification head on a backbone, in one flat functional model.
 
-    The head is global average pooling, dropout and a dense layer. The backbone is
-    frozen: each of its layers has `trainable = False`, which also keeps
-    BatchNormalization in inference mode.
+    The head is global average pooling, dropout and a dense layer. The classifier has a
+    copy of the backbone, with the same names, values and precision of all layers, so
+    whatever it learns, the backbone that was given stays as it is. The copy is frozen:
+    each of its layers has `trainable = False`, which also keeps BatchNormalization in
+    inference mode.
 
     Args:
         backbone: `keras.Model` from RGB images 0-255 to a feature map.
@@ -34,13 +46,18 @@ def build_classifier(
         activation: `"softmax"` for one probability a class, `"sigmoid"` for a single
             unit (two classes only; the probability of the second one), or `None` for
             logits. Defaults to `"softmax"`.
+        share_backbone: Whether to use the layers of `backbone` themselves in place of a
+            copy. It spares memory and a second or so, for example for many heads on
+            one frozen backbone; but then `backbone` is frozen, and what one classifier
+            learns changes it and all others that share it. Defaults to `False`.
 
     Returns:
         An uncompiled `keras.Model` from images to predictions, float32 also under
         mixed precision.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or the backbone cannot be
+            copied.
 
     Example:
 
@@ -49,7 +66,15 @@ def build_classifier(
     >>> kt.build_classifier(backbone, num_classes=5).output_shape
     (None, 5)
     """
-    _check(backbone, num_classes, hidden_units, dropout, activation)
+    _check_backbone(backbone)
+    num_classes, hidden_units, dropout = _checked_head(
+        num_classes, hidden_units, dropout, activation
+    )
+    # One tensor in and one out, also where they were given as a list or dict of one.
+    name = backbone.name
+    backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=name)
+    if not arguments.flag("share_backbone", share_backbone):
+        backbone = _copy(backbone)
     for layer in backbone.layers:
         layer.trainable = False
     x = keras.layers.GlobalAveragePooling2D(name=POOLING_NAME)(backbone.output)
@@ -60,7 +85,7 @@ def build_classifier(
     outputs = keras.layers.Dense(
         units, activation=activation, dtype="float32", name="head_predictions"
     )(x)
-    return keras.Model(backbone.input, outputs, name=f"{backbone.name}_classifier")
+    return keras.Model(backbone.input, outputs, name=f"{name}_classifier")
 
 
 def compile_classifier(
@@ -72,6 +97,10 @@ def compile_classifier(
         model: Classifier with one sigmoid unit, softmax or logits, for integer labels.
         optimizer: A Keras optimizer or its name.
 
+    Raises:
+        ValueError: If the model ends in another way, or the optimizer is none, or one
+            that knows another model. The model is left as it was.
+
     Example:
 
     >>> import keras, keras_transfer as kt
@@ -79,7 +108,8 @@ def compile_classifier(
     >>> model = kt.build_classifier(backbone, num_classes=2, activation=None)
     >>> kt.compile_classifier(model, keras.optimizers.Adam(1e-3))
     """
-    outputs = classifier_outputs(model, known=True)
+    optimizer = checked_optimizer(optimizer)
+    outputs = classifier_outputs(arguments.keras_model("model", model), known=True)
     if outputs.units == 1:
         loss = keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
         accuracy = keras.metrics.BinaryAccuracy(
@@ -89,9 +119,7 @@ def compile_classifier(
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
-    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
-    # Built here, so that a model saved before its first step loads without a warning.
-    model.optimizer.build(model.trainable_variables)
+    compile_built(model, optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
 
 
 def fit_head(
@@ -101,7 +129,7 @@ def fit_head(
     epochs: int = 30,
     learning_rate: float = 1e-3,
     batch_size: int = 32,
-    class_weight: dict[int, float] | None = None,
+    class_weight: Mapping | Sequence[float] | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int | str = 0,
 ) -> keras.Model:
@@ -109,18 +137,22 @@ def fit_head(
 
     An epoch takes a moment, because no image passes through the backbone. Where there
     are validation features, the head of the epoch with the lowest validation loss is
-    kept.
+    kept. After an interruption the head keeps what it has learnt so far, and the model
+    is compiled: as it was before, if it was.
 
     Args:
         model: `keras.Model` from `build_classifier`, on the backbone that the features
-            come from.
+            come from, with the weights that it had then.
         features: `Features` from `extract_features`, or a pair of features
-            `(count, channels)` and integer labels `(count,)` to train on all of them.
+            `(count, channels)` and labels to train on all of them: integers
+            `(count,)`, also in a column, or one-hot.
         epochs: Passes over the features. Defaults to `30`.
         learning_rate: Of the Adam optimizer, above 0. Defaults to `1e-3`.
         batch_size: Feature vectors in a step. Defaults to `32`.
-        class_weight: Weight of each label in the loss, as in `keras.Model.fit`.
-        callbacks: Keras callbacks, added to those that this function uses.
+        class_weight: Weight of each class in the loss: a dict by label, or by class
+            name for `Features`, in which classes left out weigh 1; or a list or array
+            of one weight a class. Defaults to none.
+        callbacks: One Keras callback or a list, added to those that this function uses.
         verbose: As in `keras.Model.fit`. Defaults to `0`.
 
     Returns:
@@ -128,8 +160,9 @@ def fit_head(
         attribute holds the `keras.callbacks.History` of the head.
 
     Raises:
-        ValueError: If the features do not fit the head, a label has no output, or a
-            number is out of its range.
+        ValueError: If the features do not fit the head, or were made by other weights
+            than the backbone has now, if a label has no output, or an argument is out
+            of its range.
 
     Example:
 
@@ -141,45 +174,55 @@ def fit_head(
     >>> len(model.history.history["loss"])
     2
     """
-    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1. Received: {name}={value}")
-    if learning_rate <= 0:
-        raise ValueError(
-            f"learning_rate must be above 0. Received: learning_rate={learning_rate}"
-        )
-    head = _head(model)
-    parts = {"train": features}
+    head = _head(arguments.keras_model("model", model))
+    epochs = arguments.whole_number("epochs", epochs, 1)
+    batch_size = arguments.whole_number("batch_size", batch_size, 1)
+    learning_rate = arguments.real_number("learning_rate", learning_rate, above=0)
+    callbacks = arguments.callback_list(callbacks)
+    verbose = arguments.verbosity(verbose)
+    num_classes = classifier_outputs(model).num_classes
+    names = getattr(features, "class_names", None)
+    class_weight = arguments.class_weights(class_weight, num_classes, names)
+    parts = {
+        name: _checked_features(head, part, num_classes)
+        for name, part in _parts(features).items()
+    }
     if isinstance(features, Features):
-        parts = {"train": features.train, "validation": features.validation}
-    for part in parts.values():
-        _check_features(head, *part)
+        _check_made_by(model, features)
+    if not head.trainable_variables:
+        raise ValueError(
+            "The head is frozen, so nothing can be learnt. Set trainable = True for "
+            f"the model and its last layers. Received: model with name={model.name}"
+        )
     train, validation = parts["train"], parts.get("validation")
     compile_classifier(head, keras.optimizers.Adam(learning_rate))
     if device_count() == 1:
         # A step is so small that starting it costs more than computing it. On several
         # devices Keras cannot run more than one at a time.
         head.steps_per_execution = -(-len(train[0]) // batch_size)
-    callbacks = list(callbacks or [])
     if validation is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=epochs, restore_best_weights=True
             )
         )
-    history = head.fit(
-        np.asarray(train[0]),
-        np.asarray(train[1]),
-        validation_data=validation and tuple(np.asarray(a) for a in validation),
-        epochs=epochs,
-        batch_size=batch_size,
-        class_weight=class_weight,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
-    # The head's layers are the model's own, so the model has learnt with it.
-    compile_classifier(model, keras.optimizers.Adam(learning_rate))
-    model.history = history
+    was_compiled, done = model.compiled, False
+    try:
+        head.fit(
+            *train,
+            validation_data=validation,
+            epochs=epochs,
+            batch_size=batch_size,
+            class_weight=class_weight,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        done = True
+    finally:
+        # The head's layers are the model's own, so the model has learnt with it.
+        if done or not was_compiled:
+            compile_classifier(model, keras.optimizers.Adam(learning_rate))
+            model.history = getattr(head, "history", None)
     return model
 
 
@@ -193,56 +236,187 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 def _head(model: keras.Model) -> keras.Model:
     """Return the part after the pooling as a model that shares its layers."""
-    if POOLING_NAME not in {layer.name for layer in model.layers}:
+    try:
+        return keras.Model(model.get_layer(POOLING_NAME).output, model.output)
+    except (AttributeError, ValueError) as error:
         raise ValueError(
             "Expected a classifier made with build_classifier. "
             f"Received: model with name={model.name}"
-        )
-    return keras.Model(model.get_layer(POOLING_NAME).output, model.output)
+        ) from error
 
 
-def _check(backbone, num_classes, hidden_units, dropout, activation) -> None:
-    if len(backbone.output_shape) != 4:
+def _copy(network: keras.Model) -> keras.Model:
+    """Return a network with layers of its own, and the same values in them."""
+    copies, rebuilt = {}, []
+
+    def clone(layer):
+        if id(layer) not in copies:
+            if isinstance(layer, keras.Sequential):
+                new = keras.models.clone_model(layer, clone_function=clone)
+            elif isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+                inputs = keras.tree.map_structure(_same_input, layer.input)
+                new = keras.models.clone_model(layer, inputs, clone)
+            else:
+                new = layer.__class__.from_config(layer.get_config())
+                rebuilt.append((layer, new))
+            copies[id(layer)] = new
+        return copies[id(layer)]
+
+    # Whoever sets the seed before gets the same head with and without a copy.
+    drawn = random.getstate()
+    try:
+        copy = clone(network)
+        for layer, new in rebuilt:
+            if isinstance(layer, keras.Layer):  # Not an operation of keras.ops.
+                _copy_values(layer, new)
+    except Exception as error:  # A layer's own code may fail in any way.
+        reason = " ".join(str(error).split())
         raise ValueError(
-            "Expected a backbone whose output is a feature map. "
-            f"Received: output_shape={backbone.output_shape}"
+            "This backbone cannot be copied, because Keras cannot make one of its "
+            "layers anew from its get_config. Pass share_backbone=True to use its "
+            "layers themselves: then whatever the classifier learns, this backbone "
+            f"has learnt. Received: backbone={network.name} ({reason[:200]})"
+        ) from error
+    finally:
+        random.setstate(drawn)
+    return copy
+
+
+def _same_input(tensor):
+    """Return an input like this one; Keras copies no more than its shape and type."""
+    layer = tensor._keras_history.operation
+    new = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name)
+    new._keras_history.operation.dtype_policy = layer.dtype_policy
+    return new
+
+
+def _copy_values(layer: keras.Layer, new: keras.Layer) -> None:
+    for variable, value in zip(new.variables, layer.variables, strict=True):
+        variable.assign(value)
+        # The name by which snapshots of weights are compared, which also depends on
+        # what was around the layer when it was built.
+        variable._path = value.path
+    for part in new._flatten_layers():
+        # Such as Normalization's, which computes with what it has noted of its weights.
+        if hasattr(part, "finalize_state"):
+            part.finalize_state()
+
+
+def _check_backbone(backbone) -> None:
+    arguments.keras_model("backbone", backbone)
+    inputs = getattr(backbone, "inputs", None) or ()
+    outputs = getattr(backbone, "outputs", None) or ()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            "Expected a backbone with one input and one output, built of Keras layers "
+            "as a functional or Sequential model. "
+            f"Received: backbone={shown(backbone)} with {len(inputs)} inputs and "
+            f"{len(outputs)} outputs that Keras can see"
         )
-    if activation not in ("softmax", "sigmoid", None):
+    shape = outputs[0].shape
+    if len(shape) != 4:
         raise ValueError(
-            "activation must be softmax, sigmoid or None. "
-            f"Received: activation={activation}"
-        )
-    if num_classes < 2 or (activation == "sigmoid" and num_classes != 2):
-        raise ValueError(
-            "num_classes must be at least 2, and exactly 2 with one sigmoid unit. "
-            f"Received: num_classes={num_classes}, activation={activation}"
-        )
-    if hidden_units is not None and hidden_units < 1:
-        raise ValueError(
-            "hidden_units must be at least 1, or None for no hidden layer. "
-            f"Received: hidden_units={hidden_units}"
-        )
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"dropout must be from 0 to below 1. Received: dropout={dropout}"
+            "Expected a backbone whose output is a feature map (batch, height, width, "
+            "channels): end it before its pooling and classifying layers, as "
+            f"include_top=False does. Received: output_shape={shape}"
         )
 
 
-def _check_features(head, features, labels) -> None:
-    if np.ndim(features) != 2 or np.shape(features)[1] != head.input_shape[-1]:
+def _checked_head(num_classes, hidden_units, dropout, activation) -> tuple:
+    arguments.one_of("activation", activation, ("softmax", "sigmoid", None))
+    try:
+        most = 2 if activation == "sigmoid" else None
+        num_classes = arguments.whole_number("num_classes", num_classes, 2, most)
+    except ValueError as error:
         raise ValueError(
-            f"The head takes features of shape (count, {head.input_shape[-1]}), from "
+            "num_classes must be a whole number of at least 2, and exactly 2 with one "
+            f"sigmoid unit. Received: num_classes={shown(num_classes)}, "
+            f"activation={activation}"
+        ) from error
+    if hidden_units is not None:
+        hidden_units = arguments.whole_number("hidden_units", hidden_units, 1)
+    dropout = arguments.real_number("dropout", dropout, least=0, below=1)
+    return num_classes, hidden_units, dropout
+
+
+def _parts(features) -> dict[str, typing.Any]:
+    if isinstance(features, Features):
+        parts = {"train": features.train, "validation": features.validation}
+        return {name: part for name, part in parts.items() if part is not None}
+    if isinstance(features, list | tuple) and len(features) == 2:
+        return {"train": features}
+    hint = ""
+    if isinstance(features, Splits):
+        hint = " Of Splits, make them: extract_features(backbone, splits)."
+    raise ValueError(
+        "features must be Features, as extract_features returns them, or a pair of "
+        f"arrays (features, labels).{hint} Received: features={shown(features)}"
+    )
+
+
+def _checked_features(head, part, num_classes) -> tuple[np.ndarray, np.ndarray]:
+    features, labels = (_array(each) for each in part)
+    channels = head.input_shape[-1]
+    if (
+        features.ndim != 2
+        or features.shape[1] != channels
+        or features.dtype.kind not in "fiu"
+    ):
+        raise ValueError(
+            f"The head takes features of shape (count, {channels}), from "
             "extract_features with the same backbone. "
-            f"Received: features of shape {np.shape(features)}"
+            f"Received: features of shape {features.shape}, dtype={features.dtype}"
         )
-    if len(features) == 0 or np.shape(labels) != (len(features),):
+    found = _integer_labels(labels, num_classes)
+    if len(features) == 0 or found is None or found.shape != (len(features),):
         raise ValueError(
             "Expected one integer label for each of at least one feature vector. "
-            f"Received: {len(features)} features, labels of shape {np.shape(labels)}"
+            f"Received: {len(features)} features, labels of shape {labels.shape}, "
+            f"dtype={labels.dtype}"
         )
-    num_classes = max(2, head.output_shape[-1])
-    if np.min(labels) < 0 or np.max(labels) >= num_classes:
+    if np.min(found) < 0 or np.max(found) >= num_classes:
         raise ValueError(
             f"Labels must be integers from 0 to {num_classes - 1}. "
-            f"Received: labels from {np.min(labels)} to {np.max(labels)}"
+            f"Received: labels from {np.min(found)} to {np.max(found)}"
+        )
+    return features, found
+
+
+def _array(values) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        # Such as rows of different lengths.
+        array = np.asarray(None)
+    # bfloat16, which NumPy does not know for a number.
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
+def _integer_labels(labels: np.ndarray, num_classes: int) -> np.ndarray | None:
+    """Return labels as whole numbers `(count,)`, or `None` where they are none."""
+    if labels.dtype.kind not in "biuf":
+        return None
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif labels.ndim == 2 and labels.shape[1] == num_classes:
+        one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+        return labels.argmax(axis=1) if one_hot else None
+    whole = labels.ndim == 1 and np.all(labels == np.floor(labels))
+    return labels.astype("int64") if whole else None
+
+
+def _check_made_by(model: keras.Model, features: Features) -> None:
+    if features.made_by is None:
+        return
+    present = weight_digests(backbone_of(model))
+    # A classifier of what the first layers made has only the weights that came after.
+    whole = model.input_shape[-1] == 3
+    fits = present == features.made_by if whole else present <= features.made_by
+    if not fits:
+        raise ValueError(
+            "These features were made by other weights than the backbone of this "
+            "classifier has now: it was fine-tuned since, or they come from another "
+            "backbone. Extract them again, with backbone = keras.Model(model.input, "
+            f'model.get_layer("{POOLING_NAME}").input). '
+            f"Received: features in {features.path}, model with name={model.name}"
         )

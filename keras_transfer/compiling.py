@@ -4,19 +4,117 @@ Keras takes note of `trainable` when it compiles and when it traces the training
 change after that is ignored without a word, or ends in `Unknown variable`.
 """
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import keras
 
+from keras_transfer.arguments import shown
 
-def recompile(model: keras.Model, config: dict | None) -> None:
-    """Compile `model` from what `compile_settings` returned, if it was compiled.
+# What `compile` and `fit` set in a model.
+COMPILED = (
+    "compiled",
+    "optimizer",
+    "loss",
+    "_jit_compile",
+    "_run_eagerly",
+    "steps_per_execution",
+    "stop_training",
+    "history",
+    "train_function",
+    "test_function",
+    "predict_function",
+    "_compile_config",
+    "_compile_loss",
+    "_compile_metrics",
+    "_compiled_trainable_state",
+    "_loss_tracker",
+)
 
-    The optimizer keeps its settings and starts with an empty state.
+
+class ModelState:
+    """Hold how a model is compiled and what is trainable in it, to put it back.
+
+    Args:
+        model: The model.
     """
-    if config is not None:
-        model.compile(**config)
-        model.optimizer.build(model.trainable_variables)
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        attributes = vars(model)
+        self._compiled = {x: attributes[x] for x in COMPILED if x in attributes}
+        # A model comes before its layers, which it would overrule.
+        self._trainable = [(x, x.trainable) for x in model._flatten_layers()]
+
+    def put_back(self) -> None:
+        """Make all of it as it was."""
+        self.put_back_trainable()
+        attributes = vars(self._model)
+        for name in COMPILED:
+            attributes.pop(name, None)
+        # Past Keras's own bookkeeping, which would list the metrics a second time.
+        attributes.update(self._compiled)
+
+    def put_back_trainable(self) -> None:
+        """Make trainable and frozen what was."""
+        for layer, trainable in self._trainable:
+            layer.trainable = trainable
+
+
+@contextlib.contextmanager
+def recompiled(model: keras.Model) -> Iterator[None]:
+    """Compile `model` again, if it was compiled, after what is trainable has changed.
+
+    The optimizer keeps its settings and starts with an empty state. Where that fails,
+    the model is left as it was.
+    """
+    settings, before = compile_settings(model), ModelState(model)
+    try:
+        yield
+        if settings is not None:
+            compile_built(model, **settings)
+    except BaseException:
+        before.put_back()
+        raise
+
+
+def compile_built(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer | None, **settings
+) -> None:
+    """Compile `model` with an optimizer that knows its variables already.
+
+    A model that is saved before its first step then loads without a warning. What does
+    not fit is refused before anything is changed.
+    """
+    if optimizer is not None:
+        _check_known(optimizer, model.trainable_variables)
+        scaling = keras.optimizers.LossScaleOptimizer
+        mixed = model.dtype_policy.name == "mixed_float16"
+        if mixed and not isinstance(optimizer, scaling):
+            # As Keras does, but so that it is in the file: a process with another
+            # policy would not do it, and so not read the state.
+            optimizer = scaling(optimizer, name="loss_scale_optimizer")
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer, **settings)
+
+
+def compile_for_sweep(model: keras.Model) -> None:
+    """Compile with a copy of the optimizer and without metrics, to train and undo.
+
+    What this replaces is untouched, so `ModelState` puts it back as it was.
+    """
+    noted, optimizer = _noted(model), model.optimizer
+    if optimizer.built:
+        optimizer = copied_optimizer(optimizer, model.trainable_variables)
+    else:
+        optimizer = fresh_optimizer(optimizer)
+    # Keras would keep the metrics of before where it gets none.
+    vars(model)["_compile_metrics"] = None
+    kept = ("loss", "loss_weights", "run_eagerly", "steps_per_execution")
+    settings = {name: noted[name] for name in kept}
+    keras.Model.compile(model, optimizer, jit_compile=noted["jit_compile"], **settings)
 
 
 def compile_settings(model: keras.Model) -> dict | None:
@@ -31,10 +129,11 @@ def compile_settings(model: keras.Model) -> dict | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of functions it must save.
             config = model.get_compile_config()
+        # Not what a file would say of it, which is less than it is.
+        config.pop("optimizer")
         settings = keras.saving.deserialize_keras_object(config)
-        keep_exclusions(model.optimizer, settings["optimizer"])
-        return settings
-    except (TypeError, ValueError) as error:
+        return settings | {"optimizer": fresh_optimizer(_noted(model)["optimizer"])}
+    except (KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(
             "This model is compiled with a loss, metric or optimizer that Keras cannot "
             "rebuild, so it cannot be compiled again. Change what is trainable before "
@@ -42,6 +141,39 @@ def compile_settings(model: keras.Model) -> dict | None:
             "keras.saving.register_keras_serializable. "
             f"Received: loss={model.loss}, optimizer={model.optimizer}"
         ) from error
+
+
+def fresh_optimizer(
+    old: keras.optimizers.Optimizer | None,
+) -> keras.optimizers.Optimizer | None:
+    """Return an optimizer with the settings of `old` and an empty state."""
+    if old is None:
+        return None
+    config = old.get_config()
+    if isinstance(old, keras.optimizers.LossScaleOptimizer):
+        inner = fresh_optimizer(old.inner_optimizer)
+        return type(old)(**config | {"inner_optimizer": inner})
+    # What no configuration holds: the rates by depth, because a file is to load with
+    # Keras alone, and what is excluded from weight decay.
+    scales = getattr(old, "learning_rate_scales", None)
+    if scales is not None:
+        config["learning_rate_scales"] = dict(scales)
+    new = type(old).from_config(config)
+    keep_exclusions(old, new)
+    return new
+
+
+def copied_optimizer(
+    old: keras.optimizers.Optimizer, variables: list
+) -> keras.optimizers.Optimizer:
+    """Return an optimizer for `variables` with the settings and the state of `old`."""
+    new = fresh_optimizer(old)
+    new.build(variables)
+    values = {variable.path: variable for variable in old.variables}
+    for variable in new.variables:
+        if variable.path in values:
+            variable.assign(values[variable.path])
+    return new
 
 
 def build_optimizer(model: keras.Model, variables: list) -> None:
@@ -54,27 +186,36 @@ def build_optimizer(model: keras.Model, variables: list) -> None:
     if not old.built:
         old.build(variables)
         return
-    new = old.__class__.from_config(old.get_config())
-    keep_exclusions(old, new)
-    new.build(variables)
-    values = {variable.path: variable for variable in old.variables}
-    for variable in new.variables:
-        if variable.path in values:
-            variable.assign(values[variable.path])
+    new = copied_optimizer(old, variables)
+    # What Keras saves, and compiles again from, is the optimizer noted there: without
+    # the one for mixed precision that `compile` has put around it.
+    noted = _noted(model)
+    noted["optimizer"] = new if noted["optimizer"] is old else new.inner_optimizer
     model.optimizer = new
-    # What Keras saves, and compiles again from, is the optimizer noted here.
-    model._compile_config.config["optimizer"] = getattr(new, "inner_optimizer", new)
 
 
 def keep_exclusions(
     old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
 ) -> None:
     """Copy what was excluded from weight decay, which no configuration holds."""
-    old = getattr(old, "inner_optimizer", old)
-    new = getattr(new, "inner_optimizer", new)
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(old, name):
             setattr(new, name, getattr(old, name))
+
+
+def checked_optimizer(optimizer) -> keras.optimizers.Optimizer:
+    """Return a Keras optimizer, which may also be given by its name."""
+    try:
+        found = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        found = None
+    if found is None:
+        raise ValueError(
+            "optimizer must be a Keras optimizer, such as keras.optimizers.Adam(1e-3), "
+            "or the name of one, such as adam; of a class, pass an instance. "
+            f"Received: optimizer={shown(optimizer)}"
+        )
+    return found
 
 
 def check_loss(model: keras.Model, user: str) -> None:
@@ -82,12 +223,29 @@ def check_loss(model: keras.Model, user: str) -> None:
     loss = "the model is not compiled"
     if model.compiled:
         # Not `model.loss`, which keeps the loss of an earlier `compile`.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns of functions it must save.
-            loss = model.get_compile_config().get("loss")
-        if loss is not None:
+        loss = _noted(model).get("loss")
+        if loss is not None and model.optimizer is not None:
             return
     raise ValueError(
         f"{user} needs a model that is compiled with a loss, for example by "
         f"compile_classifier(model, optimizer). Received: loss={loss}"
     )
+
+
+def _check_known(optimizer, variables) -> None:
+    known = getattr(optimizer, "_trainable_variables_indices", None)
+    if not optimizer.built or not known:
+        return
+    unknown = [v.path for v in variables if optimizer._var_key(v) not in known]
+    if unknown:
+        raise ValueError(
+            "This optimizer has been used for another model, or before more layers "
+            "became trainable. Pass a new one, such as keras.optimizers.Adam(1e-3). "
+            f"Received: optimizer={optimizer.name}, which does not know {unknown[:3]}"
+        )
+
+
+def _noted(model: keras.Model) -> dict:
+    """Return the arguments of `compile`, as objects."""
+    # A `compile` of one's own need not note them.
+    return getattr(getattr(model, "_compile_config", None), "config", {})

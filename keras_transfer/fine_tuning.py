@@ -2,8 +2,9 @@
 
 import keras
 
+from keras_transfer.arguments import flag, keras_model, shown, whole_number
 from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
-from keras_transfer.compiling import compile_settings, recompile
+from keras_transfer.compiling import recompiled
 
 
 def freeze(model: keras.Model) -> None:
@@ -29,12 +30,11 @@ def freeze(model: keras.Model) -> None:
     >>> [variable.path for variable in model.trainable_variables]
     ['head_predictions/kernel', 'head_predictions/bias']
     """
-    layers = _backbone_layers(model)
-    config = compile_settings(model)
-    let_layers_decide(model)
-    for layer in layers:
-        layer.trainable = False
-    recompile(model, config)
+    layers = _backbone_layers(keras_model("model", model, built=False))
+    with recompiled(model):
+        let_layers_decide(model)
+        for layer in layers:
+            layer.trainable = False
 
 
 def unfreeze(
@@ -81,9 +81,12 @@ def unfreeze(
     if (from_block is None) == (num_layers is None):
         raise ValueError(
             "Pass exactly one of from_block and num_layers. "
-            f"Received: from_block={from_block}, num_layers={num_layers}"
+            f"Received: from_block={shown(from_block)}, num_layers={shown(num_layers)}"
         )
-    names = block_names(model)
+    names = block_names(keras_model("model", model, built=False))
+    train_batch_normalization = flag(
+        "train_batch_normalization", train_batch_normalization
+    )
     if from_block is not None:
         check_block(model, from_block, "from_block")
         names = names[names.index(from_block) :]
@@ -94,19 +97,20 @@ def unfreeze(
     ]
     if num_layers is not None:
         weighted = [layer for layer in chosen if layer.weights]
-        if not isinstance(num_layers, int) or not 1 <= num_layers <= len(weighted):
+        try:
+            num_layers = whole_number("num_layers", num_layers, 1, len(weighted))
+        except ValueError as error:
             raise ValueError(
                 f"num_layers must be a whole number from 1 to {len(weighted)}. "
-                f"Received: num_layers={num_layers}"
-            )
+                f"Received: num_layers={shown(num_layers)}"
+            ) from error
         chosen = weighted[-num_layers:]
-    config = compile_settings(model)
-    let_layers_decide(model)
-    for layer in _backbone_layers(model):
-        layer.trainable = False
-    for layer in chosen:
-        layer.trainable = True
-    recompile(model, config)
+    with recompiled(model):
+        let_layers_decide(model)
+        for layer in _backbone_layers(model):
+            layer.trainable = False
+        for layer in chosen:
+            layer.trainable = True
 
 
 def trainable_block_layers(

@@ -1,18 +1,28 @@
 """The whole recipe of fine-tuning in one call."""
 
-import keras
-import numpy as np
+from collections.abc import Mapping, Sequence
 
+import keras
+
+from keras_transfer import arguments
+from keras_transfer.best_weights import BestWeights
 from keras_transfer.blocks import block_names, split_at_block
 from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
+from keras_transfer.compiling import ModelState
 from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import freeze, unfreeze
-from keras_transfer.fine_tuning_checks import check_mixing, check_rates, check_stages
+from keras_transfer.fine_tuning_checks import (
+    RATE_CALLBACKS,
+    check_stages,
+    checked_epochs,
+    checked_mixing,
+    checked_rates,
+)
 from keras_transfer.learning_rates import discriminative_learning_rates
-from keras_transfer.precision import fast_copy
+from keras_transfer.precision import fast_copy, fast_dtype
 from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
-from keras_transfer.splits import Splits
+from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
 
 # Part of the steps in which the learning rate rises from zero.
@@ -27,6 +37,7 @@ def fine_tune(
     freeze_epochs: int = 1,
     from_block: str | None = None,
     learning_rate: float = 1e-4,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     layer_decay: float = 0.5,
     head_learning_rate: float = 1e-3,
     optimizer: str | keras.optimizers.Optimizer = "adamw",
@@ -34,7 +45,7 @@ def fine_tune(
     mixup: float = 0.0,
     cutmix: float = 0.0,
     label_smoothing: float = 0.0,
-    class_weight: dict[int, float] | None = None,
+    class_weight: Mapping | Sequence[float] | None = None,
     train_batch_normalization: bool = False,
     cache_prefix: bool = False,
     augmented_copies: int = 2,
@@ -50,28 +61,38 @@ def fine_tune(
     model has the weights of the epoch with the lowest validation loss, those before
     the second stage included.
 
+    After an interruption or an error, the model keeps the weights of the last step.
+    What was trainable and how it was compiled is as before the call; a model that was
+    not compiled is compiled with a stock optimizer.
+
     Args:
         model: `keras.Model` from `build_classifier`, with one sigmoid unit, softmax or
             logits. It is trained in place, and left compiled with a stock optimizer.
         splits: `Splits` with images of the model's input size.
         epochs: Passes over the training photos after those of `freeze_epochs`, from 0.
             Defaults to `5`.
-        freeze_epochs: Passes over the cached features before, from 0. Defaults to `1`.
+        freeze_epochs: Passes over the cached features before, from 0, which `None` is
+            too. Defaults to `1`.
         from_block: First block to train, one of `block_names(model)`. Defaults to all
             blocks.
-        learning_rate: Highest rate of the head in the second stage, above 0. Defaults
+        learning_rate: Highest rate of the head in the second stage, above 0. With a
+            `LearningRateScheduler` or `ReduceLROnPlateau` among the callbacks the rate
+            is this one from the first step on, until the callback changes it. Defaults
             to `1e-4`.
+        schedule: Keras schedule of the head's rate over the steps of the second stage,
+            in place of the warm-up and the cosine up to `learning_rate`. Defaults to
+            none.
         layer_decay: Factor of the rate from each block to the one before it, above 0
             and at most 1. Defaults to `0.5`.
         head_learning_rate: Rate of the first stage (Adam), above 0. Defaults to `1e-3`.
         optimizer: As in `discriminative_learning_rates`. Defaults to `"adamw"`.
-        augmentation: Layer from `build_augmentation`, used in the second stage.
-            Defaults to none.
+        augmentation: Layer from `build_augmentation`, or a list of layers, used in the
+            second stage. Defaults to none.
         mixup: Alpha of `keras.layers.MixUp`, or 0 for none. Defaults to `0.0`.
         cutmix: Factor of `keras.layers.CutMix`, or 0 for none. Defaults to `0.0`.
         label_smoothing: Part of each label that is spread over all classes, 0 to below
             1. Defaults to `0.0`.
-        class_weight: Weight of each label in the loss, as in `keras.Model.fit`.
+        class_weight: Weight of each class in the loss, as in `fit_head`.
         train_batch_normalization: As in `unfreeze`. Defaults to `False`.
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
@@ -80,10 +101,11 @@ def fine_tune(
             versions of each training photo. Defaults to `2`.
         dtype: Precision of what is computed from kept features or maps, as in
             `extract_features`. The model and its weights stay float32.
-        callbacks: Keras callbacks of the second stage. With `cache_prefix` their model
-            is the part that is trained, from `from_block` on. With
-            `keras.callbacks.BackupAndRestore` a run that was killed goes on after its
-            last whole epoch, and keeps the best of those that remain.
+        callbacks: One Keras callback or a list, for the second stage. With
+            `cache_prefix` their model is the part that is trained, from `from_block`
+            on. With `keras.callbacks.BackupAndRestore` a run that was killed goes on
+            after its last whole epoch, and ends with the best weights of all its
+            epochs, which are kept beside the backup.
         verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
 
     Returns:
@@ -109,80 +131,117 @@ def fine_tune(
     - [Loshchilov and Hutter, 2016](https://arxiv.org/abs/1608.03983) (cosine decay)
     - [Zhang et al., 2017](https://arxiv.org/abs/1710.09412) (mixup)
     """
-    soft = bool(mixup or cutmix or label_smoothing)
-    check_stages(model, splits, epochs, freeze_epochs, from_block, cache_prefix)
-    check_mixing(mixup, cutmix, label_smoothing, cache_prefix)
-    check_rates(learning_rate, head_learning_rate, callbacks)
-    # Made before it is needed, because it checks the rates.
+    splits = checked_splits(splits)
+    epochs, freeze_epochs = checked_epochs(epochs, freeze_epochs)
+    cache_prefix = arguments.flag("cache_prefix", cache_prefix)
+    augmented_copies = arguments.whole_number("augmented_copies", augmented_copies, 1)
+    train_batch_normalization = arguments.flag(
+        "train_batch_normalization", train_batch_normalization
+    )
+    check_stages(
+        arguments.keras_model("model", model), splits, from_block, cache_prefix
+    )
+    mixing = checked_mixing(mixup, cutmix, label_smoothing, cache_prefix)
+    callbacks = arguments.callback_list(callbacks)
+    learning_rate, head_learning_rate = checked_rates(
+        learning_rate, head_learning_rate, schedule, callbacks
+    )
+    augmentation = arguments.image_layer("augmentation", augmentation)
+    class_weight = arguments.class_weights(
+        class_weight, len(splits.class_names), splits.class_names
+    )
+    verbose = arguments.verbosity(verbose)
+    fast_dtype(model, dtype)
+    # Made before they are needed, because they check rates, optimizer and head.
     discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
+    backbone_of(model)
     blocks = block_names(model)
     from_block = from_block or blocks[0]
-    freeze(model)
-    network, backbone, data, histories = model, backbone_of(model), splits, {}
-    if cache_prefix:
-        before = blocks[blocks.index(from_block) - 1]
-        frozen, backbone = split_at_block(backbone, before)
-        network = split_at_block(model, before)[1]
-        data = extract_feature_maps(
-            frozen,
-            splits,
-            augmentation=augmentation,
-            augmented_copies=augmented_copies,
-            dtype=dtype,
-            verbose=bool(verbose),
-        )
-    if freeze_epochs:
-        features = extract_features(backbone, data, verbose=bool(verbose), dtype=dtype)
-        fit_head(
-            model,
-            features,
-            epochs=freeze_epochs,
-            learning_rate=head_learning_rate,
-            class_weight=class_weight,
-        )
-        histories["head"] = model.history
-    unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
-    if epochs:
-        # Where it is the faster one here, a copy in bfloat16 learns in its place.
-        learner = fast_copy(network, dtype) if cache_prefix else network
-        train, validation = data.train, data.validation
-        if augmentation is not None and not cache_prefix:
-            train = train.map(lambda x, y: (augmentation(x, training=True), y))
-        steps = epochs * len(train)
-        rates = discriminative_learning_rates(
-            learner, _schedule(learning_rate, steps), layer_decay, optimizer
-        )
-        if soft:
-            units = model.output_shape[-1]
-            train, validation = soften(train, units), soften(validation, units)
-            train = mix(train, mixup, cutmix)
-            compile_for_soft_labels(learner, rates, label_smoothing)
-        else:
-            compile_classifier(learner, rates)
-        try:
-            histories["fine-tuning"] = _fit_and_keep_best(
-                learner,
-                train,
-                validation,
-                initial_epoch=freeze_epochs,
-                epochs=freeze_epochs + epochs,
-                class_weight=class_weight,
-                callbacks=callbacks,
-                verbose=verbose,
+    network, data, histories = model, splits, {}
+    before = ModelState(model)
+    try:
+        freeze(model)
+        backbone = backbone_of(model)
+        if cache_prefix:
+            last_frozen = blocks[blocks.index(from_block) - 1]
+            frozen, backbone = split_at_block(backbone, last_frozen)
+            network = split_at_block(model, last_frozen)[1]
+            data = extract_feature_maps(
+                frozen,
+                splits,
+                augmentation=augmentation,
+                augmented_copies=augmented_copies,
+                dtype=dtype,
+                verbose=bool(verbose),
             )
-        finally:
-            # Also after an interruption, what was learnt so far is in the model.
-            network.set_weights(learner.get_weights())
-            _compile_with_stock(model, optimizer, learning_rate)
-    else:
+        if freeze_epochs:
+            features = extract_features(
+                backbone, data, verbose=bool(verbose), dtype=dtype
+            )
+            fit_head(
+                model,
+                features,
+                epochs=freeze_epochs,
+                learning_rate=head_learning_rate,
+                class_weight=class_weight,
+            )
+            histories["head"] = model.history
+        unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
+        if epochs:
+            # Where it is the faster one here, a copy in bfloat16 learns in its place.
+            learner = fast_copy(network, dtype) if cache_prefix else network
+            train = data.train
+            if augmentation is not None and not cache_prefix:
+                train = train.map(lambda x, y: (augmentation(x, training=True), y))
+            rate = schedule or learning_rate
+            if schedule is None and not _has_rate_callback(callbacks):
+                rate = _schedule(learning_rate, epochs * len(train))
+            rates = discriminative_learning_rates(learner, rate, layer_decay, optimizer)
+            train, validation = _compiled_for(
+                learner, rates, train, data.validation, *mixing
+            )
+            try:
+                histories["fine-tuning"] = _fit_and_keep_best(
+                    learner,
+                    train,
+                    validation,
+                    initial_epoch=freeze_epochs,
+                    epochs=freeze_epochs + epochs,
+                    class_weight=class_weight,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                )
+            finally:
+                # Also after an interruption, what was learnt so far is in the model.
+                network.set_weights(learner.get_weights())
         _compile_with_stock(model, optimizer, learning_rate)
+    except BaseException:
+        before.put_back()
+        if not model.compiled:
+            _compile_with_stock(model, optimizer, learning_rate)
+        raise
     model.history = _joined(histories)
     return model.history
+
+
+def _has_rate_callback(callbacks) -> bool:
+    return any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks)
+
+
+def _compiled_for(learner, rates, train, validation, mixup, cutmix, label_smoothing):
+    """Compile for the labels that are needed, and return the data with them."""
+    if not (mixup or cutmix or label_smoothing):
+        compile_classifier(learner, rates)
+        return train, validation
+    compile_for_soft_labels(learner, rates, label_smoothing)
+    units = learner.output_shape[-1]
+    return mix(soften(train, units), mixup, cutmix), soften(validation, units)
 
 
 def _compile_with_stock(model, optimizer, learning_rate) -> None:
     stock = keras.optimizers.get(optimizer)
     config = stock.get_config() | {"learning_rate": learning_rate}
+    # The class of a file, which has no rates by depth.
     compile_classifier(model, stock.__class__.from_config(config))
 
 
@@ -197,25 +256,22 @@ def _schedule(learning_rate: float, steps: int):
 
 
 def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **arguments):
-    before, weights = model.evaluate(validation, verbose=0)[0], model.get_weights()
-    best = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=arguments["epochs"], restore_best_weights=True
-    )
+    before = model.evaluate(validation, verbose=0)[0]
+    best = BestWeights(before, model.get_weights(), callbacks)
     history = model.fit(
         train,
         validation_data=validation,
-        callbacks=[*(callbacks or []), best],
+        callbacks=[best, *callbacks],
         verbose=verbose,
         shuffle=False,  # The data set shuffles itself.
         **arguments,
     )
-    if not np.nanmin([np.inf, *history.history["val_loss"]]) <= before:
-        model.set_weights(weights)
-        if verbose:
-            say(
-                "No epoch of fine-tuning has a lower validation loss than the model "
-                "had before, so it has its earlier weights again."
-            )
+    model.set_weights(best.weights)
+    if verbose and not best.trained:
+        say(
+            "No epoch of fine-tuning has a lower validation loss than the model had "
+            "before, so it has its earlier weights again."
+        )
     return history
 
 

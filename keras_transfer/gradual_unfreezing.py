@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_transfer.arguments import flag, keras_model, shown, texts, whole_number
 from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
-from keras_transfer.compiling import build_optimizer, check_loss
+from keras_transfer.compiling import ModelState, build_optimizer, check_loss
 from keras_transfer.fine_tuning import let_layers_decide, trainable_block_layers
 
 
@@ -30,6 +31,10 @@ class GradualUnfreezing(keras.callbacks.Callback):
             until the next one joins, at least 1. Defaults to `1`.
         train_batch_normalization: Whether BatchNormalization is trained too. Defaults
             to `False`, which also keeps it in inference mode.
+        restore_trainable: Whether all layers are trainable or frozen again at the end
+            as they were before. Keras tells a callback of no interruption: after one,
+            call `restore()`, which the next `fit` with this callback does by itself.
+            Defaults to `False`: a later `fit` goes on with what was trained last.
 
     Raises:
         ValueError: If `epochs_per_block` or `blocks` is out of its range, or at the
@@ -55,22 +60,30 @@ class GradualUnfreezing(keras.callbacks.Callback):
         epochs_per_block: int = 1,
         *,
         train_batch_normalization: bool = False,
+        restore_trainable: bool = False,
     ):
         super().__init__()
-        if isinstance(blocks, str) or (blocks is not None and len(blocks) == 0):
+        try:
+            self.blocks = None if blocks is None else texts("blocks", blocks, 1)
+        except ValueError as error:
+            received = repr(blocks) if isinstance(blocks, str) else shown(blocks)
             raise ValueError(
                 "blocks must be a list of at least one block name, or None for all. "
-                f"Received: blocks={blocks!r}"
-            )
-        if not isinstance(epochs_per_block, int) or epochs_per_block < 1:
+                f"Received: blocks={received}"
+            ) from error
+        try:
+            epochs_per_block = whole_number("epochs_per_block", epochs_per_block, 1)
+        except ValueError as error:
             raise ValueError(
                 "epochs_per_block must be a whole number of at least 1. "
-                f"Received: epochs_per_block={epochs_per_block}"
-            )
-        self.blocks = blocks
+                f"Received: epochs_per_block={shown(epochs_per_block)}"
+            ) from error
         self.epochs_per_block = epochs_per_block
-        self.train_batch_normalization = train_batch_normalization
-        self._current = None
+        self.train_batch_normalization = flag(
+            "train_batch_normalization", train_batch_normalization
+        )
+        self.restore_trainable = flag("restore_trainable", restore_trainable)
+        self._before = self._current = None
 
     def trainable_blocks(self, model: keras.Model, epoch: int) -> list[str]:
         """Return the blocks that are trained in an epoch, beside the head.
@@ -79,6 +92,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
             model: The model that is or will be trained.
             epoch: Number of the epoch, from 0.
         """
+        keras_model("model", model)
+        epoch = whole_number("epoch", epoch, 0)
         for block in self.blocks or ():
             check_block(model, block, "blocks")
         names = block_names(model)
@@ -94,6 +109,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         Keras calls this before `on_train_begin`, so `BackupAndRestore` finds a complete
         optimizer to restore, in whatever order the callbacks are given.
         """
+        self.restore()
         super().set_model(model)
         check_loss(model, "GradualUnfreezing")
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -103,15 +119,20 @@ class GradualUnfreezing(keras.callbacks.Callback):
                 "weights, because Keras averages frozen ones too. Received: "
                 f"use_ema=True in {optimizer.name}"
             )
-        let_layers_decide(model)
-        before = [layer.trainable for layer in model.layers]
+        before = ModelState(model)
         try:
+            let_layers_decide(model)
             self._freeze_except(self.trainable_blocks(model, epoch=10**9))
             build_optimizer(model, model.trainable_variables)
         finally:
-            for layer, trainable in zip(model.layers, before, strict=True):
-                layer.trainable = trainable
+            before.put_back_trainable()
+        if self.restore_trainable:
+            self._before = before
         self._current = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Let each layer say whether it is trained."""
+        let_layers_decide(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Set what is trainable in this epoch; trace the step anew if it changed."""
@@ -120,6 +141,18 @@ class GradualUnfreezing(keras.callbacks.Callback):
             self._current = blocks
             self._freeze_except(blocks)
             self.model.make_train_function(force=True)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Put back what was trainable, with `restore_trainable`."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Put back what was trainable before, with `restore_trainable`."""
+        if self._before is not None:
+            self._before.put_back_trainable()
+            # The step that was traced trains what is now frozen; `fit` makes another.
+            self.model.train_function = None
+        self._before = None
 
     def _freeze_except(self, blocks: list[str]) -> None:
         for block, layers in block_layers(self.model).items():

@@ -4,14 +4,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.compiling import check_loss
+from keras_transfer.arguments import (
+    batched_dataset,
+    keras_model,
+    real_number,
+    shown,
+    whole_number,
+)
+from keras_transfer.compiling import ModelState, check_loss, compile_for_sweep
+from keras_transfer.splits import Splits
 
 
 class LearningRateFinder(keras.callbacks.Callback):
     """Raise the learning rate step by step, note the loss, and undo all of it.
 
-    At the end of the sweep the weights, the state of the optimizer and of the random
-    generators of layers are what they were before, bit for bit, and training stops.
+    At the end of the sweep training stops, and the model is what it was before, bit for
+    bit: its weights, the state of the random generators of its layers, its metrics and
+    its optimizer, of which the sweep uses a copy.
 
     Args:
         min_learning_rate: First rate, above 0. Defaults to `1e-6`.
@@ -47,22 +56,20 @@ class LearningRateFinder(keras.callbacks.Callback):
         num_steps: int = 60,
     ):
         super().__init__()
-        if not 0 < min_learning_rate < max_learning_rate:
+        lowest = real_number("min_learning_rate", min_learning_rate, above=0)
+        highest = real_number("max_learning_rate", max_learning_rate, above=0)
+        if lowest >= highest:
             raise ValueError(
                 "Expected 0 < min_learning_rate < max_learning_rate. Received: "
                 f"min_learning_rate={min_learning_rate}, "
                 f"max_learning_rate={max_learning_rate}"
             )
-        if not isinstance(num_steps, int) or num_steps < 10:
-            raise ValueError(
-                "A sweep takes a whole number of at least 10 steps. "
-                f"Received: num_steps={num_steps}"
-            )
-        self._rates = np.geomspace(min_learning_rate, max_learning_rate, num_steps)
+        num_steps = whole_number("num_steps", num_steps, 10)
+        self._rates = np.geomspace(lowest, highest, num_steps)
         self.learning_rates: list[float] = []
         self.losses: list[float] = []
         self._average = 0.0
-        self._before = None
+        self._values, self._state = [], None
 
     @property
     def suggestion(self) -> float:
@@ -102,10 +109,13 @@ class LearningRateFinder(keras.callbacks.Callback):
                 "steps_per_execution=1. "
                 f"Received: steps_per_execution={model.steps_per_execution}"
             )
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        variables = [*model.variables, *model.optimizer.variables]
-        self._before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in variables]
+        self._state = ModelState(model)
+        self._values = [
+            (variable, keras.ops.convert_to_numpy(variable).copy())
+            for variable in model.variables
+        ]
+        compile_for_sweep(model)
+        model.make_train_function()
         self.learning_rates, self.losses, self._average = [], [], 0.0
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
@@ -132,21 +142,24 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.restore()
 
     def restore(self) -> None:
-        """Put back weights, optimizer and random states, as `on_train_end` does."""
-        for variable, value in self._before or ():
+        """Put back all that the sweep has changed, as `on_train_end` does."""
+        for variable, value in self._values:
             variable.assign(value)
-        self._before = None
+        if self._state is not None:
+            self._state.put_back()
+        self._values, self._state = [], None
 
 
 def find_learning_rate(
-    model: keras.Model, dataset: tf.data.Dataset, **sweep
+    model: keras.Model, dataset: tf.data.Dataset | Splits, **sweep
 ) -> LearningRateFinder:
     """Sweep the learning rate over a data set, and leave the model as it was.
 
     Args:
         model: Compiled `keras.Model`; what is trainable in it is what is swept.
         dataset: Batched training data, for example `splits.train`; repeated if the
-            sweep takes more steps than it has batches.
+            sweep takes more steps than it has batches. `Splits` stand for their
+            training photos.
         **sweep: `min_learning_rate`, `max_learning_rate` and `num_steps` of
             `callbacks.LearningRateFinder`.
 
@@ -155,7 +168,8 @@ def find_learning_rate(
         `plots.show_learning_rate_finder` draws it.
 
     Raises:
-        ValueError: If the model has no loss, or the sweep is not one.
+        ValueError: If the model has no loss, the data give no batches of images and
+            labels, or the sweep is not one.
 
     Example:
 
@@ -169,7 +183,12 @@ def find_learning_rate(
     True
     """
     finder = LearningRateFinder(**sweep)
+    check_loss(keras_model("model", model), "find_learning_rate")
+    dataset = _checked_data(model, dataset)
+    before = ModelState(model)
     try:
+        # Already here, because `fit` builds the optimizer and metrics that it finds.
+        compile_for_sweep(model)
         model.fit(
             dataset.repeat(),
             steps_per_epoch=len(finder._rates),
@@ -180,7 +199,34 @@ def find_learning_rate(
         )
     finally:
         finder.restore()
+        before.put_back()
+    if not finder.losses:
+        raise ValueError(
+            f"dataset must hold at least one batch. Received: dataset={shown(dataset)}"
+        )
     return finder
+
+
+def _checked_data(model: keras.Model, dataset) -> tf.data.Dataset:
+    if isinstance(dataset, Splits):
+        dataset = dataset.train
+    spec = getattr(dataset, "element_spec", None)
+    if not isinstance(dataset, tf.data.Dataset) or not isinstance(spec, tuple):
+        return batched_dataset("dataset", dataset)
+    images, shape = spec[0], getattr(model, "input_shape", None)
+    if isinstance(images, tf.TensorSpec) and isinstance(shape, tuple):
+        if images.shape.rank == len(shape) - 1:
+            raise ValueError(
+                "dataset must be batched: add .batch(32). "
+                f"Received: dataset with elements {spec}"
+            )
+        # Keras's own error tells of layers, not of what to do.
+        if not images.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"The model takes batches of shape {shape}. Load the data at that "
+                f"size. Received: dataset with elements {spec}"
+            )
+    return dataset
 
 
 def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -4,12 +4,17 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_transfer.arguments import keras_model, real_number, shown
 from keras_transfer.blocks import HEAD, block_layers
-from keras_transfer.compiling import keep_exclusions
+from keras_transfer.compiling import checked_optimizer, keep_exclusions
 
 
 class BlockLearningRates:
-    """Scale each variable's step. Mixed into a Keras optimizer, in front of it."""
+    """Scale each variable's step. Mixed into a Keras optimizer, in front of it.
+
+    What is saved is the stock optimizer of the same kind, with the same state: a file
+    is to load with Keras alone.
+    """
 
     def __init__(self, *args, learning_rate_scales: dict[str, float], **kwargs):
         super().__init__(*args, **kwargs)
@@ -42,15 +47,13 @@ class BlockLearningRates:
     def _apply_weight_decay(self, variables):
         """Do nothing: `update_step` decays with the learning rate of the block."""
 
-    def get_config(self):
-        return super().get_config() | {
-            "learning_rate_scales": self.learning_rate_scales
-        }
-
 
 def _with_block_rates(optimizer: type) -> type:
     name = f"BlockLearningRates{optimizer.__name__}"
-    scaled = type(name, (BlockLearningRates, optimizer), {"__module__": __name__})
+    # `__class__` is the class that Keras writes into a file.
+    said = {"__module__": __name__, "__class__": optimizer}
+    scaled = type(name, (BlockLearningRates, optimizer), said)
+    # Registered for the files of earlier versions, which hold these classes.
     return keras.saving.register_keras_serializable("keras_transfer")(scaled)
 
 
@@ -80,8 +83,9 @@ def discriminative_learning_rates(
     `LearningRateScheduler`, `ReduceLROnPlateau` and Keras's schedules move all blocks
     together.
 
-    A model compiled with it needs `import keras_transfer.learning_rates` before it is
-    loaded again. `fine_tune` leaves a stock optimizer behind, which needs nothing.
+    A file of a model compiled with it, by `save` or `ModelCheckpoint`, loads with Keras
+    alone: it holds the stock optimizer of the same kind and state. To go on from there
+    with rates by depth, compile the loaded model with them anew.
 
     Args:
         model: `keras.Model` with a backbone from `build_backbone` and a head.
@@ -112,27 +116,29 @@ def discriminative_learning_rates(
 
     - [Howard and Ruder, 2018](https://arxiv.org/abs/1801.06146)
     """
-    blocks = block_layers(model)
+    blocks = block_layers(keras_model("model", model, built=False))
     if isinstance(learning_rate, Mapping):
         rates = _checked_mapping(learning_rate, list(blocks))
         learning_rate = rates[HEAD]
         scales = {block: rate / learning_rate for block, rate in rates.items()}
     else:
-        _check_rates(learning_rate, layer_decay)
+        learning_rate = _checked_rate(learning_rate)
+        layer_decay = _checked_decay(layer_decay)
         depths = range(len(blocks) - 1, -1, -1)
         scales = {
             block: layer_decay**depth
             for block, depth in zip(blocks, depths, strict=True)
         }
-    stock = keras.optimizers.get(optimizer)
-    if type(stock) not in _CLASSES:
+    stock = checked_optimizer(optimizer)
+    # Also of one with rates by depth: its `__class__` is the stock one.
+    if stock.__class__ not in _CLASSES:
         names = ", ".join(known.__name__.lower() for known in _CLASSES)
         raise ValueError(
             f"optimizer must be one of {names}, by name or as a Keras optimizer. "
-            f"Received: optimizer={optimizer}"
+            f"Received: optimizer={shown(optimizer)}"
         )
     config = stock.get_config() | {"name": stock.name, "learning_rate": learning_rate}
-    scaled = _CLASSES[type(stock)](
+    scaled = _CLASSES[stock.__class__](
         learning_rate_scales={
             weight.path: scales[block]
             for block in scales
@@ -147,10 +153,11 @@ def discriminative_learning_rates(
 
 def block_learning_rates(model: keras.Model) -> dict[str, float | None]:
     """Return the current learning rate of each block, `None` if not compiled."""
-    blocks = block_layers(model)
+    blocks = block_layers(keras_model("model", model, built=False))
     optimizer = model.optimizer if model.compiled else None
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if optimizer is None:
+    if optimizer is None or isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        # Several optimizers have no learning rate in common.
         return dict.fromkeys(blocks)
     rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     scales = getattr(optimizer, "learning_rate_scales", None)
@@ -164,17 +171,20 @@ def block_learning_rates(model: keras.Model) -> dict[str, float | None]:
     return found
 
 
-def _check_rates(learning_rate, layer_decay) -> None:
-    schedules = keras.optimizers.schedules.LearningRateSchedule
-    if not isinstance(learning_rate, schedules) and not learning_rate > 0:
+def _checked_rate(learning_rate):
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return learning_rate
+    return real_number("learning_rate", learning_rate, above=0)
+
+
+def _checked_decay(layer_decay) -> float:
+    try:
+        return real_number("layer_decay", layer_decay, above=0, most=1)
+    except ValueError as error:
         raise ValueError(
-            f"learning_rate must be above 0. Received: learning_rate={learning_rate}"
-        )
-    if not 0 < layer_decay <= 1:
-        raise ValueError(
-            "layer_decay must be above 0 and at most 1, because earlier blocks take "
-            f"smaller steps. Received: layer_decay={layer_decay}"
-        )
+            "layer_decay must be a number above 0 and at most 1, because earlier "
+            f"blocks take smaller steps. Received: layer_decay={shown(layer_decay)}"
+        ) from error
 
 
 def _checked_mapping(rates: Mapping, blocks: list[str]) -> dict[str, float]:
@@ -184,10 +194,13 @@ def _checked_mapping(rates: Mapping, blocks: list[str]) -> dict[str, float]:
             f"A mapping of learning rates names blocks of {', '.join(blocks)}, and "
             f"{HEAD} always. Received: learning_rate={dict(rates)}"
         )
+    found = {}
     for block, rate in rates.items():
-        if not rate > 0:
+        try:
+            found[block] = real_number("learning_rate", rate, above=0)
+        except ValueError as error:
             raise ValueError(
-                "Each learning rate must be above 0; leave a block out to keep it "
-                f"frozen. Received: learning_rate[{block!r}]={rate}"
-            )
-    return dict(rates)
+                "Each learning rate must be a number above 0; leave a block out to "
+                f"keep it frozen. Received: learning_rate[{block!r}]={shown(rate)}"
+            ) from error
+    return found

@@ -63,7 +63,7 @@ def _from_scratch(recipe, splits, seed) -> Trained:
         model = _small_convnet(splits.image_size, classes)
     else:
         backbone = build_backbone(recipe.backbone, None, splits.image_size)
-        model = build_classifier(backbone, classes)
+        model = build_classifier(backbone, classes, share_backbone=True)
         unfreeze(model, block_names(model)[0], train_batch_normalization=True)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -142,7 +142,8 @@ def _gradual(recipe, splits, seed) -> Trained:
 
 def _pretrained(recipe, splits) -> keras.Model:
     backbone = build_backbone(recipe.backbone, image_size=splits.image_size)
-    return build_classifier(backbone, len(splits.class_names))
+    # Nobody else has this backbone, so there is nothing to copy.
+    return build_classifier(backbone, len(splits.class_names), share_backbone=True)
 
 
 def _block_before(recipe, model) -> str | None:

@@ -7,6 +7,7 @@ training pipeline, and nothing before it, turns labels into one number for each 
 import keras
 import tensorflow as tf
 
+from keras_transfer.compiling import compile_built
 from keras_transfer.outputs import classifier_outputs
 
 
@@ -38,9 +39,28 @@ def mix(dataset: tf.data.Dataset, mixup: float, cutmix: float) -> tf.data.Datase
     return dataset
 
 
+class SoftBinaryAccuracy(keras.metrics.BinaryAccuracy):
+    """Count an output as right on the side of the larger share of its label.
+
+    What is saved is Keras's own accuracy, which says the same of labels that are 0 or
+    1: a file is to load with Keras alone.
+    """
+
+    # The class that Keras writes into a file.
+    __class__ = keras.metrics.BinaryAccuracy
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Take in one batch."""
+        labels = keras.ops.cast(keras.ops.convert_to_tensor(y_true) > 0.5, "float32")
+        return super().update_state(labels, y_pred, sample_weight)
+
+
 @keras.saving.register_keras_serializable("keras_transfer")
 def soft_binary_accuracy(labels, outputs, threshold: float):
-    """Return 1 where an output is on the side of the larger share of its label."""
+    """Return 1 where an output is on the side of the larger share of its label.
+
+    Files of earlier versions name it.
+    """
     return keras.ops.cast((labels > 0.5) == (outputs > threshold), "float32")
 
 
@@ -53,16 +73,15 @@ def compile_for_soft_labels(
     """
     outputs = classifier_outputs(model, known=True)
     if outputs.units == 1:
-        threshold = 0.0 if outputs.logits else 0.5
         loss = keras.losses.BinaryCrossentropy(
             from_logits=outputs.logits, label_smoothing=label_smoothing
         )
-        accuracy = keras.metrics.MeanMetricWrapper(
-            soft_binary_accuracy, name="accuracy", threshold=threshold
+        accuracy = SoftBinaryAccuracy(
+            name="accuracy", threshold=0.0 if outputs.logits else 0.5
         )
     else:
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=outputs.logits, label_smoothing=label_smoothing
         )
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
+    compile_built(model, optimizer, loss=loss, metrics=[accuracy], jit_compile=False)

@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_transfer.arguments import keras_model
 from keras_transfer.blocks import block_layers
 from keras_transfer.learning_rates import block_learning_rates
 from keras_transfer.tables import html_table, text_table
@@ -57,7 +58,7 @@ def trainable_summary(model: keras.Model) -> TrainableSummary:
     >>> [row["state"] for row in kt.trainable_summary(model).rows][-3:]
     ['frozen', 'trainable', 'trainable']
     """
-    rates = block_learning_rates(model)
+    rates = block_learning_rates(keras_model("model", model, built=False))
     rows = []
     for block, layers in block_layers(model).items():
         weighted = [layer for layer in layers if layer.weights]

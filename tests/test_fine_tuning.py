@@ -128,9 +128,10 @@ def test_batch_normalization_stands_still_unless_asked(trained):
     assert moved == ({f"block2_bn/{part}" for part in parts} if trained else set())
 
 
-def test_num_layers_counts_from_the_output():
+@pytest.mark.parametrize("number", [4, 4.0, np.int64(4)])
+def test_num_layers_counts_from_the_output(number):
     model = vgg16()
-    kt.unfreeze(model, num_layers=4)
+    kt.unfreeze(model, num_layers=number)
     assert trained_blocks(model) == ["block4", "block5", "head"]
     trained = [x.name for x in model.layers if x.trainable_weights]
     assert trained == [
@@ -148,11 +149,17 @@ def test_num_layers_counts_from_the_output():
         ({"from_block": "conv5"}, r"block1, .*block5\. Received: from_block=conv5"),
         ({"num_layers": 0}, "from 1 to 13. Received: num_layers=0"),
         ({"num_layers": 14}, "num_layers=14"),
+        ({"num_layers": "2"}, "num_layers='2'"),
+        ({"num_layers": 1.5}, "num_layers=1.5"),
+        ({"from_block": 5}, "from_block=5"),
+        ({"from_block": ["block5"]}, "from_block="),
+        ({"from_block": "block5", "train_batch_normalization": "yes"}, "=yes"),
+        ({"model": None, "num_layers": 1}, "model=None"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        kt.unfreeze(vgg16(), **arguments)
+        kt.unfreeze(**{"model": vgg16()} | arguments)
 
 
 def test_a_model_without_a_backbone_is_refused():
@@ -161,6 +168,8 @@ def test_a_model_without_a_backbone_is_refused():
     for change in (kt.freeze, kt.trainable_summary, kt.block_names):
         with pytest.raises(ValueError, match="No block of a known backbone"):
             change(model)
+        with pytest.raises(ValueError, match=r"(?i)model=None"):
+            change(None) if change is not kt.block_names else kt.freeze(None)
     nested = keras.Sequential([kt.build_backbone("vgg16", weights=None, image_size=32)])
     with pytest.raises(ValueError, match="holds the backbone as a single layer"):
         kt.freeze(nested)

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from tests.small_networks import changed_blocks, small_classifier, values
+from tests.small_networks import (
+    changed_blocks,
+    small_backbone,
+    small_classifier,
+    values,
+)
 
 
 @functools.cache
@@ -132,13 +137,22 @@ def test_the_rate_rises_then_falls_and_is_smaller_in_earlier_blocks():
 
 def test_the_model_loads_with_keras_alone(tmp_path):
     model = classifier()
-    fine_tune(model, label_smoothing=0.1)
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "checkpoint.keras")
+    fine_tune(model, label_smoothing=0.1, callbacks=best)
     model.save(tmp_path / "model.keras")
+    soft = keras.callbacks.ModelCheckpoint(tmp_path / "soft.keras")
+    fine_tune(classifier(activation="sigmoid"), mixup=0.2, callbacks=[soft])
     script = (
         "import sys, keras, numpy as np\n"
-        "model = keras.saving.load_model('model.keras')\n"
-        "assert 'keras_transfer' not in sys.modules\n"
-        "model.fit(np.zeros((2, 64, 64, 3)), np.array([0, 1]), verbose=0)\n"
+        "photos = np.zeros((2, 64, 64, 3))\n"
+        "for name in ('model', 'checkpoint', 'soft'):\n"
+        "    model = keras.saving.load_model(f'{name}.keras')\n"
+        "    labels = {'model': [0, 1], 'soft': [[0.0], [1.0]]}.get(name, np.eye(2))\n"
+        "    assert (int(model.optimizer.iterations) > 0) == (name != 'model')\n"
+        "    model.fit(photos, np.array(labels), verbose=0)\n"
+        "    history = model.evaluate(photos, np.array(labels), return_dict=True)\n"
+        "    assert set(history) == {'loss', 'accuracy'}, history\n"
+        "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
 
@@ -153,11 +167,50 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         ({"head_learning_rate": -1.0}, "head_learning_rate=-1.0"),
         ({"learning_rate": {"head": 0.1}}, "numbers above 0"),
         ({"cutmix": 1.5}, "cutmix=1.5"),
-        ({"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau in"),
+        (
+            {
+                "callbacks": [keras.callbacks.ReduceLROnPlateau()],
+                "schedule": keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5),
+            },
+            "ReduceLROnPlateau in",
+        ),
         ({"layer_decay": 2.0}, "layer_decay=2.0"),
         ({"optimizer": "ftrl"}, "optimizer=ftrl"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"mixup": -0.1}, "mixup=-0.1"),
+        ({"epochs": "3"}, "epochs='3'"),
+        ({"epochs": 1.5}, "epochs=1.5"),
+        ({"freeze_epochs": "1"}, "freeze_epochs='1'"),
+        ({"epochs": 0, "freeze_epochs": None}, "not both 0"),
+        ({"from_block": 5}, "from_block=5"),
+        ({"from_block": ["block3"]}, "from_block="),
+        ({"learning_rate": "0.1"}, "learning_rate='0.1'"),
+        ({"learning_rate": np.nan}, "learning_rate=nan"),
+        (
+            {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5)},
+            "passed as schedule",
+        ),
+        ({"head_learning_rate": None}, "head_learning_rate=None"),
+        ({"layer_decay": "0.5"}, "layer_decay='0.5'"),
+        ({"schedule": 0.1}, "schedule=0.1"),
+        ({"schedule": keras.optimizers.schedules.CosineDecay}, "schedule=<"),
+        ({"schedule": lambda step: 0.1}, "LearningRateScheduler"),
+        ({"optimizer": None}, "optimizer=None"),
+        ({"optimizer": 5}, "optimizer=5"),
+        ({"optimizer": keras.optimizers.Adam}, "an instance"),
+        ({"augmentation": "flip"}, "augmentation=flip"),
+        ({"augmentation": ["flip"]}, "augmentation="),
+        ({"mixup": "0.2"}, "mixup='0.2'"),
+        ({"label_smoothing": np.nan}, "label_smoothing=nan"),
+        ({"class_weight": {"fox": 2.0}}, "cat, dog.*'fox': 2.0"),
+        ({"class_weight": {7: 2.0}}, "7: 2.0"),
+        ({"class_weight": [1.0]}, r"class_weight=\[1.0\]"),
+        ({"train_batch_normalization": 2}, "train_batch_normalization=2"),
+        ({"cache_prefix": "yes"}, "cache_prefix=yes"),
+        ({"augmented_copies": "2"}, "augmented_copies='2'"),
+        ({"dtype": "half"}, "dtype=half"),
+        ({"callbacks": keras.callbacks.EarlyStopping}, "instance"),
+        ({"verbose": 7}, "verbose=7"),
         ({"cache_prefix": True, "mixup": 0.2}, "one or the other"),
         ({"cache_prefix": True, "from_block": "block1"}, "one after block1"),
     ],
@@ -170,21 +223,135 @@ def test_wrong_arguments_change_nothing(arguments, message):
     assert changed_blocks(before, model) == set()
 
 
-def test_an_interruption_keeps_what_was_learnt():
-    class StopError(Exception):
-        pass
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: None, "model=None"),
+        (lambda: keras.Sequential([keras.layers.Dense(2)]), "must be built"),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((64, 64, 3)), keras.layers.Flatten()]
+            ),
+            "No block of a known backbone",
+        ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((64, 64, 3)), small_backbone(3, size=64)]
+            ),
+            "as a single layer",
+        ),
+        (lambda: of_another_head(), "made with build_classifier"),
+        (lambda: small_classifier(blocks=3, size=32), r"image_size=64.*\(None, 32"),
+    ],
+)
+def test_wrong_models(model, message):
+    with pytest.raises(ValueError, match=message):
+        kt.fine_tune(model(), splits(), 1, freeze_epochs=0)
 
+
+def of_another_head():
+    backbone = small_backbone(3, size=64)
+    x = keras.layers.Flatten()(backbone.output)
+    return keras.Model(backbone.input, keras.layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize("wrong", [None, {}, "photos", lambda: splits().train])
+def test_what_is_no_splits_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"must be Splits.*Received: splits="):
+        kt.fine_tune(classifier(), wrong() if callable(wrong) else wrong, 1)
+
+
+def test_arguments_that_have_one_meaning():
+    class Count(keras.callbacks.Callback):
+        epochs = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.epochs += 1
+
+    found = []
+    for given in [
+        {"freeze_epochs": 0, "class_weight": {0: 1.0, 1: 3.0}},
+        {"freeze_epochs": None, "class_weight": {"dog": 3}},
+        {"freeze_epochs": np.int64(0), "class_weight": np.array([1, 3])},
+    ]:
+        keras.utils.set_random_seed(0)
+        count = Count()
+        fixed = dataclasses.replace(splits(), train=splits().ordered("train"))
+        history = kt.fine_tune(
+            classifier(),
+            fixed,
+            np.int64(2) if found else 2.0,
+            from_block="block3",
+            callbacks=count if found else [count],
+            augmentation=[keras.layers.RandomFlip(seed=0), keras.layers.Identity()],
+            verbose=False,
+            **given,
+        )
+        assert count.epochs == 2
+        found.append(history.history["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0] == pytest.approx(found[2], rel=1e-4)
+
+
+class Rates(keras.callbacks.Callback):
+    """Note the learning rate of each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate))
+
+
+@pytest.mark.parametrize("cache_prefix", [False, True])
+def test_a_schedule_or_a_callback_sets_the_rate(cache_prefix):
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.02, 0.01])
+    rates, model = Rates(), classifier()
+    arguments = {"freeze_epochs": 0, "cache_prefix": cache_prefix}
+    fine_tune(model, 2, schedule=schedule, callbacks=rates, **arguments)
+    assert rates.rates == pytest.approx([0.02] + [0.01] * (len(rates.rates) - 1))
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    rates = Rates()
+    fine_tune(model, 2, learning_rate=0.01, callbacks=[halve, rates], **arguments)
+    half = len(rates.rates) // 2
+    assert rates.rates == pytest.approx([0.005] * half + [0.0025] * half)
+    plateau = keras.callbacks.ReduceLROnPlateau(min_delta=99, patience=1)
+    rates = Rates()
+    fine_tune(model, 3, learning_rate=0.01, callbacks=[plateau, rates], **arguments)
+    assert rates.rates[0] == pytest.approx(0.01)
+    assert rates.rates[-1] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_interruption_keeps_what_was_learnt_and_all_else_as_it_was(error, compiled):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 2:
-                raise StopError
+                raise error
 
     model = classifier()
+    if compiled:
+        kt.unfreeze(model, "block2")
+        kt.compile_classifier(model, keras.optimizers.SGD(1e-6))
+        model.fit(splits().train, verbose=0)
+    trainable = [layer.trainable for layer in model.layers]
+    optimizer = model.optimizer if compiled else None
     before = values(model)
-    with pytest.raises(StopError):
+    with pytest.raises(error):
         fine_tune(model, 5, cache_prefix=True, dtype="bfloat16", callbacks=[Stop()])
     assert changed_blocks(before, model) == {"head", "block3"}
-    assert type(model.optimizer) is keras.optimizers.AdamW
+    assert [layer.trainable for layer in model.layers] == trainable
+    if compiled:
+        assert model.optimizer is optimizer
+        assert int(optimizer.iterations) == len(splits().train)
+    else:
+        assert type(model.optimizer) is keras.optimizers.AdamW
+    assert len(model.evaluate(splits().test, verbose=0)) == 2
+    model.fit(splits().train, verbose=0)
+    assert [layer.trainable for layer in model.layers] == trainable
 
 
 class Stop(keras.callbacks.Callback):
@@ -211,6 +378,65 @@ def test_a_killed_run_goes_on_after_the_last_whole_epoch(tmp_path, cache_prefix)
     history = fine_tune(resumed, 3, callbacks=[backup()], **arguments)
     assert history.history["stage"] == ["head", "fine-tuning"]
     assert history.history["loss"][1] < history.history["loss"][0]
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_a_finished_run_called_again_ends_with_the_same_weights(tmp_path, worse):
+    def run(**more):
+        backup = keras.callbacks.BackupAndRestore(
+            tmp_path / "backup", delete_checkpoint=False
+        )
+        model = classifier()
+        # Where each epoch makes it worse, the best weights are those before.
+        rate = 3.0 if worse else 0.01
+        callbacks = [backup, *more.pop("callbacks", [])]
+        history = fine_tune(model, 3, learning_rate=rate, callbacks=callbacks)
+        loss = model.evaluate(splits().validation, verbose=0)[0]
+        return values(model), loss, history.history
+
+    first, loss, history = run()
+    # That of the head's epoch is of features in half precision.
+    assert loss == pytest.approx(min(history["val_loss"]), rel=0.02)
+    again, _, history = run()
+    assert history["stage"] == ["head"]
+    assert all(np.array_equal(first[path], again[path]) for path in first)
+
+
+def test_a_killed_run_keeps_the_best_of_all_its_epochs(tmp_path):
+    class Worse(keras.callbacks.Callback):
+        """Destroy the head after an epoch, which is then not the best one."""
+
+        def __init__(self, epoch):
+            super().__init__()
+            self.epoch = epoch
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == self.epoch:
+                kernel = self.model.get_layer("head_predictions").kernel
+                kernel.assign(1e4 * np.ones_like(kernel) * [1, -1])
+
+    class Kept(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                Kept.values, Kept.loss = values(self.model), logs["val_loss"]
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    first = [Kept(), Worse(2), backup(), Stop(3)]
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(classifier(), 4, learning_rate=0.01, callbacks=first)
+    kept = sorted(path.name for path in (tmp_path / "backup").iterdir())
+    assert "best_weights.npz" in kept and not [x for x in kept if x.startswith(".")]
+    resumed = classifier()
+    history = fine_tune(resumed, 4, learning_rate=0.01, callbacks=backup()).history
+    assert history["stage"] == ["head", "fine-tuning"]
+    assert Kept.loss < min(history["val_loss"][1:])
+    assert all(
+        np.array_equal(value, values(resumed)[path])
+        for path, value in Kept.values.items()
+    )
+    assert not (tmp_path / "backup").exists()
 
 
 def test_labels_beyond_the_model_are_refused():

@@ -152,6 +152,46 @@ def test_a_later_fit_trains_what_the_last_epoch_trained():
     assert changed_blocks(before, model) == {"head", "block3"}
 
 
+@pytest.mark.parametrize("moment", ["end", "interrupted", "reused", "no fit"])
+def test_what_was_trainable_can_be_put_back(moment):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    model = compiled()
+    model.get_layer("block2_conv1").trainable = True
+    before = [layer.trainable for layer in model.layers]
+    callback = kt.callbacks.GradualUnfreezing(restore_trainable=True)
+    if moment == "no fit":
+        with pytest.raises(ValueError, match="no learning rate"):
+            rates = {"head": 0.01, "block2": 0.01}
+            rates = kt.discriminative_learning_rates(model, rates)
+            kt.compile_classifier(model, rates)
+            fit(model, 1, callback)
+    elif moment == "end":
+        fit(model, 3, callback)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, 3, callback, Stop())
+        if moment == "interrupted":
+            callback.restore()
+        else:
+            fit(model, 1, callback)
+    assert [layer.trainable for layer in model.layers] == before
+    start = values(model)
+    fit(model, 1)
+    assert changed_blocks(start, model) == {"head", "block2"}
+
+
+def test_a_model_whose_own_flag_is_off_is_refused_as_it_is():
+    model = compiled()
+    model.trainable = False
+    with pytest.raises(ValueError, match="blocks=conv5"):
+        fit(model, 1, kt.callbacks.GradualUnfreezing(["conv5"]))
+    assert not model.trainable
+
+
 def test_initial_epoch_goes_on_where_it_was():
     whole, parts = compiled(), compiled()
     fit(whole, 4, kt.callbacks.GradualUnfreezing())
@@ -245,11 +285,26 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, request):
         ({"epochs_per_block": 0}, "at least 1. Received: epochs_per_block=0"),
         ({"blocks": []}, r"at least one block name.*blocks=\[\]"),
         ({"blocks": "block3"}, "blocks='block3'"),
+        ({"blocks": 3}, "blocks=3"),
+        ({"blocks": [3]}, r"blocks=\[3\]"),
+        ({"epochs_per_block": "2"}, "epochs_per_block='2'"),
+        ({"epochs_per_block": 1.5}, "epochs_per_block=1.5"),
+        ({"epochs_per_block": None}, "epochs_per_block=None"),
+        ({"train_batch_normalization": 2}, "train_batch_normalization=2"),
+        ({"restore_trainable": "yes"}, "restore_trainable=yes"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         kt.callbacks.GradualUnfreezing(**arguments)
+
+
+def test_arguments_that_have_one_meaning():
+    callback = kt.callbacks.GradualUnfreezing(np.array(["block3"]), np.int64(2))
+    assert callback.trainable_blocks(compiled(), np.int64(2)) == ["block3"]
+    for model, epoch in [(None, 0), (compiled(), "1"), (compiled(), -1)]:
+        with pytest.raises(ValueError, match="Received: "):
+            callback.trainable_blocks(model, epoch)
 
 
 def test_wrong_models_are_refused_before_the_first_step():

@@ -1,5 +1,7 @@
 """The sweep finds a rate that works, and leaves no trace in the model."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -47,6 +49,77 @@ def test_all_is_as_before_bit_for_bit(trained):
         trained_model.fit(dataset(), verbose=0, shuffle=False)
     # Dropout included, the model goes on as if there had been no sweep.
     assert all(map(np.array_equal, state(model), state(twin)))
+
+
+def seen(model):
+    """Return all that a user can see of a model, beside its variables."""
+    names = ("optimizer", "history", "train_function", "test_function", "compiled")
+    return {name: getattr(model, name, None) for name in names} | {
+        "stop_training": model.stop_training,
+        "metrics": list(model.metrics),
+        "results": [float(v) for m in model.metrics for v in m.variables],
+        "trainable": [layer.trainable for layer in model.layers],
+        "python": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),
+    }
+
+
+@pytest.mark.parametrize("moment", ["unbuilt", "unbuilt metrics", "trained"])
+def test_nothing_that_can_be_seen_is_another_one(moment):
+    model = compiled()
+    if moment == "unbuilt":
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    elif moment == "trained":
+        model.fit(dataset(), verbose=0, shuffle=False)
+        model.evaluate(dataset(), verbose=0)
+    before, arrays = seen(model), state(model)
+    built, steps = model.optimizer.built, int(model.optimizer.iterations)
+    kt.find_learning_rate(model, dataset(), num_steps=10)
+    assert seen(model) == before
+    assert (model.optimizer.built, int(model.optimizer.iterations)) == (built, steps)
+    assert all(map(np.array_equal, arrays, state(model)))
+    model.fit(dataset(), verbose=0, shuffle=False)
+    assert set(model.history.history) == {"loss", "accuracy"}
+    # Also as a callback of a `fit` of one's own, whose history stays.
+    before, arrays = seen(model), state(model)
+    finder = kt.callbacks.LearningRateFinder(num_steps=10)
+    history = model.fit(
+        dataset().repeat(), epochs=1, steps_per_epoch=10, callbacks=[finder], verbose=0
+    )
+    assert len(finder.losses) == 10
+    after = seen(model) | {"history": before["history"], "results": before["results"]}
+    after["train_function"] = before["train_function"]
+    assert model.history is history and after == before
+    assert all(map(np.array_equal, arrays, state(model)))
+
+
+def test_data_that_have_one_meaning():
+    model = compiled()
+    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=8, max_images=36)
+    for data in (splits, splits.train, dataset().repeat()):
+        finder = kt.find_learning_rate(model, data, num_steps=np.int64(10))
+        assert len(finder.losses) == 10
+    assert len(kt.callbacks.LearningRateFinder(num_steps=12.0)._rates) == 12
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (images_and_labels(), r"from_tensor_slices.*Received: dataset=\("),
+        (images_and_labels()[0], "from_tensor_slices"),
+        (None, "dataset=None"),
+        (dataset().unbatch(), r"\.batch\(32\)"),
+        (dataset().map(lambda x, y: x), r"\(images, labels\)"),
+        (dataset().take(0), "at least one batch"),
+        (dataset().map(lambda x, y: (x[:, :4], y)), r"shape \(None, 8, 8, 3\)"),
+    ],
+)
+def test_wrong_data(data, message):
+    model = compiled()
+    before = seen(model)
+    with pytest.raises(ValueError, match=message):
+        kt.find_learning_rate(model, data, num_steps=10)
+    assert seen(model) == before
 
 
 def test_an_interrupted_sweep_is_undone_too():
@@ -117,6 +190,10 @@ def test_rates_by_depth_are_swept_together():
         ({"min_learning_rate": 0}, "min_learning_rate=0"),
         ({"min_learning_rate": 1e-3, "max_learning_rate": 1e-4}, "=0.0001"),
         ({"num_steps": 5}, "num_steps=5"),
+        ({"num_steps": "60"}, "num_steps='60'"),
+        ({"num_steps": None}, "num_steps=None"),
+        ({"min_learning_rate": "1"}, "min_learning_rate='1'"),
+        ({"max_learning_rate": np.nan}, "max_learning_rate=nan"),
     ],
 )
 def test_wrong_sweeps(arguments, message):
@@ -125,6 +202,8 @@ def test_wrong_sweeps(arguments, message):
 
 
 def test_wrong_models():
+    with pytest.raises(ValueError, match="model=None"):
+        kt.find_learning_rate(None, dataset())
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     with pytest.raises(ValueError, match="follows a schedule"):
         kt.find_learning_rate(compiled(keras.optimizers.Adam(schedule)), dataset())

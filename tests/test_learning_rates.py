@@ -1,5 +1,10 @@
 """Each block takes a step of its own length, weight decay included."""
 
+import json
+import subprocess
+import sys
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -154,16 +159,129 @@ def test_settings_of_an_optimizer_are_taken_over_and_survive_a_recompile():
     assert [row["learning_rate"] for row in rows] == pytest.approx([None, 0.05, 0.1])
 
 
-def test_a_saved_model_compiled_with_it_loads(tmp_path):
+def saved_in(folder):
+    """Save models that are compiled with it, each in another way; return the last."""
     model = network()
     kt.compile_classifier(model, kt.discriminative_learning_rates(model, 0.1))
-    model.fit(*images_and_labels(), verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    model.fit(*images_and_labels(), verbose=0, shuffle=False)
-    loaded.fit(*images_and_labels(), verbose=0, shuffle=False)
+    model.save(folder / "before a step.keras")
+    checkpoint = keras.callbacks.ModelCheckpoint(folder / "checkpoint.keras")
+    model.fit(*images_and_labels(), verbose=0, callbacks=[checkpoint])
+    plain = network()
+    plain.compile(
+        kt.discriminative_learning_rates(plain, 0.1, optimizer="sgd"),
+        "sparse_categorical_crossentropy",
+    )
+    kt.freeze(plain)
+    plain.fit(*images_and_labels(), verbose=0)
+    plain.save(folder / "compiled by Keras, then frozen.keras")
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed = network()
+        kt.compile_classifier(mixed, kt.discriminative_learning_rates(mixed, 0.1))
+        mixed.fit(*images_and_labels(), verbose=0)
+        mixed.save(folder / "mixed precision.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return model
+
+
+LOAD = """
+import glob, sys, warnings, keras, numpy as np
+warnings.simplefilter("error")
+for path in sorted(glob.glob("*.keras")):
+    model = keras.saving.load_model(path)
+    steps = 0 if "before" in path else 1
+    assert int(model.optimizer.iterations) == steps, path
+    assert type(model.optimizer).__module__.startswith("keras."), path
+    model.fit(np.zeros((8, 8, 8, 3)), np.arange(8) % 2, verbose=0)
+assert not [m for m in sys.modules if m.startswith("keras_transfer")]
+"""
+
+
+def test_files_load_and_compile_with_keras_alone(tmp_path):
+    model = saved_in(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+    subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
+    # What is in the file is the stock optimizer, with all that it has learnt.
+    loaded = keras.saving.load_model(tmp_path / "checkpoint.keras")
+    assert type(loaded.optimizer) is keras.optimizers.AdamW
+    for one, other in zip(
+        model.optimizer.variables, loaded.optimizer.variables, strict=True
+    ):
+        assert one.path == other.path
+        assert np.array_equal(one.numpy(), other.numpy())
+    # Here it has its rates by depth, also when it is compiled again.
+    rates = [row["learning_rate"] for row in kt.trainable_summary(model).rows]
+    assert rates == pytest.approx([0.025, 0.05, 0.1])
+    kt.unfreeze(model, "block2")
+    rates = [row["learning_rate"] for row in kt.trainable_summary(model).rows]
+    assert rates == pytest.approx([None, 0.05, 0.1])
+    # And from a file one goes on with them.
+    rates = kt.discriminative_learning_rates(loaded, 0.1, optimizer=loaded.optimizer)
+    kt.compile_classifier(loaded, rates)
+    kt.freeze(loaded)
+    assert kt.trainable_summary(loaded).rows[-1]["learning_rate"] == pytest.approx(0.1)
+
+
+def test_a_file_of_an_earlier_version_loads_with_its_rates(tmp_path):
+    model = network()
+    rates = kt.discriminative_learning_rates(model, 0.1)
+    kt.compile_classifier(model, rates)
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                written = config["compile_config"]["optimizer"]
+                written["module"] = "keras_transfer.learning_rates"
+                written["class_name"] = "BlockLearningRatesAdamW"
+                written["registered_name"] = "keras_transfer>BlockLearningRatesAdamW"
+                written["config"]["learning_rate_scales"] = rates.learning_rate_scales
+                content = json.dumps(config)
+            old.writestr(name, content)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    rows = kt.trainable_summary(loaded).rows
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.025, 0.05, 0.1])
+    for each in (model, loaded):
+        each.fit(*images_and_labels(), verbose=0, shuffle=False)
     for path, value in values(model).items():
         assert np.array_equal(value, values(loaded)[path])
+
+
+def test_rates_that_do_not_fit_change_nothing():
+    model = network()
+    kt.unfreeze(model, "block2")
+    rates = kt.discriminative_learning_rates(model, {"head": 0.1, "block2": 0.1})
+    kt.compile_classifier(model, rates)
+    model.fit(*images_and_labels(), verbose=0)
+    before = {name: vars(model)[name] for name in ("optimizer", "train_function")}
+    history, trainable = model.history, [layer.trainable for layer in model.layers]
+    metrics = model.metrics
+    with pytest.raises(ValueError, match="no learning rate"):
+        kt.unfreeze(model, "block1")
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert model.history is history and model.metrics == metrics
+    assert [layer.trainable for layer in model.layers] == trainable
+    model.fit(*images_and_labels(), verbose=0)
+    uncompiled = network()
+    with pytest.raises(ValueError, match="no learning rate"):
+        kt.compile_classifier(
+            uncompiled, kt.discriminative_learning_rates(model, {"head": 1.0})
+        )
+    assert not uncompiled.compiled
+
+
+def test_several_optimizers_have_no_rate_in_common():
+    model = network()
+    sgd, adam = keras.optimizers.SGD(), keras.optimizers.Adam()
+    rates = keras.optimizers.OptimizerMap(sgd, {"head.*": adam})
+    kt.compile_classifier(model, keras.optimizers.MultiOptimizer(rates))
+    rows = kt.trainable_summary(model).rows
+    assert {row["learning_rate"] for row in rows} == {None}
 
 
 @pytest.mark.parametrize(
@@ -177,11 +295,31 @@ def test_a_saved_model_compiled_with_it_loads(tmp_path):
         ({"learning_rate": {"block2": 0.1}}, "head always"),
         ({"learning_rate": {"head": 0.1, "block2": -1}}, r"\['block2'\]=-1"),
         ({"learning_rate": 0.1, "optimizer": "ftrl"}, "adamw, adam, .*optimizer=ftrl"),
+        ({"learning_rate": "0.1"}, "learning_rate='0.1'"),
+        ({"learning_rate": np.nan}, "learning_rate=nan"),
+        ({"learning_rate": None}, "learning_rate=None"),
+        ({"learning_rate": keras.optimizers.schedules.CosineDecay}, "learning_rate=<"),
+        ({"learning_rate": {"head": "1"}}, r"\['head'\]='1'"),
+        ({"learning_rate": 0.1, "layer_decay": "0.5"}, "layer_decay='0.5'"),
+        ({"learning_rate": 0.1, "layer_decay": None}, "layer_decay=None"),
+        ({"learning_rate": 0.1, "optimizer": None}, "optimizer=None"),
+        ({"learning_rate": 0.1, "optimizer": 5}, "optimizer=5"),
+        ({"learning_rate": 0.1, "optimizer": "nope"}, "optimizer=nope"),
+        ({"learning_rate": 0.1, "optimizer": keras.optimizers.SGD}, "an instance"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         kt.discriminative_learning_rates(network(), **arguments)
+
+
+def test_numbers_that_have_one_meaning():
+    for rate, decay in [(1, np.float64(0.5)), (np.float32(1), np.array(0.5))]:
+        rates = kt.discriminative_learning_rates(network(), rate, decay)
+        assert float(rates.learning_rate) == 1.0
+        assert rates.learning_rate_scales["block2_conv1/kernel"] == 0.5
+    with pytest.raises(ValueError, match="model=None"):
+        kt.discriminative_learning_rates(None, 0.1)
 
 
 def test_a_block_without_a_rate_is_named():
