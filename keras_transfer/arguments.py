@@ -155,9 +155,13 @@ def keras_model(name: str, value: typing.Any):
     import keras
 
     if not isinstance(value, keras.Model):
+        hint = ""
+        if isinstance(getattr(value, "model", None), keras.Model):
+            hint = " Of what load_classifier returns, pass its model: classifier.model."
         raise ValueError(
             f"{name} must be a keras.Model, such as build_backbone or build_classifier "
-            f"make it, or keras.saving.load_model. Received: {name}={shown(value)}"
+            f"make it, or keras.saving.load_model.{hint} "
+            f"Received: {name}={shown(value)}"
         )
     if not value.built:
         raise ValueError(

@@ -207,8 +207,11 @@ def test_other_models():
     x = layers.GlobalMaxPooling2D()(small_backbone(size=16)(inputs))
     nested = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
     assert kt.grad_cam(nested, images, [0, 1]).shape == (2, 16, 16)
-    with pytest.raises(ValueError, match="Received: layer=small"):
-        kt.grad_cam(nested, images, layer="small")
+    # The backbone, and what is in it, by name.
+    maps = kt.grad_cam(nested, images, layer="small")
+    np.testing.assert_array_equal(maps, kt.grad_cam(nested, images))
+    np.testing.assert_array_equal(maps, kt.grad_cam(nested, images, layer="block2"))
+    assert np.abs(maps - kt.grad_cam(nested, images, layer="block1_conv1")).max() > 0
     inputs = keras.Input((16, 16, 3))
     dense = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
     with pytest.raises(ValueError, match="name a layer"):

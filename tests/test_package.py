@@ -37,6 +37,7 @@ ORDER = [
     ["callbacks", "plot_style", "calibration", "classification_report"],
     ["training_plots", "evaluation_plots", "image_plots", "data_plots"],
     ["prediction_plots", "threshold_plots"],
+    ["model_files"],
     ["prediction", "probe", "explanation"],
     ["evaluation", "recipes", "paired_tests"],
     ["weight_proofs", "split_proofs", "pipeline_proofs", "pixel_range"],
