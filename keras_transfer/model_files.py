@@ -126,13 +126,15 @@ def _first_line(error: Exception) -> str:
 def _compiled_as(model: keras.Model, config: dict) -> Iterator[None]:
     """Let Keras save another compile configuration, or none, while the block runs."""
     optimizer = getattr(model, "optimizer", None)
+    # The state of an optimizer that is not saved is of no use.
+    hidden = optimizer is not None and not config
     model.get_compile_config = lambda: config
     try:
-        if not config and optimizer is not None:
-            model.optimizer = None  # Its state is of no use without it.
+        if hidden:
+            model.optimizer = None
         yield
     finally:
-        if not config and optimizer is not None:
+        if hidden:
             model.optimizer = optimizer
         del model.get_compile_config
 

@@ -79,8 +79,8 @@ def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
 def calls_back(model: keras.Model) -> Iterator[Call]:
     """Yield the calls that the only output is made by, from the last one on.
 
-    Nothing is yielded past a call with several inputs, nor of the inside of a subclassed
-    model. Models in the model are looked into, and not yielded themselves.
+    Nothing is yielded past a call with several inputs, nor of what is inside of a
+    subclassed model. Models in the model are looked into, and not yielded themselves.
     """
     tensors = getattr(functional(model), "outputs", None) or ()
     outer = ()

@@ -197,7 +197,8 @@ def class_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
             f"Received: model={shown(model)}, outputs from {values.min():.4g} to "
             f"{values.max():.4g}"
         )
-    return class_scores(values, meaning.activation)
+    # Where it is not known, the numbers have just been found to be probabilities.
+    return class_scores(values, meaning.activation or "softmax")
 
 
 def class_scores(outputs: np.ndarray, activation: str | None) -> np.ndarray:
