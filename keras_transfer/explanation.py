@@ -1,6 +1,7 @@
 """Show which part of an image speaks for a class: Grad-CAM."""
 
 import contextlib
+import random
 import typing
 from collections.abc import Callable, Iterator, Sequence
 
@@ -116,7 +117,9 @@ def _compiled(model, place: _Place, image_size: tuple[int, int, int]) -> Callabl
     A graph frees what no gradient needs while it runs: all of the backbone before the
     feature map.
     """
+    drawn = random.getstate()
     network = float32_copy(model)
+    random.setstate(drawn)  # Of a layer such as dropout, a copy draws a seed.
 
     @tf.function(
         input_signature=[
