@@ -307,6 +307,16 @@ def shown(value: typing.Any, width: int = 200) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
+def reason(error: Exception, width: int = 150) -> str:
+    """Return in one line, without a full stop, what another library's error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # TensorFlow puts a traceback before what was raised inside of a graph.
+    line = lines[-1] if lines[0] == "in user code:" else lines[0]
+    return line.partition(". ")[0].rstrip(".")[:width]
+
+
 def _number(value) -> numbers.Real | None:
     """Return a number as Python's own, or `None`."""
     if isinstance(value, bool | str | bytes) or value is None:

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from keras_transfer.arguments import batched_dataset, keras_model, shown
+from keras_transfer.arguments import batched_dataset, keras_model, reason, shown
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.devices import on_all_devices
@@ -77,11 +77,13 @@ def evaluate_classifier(
     if _knows_shapes(model):
         checked_class_names(class_names, classifier_outputs(model).num_classes)
     inputs = _checked_inputs(model, dataset)
+
+    def answer(images):
+        outputs = keras.tree.flatten(model(images, training=False))
+        return outputs[0] if len(outputs) == 1 else outputs
+
     # For any number of images: the last batch, a smaller one, is traced no second time.
-    run = tf.function(
-        on_all_devices(lambda images: only_output(model(images, training=False))),
-        input_signature=[inputs],
-    )
+    run = tf.function(on_all_devices(answer), input_signature=[inputs])
     num_classes = _num_classes(model, run, inputs)
     names = checked_class_names(class_names, num_classes)
     labels, outputs = [], []
@@ -172,14 +174,15 @@ def _num_classes(model: keras.Model, run, inputs) -> int:
         return classifier_outputs(model).num_classes
     shapes = keras.tree.flatten(keras.tree.map_structure(lambda x: x.shape, inputs))
     try:
-        output = run.get_concrete_function().output_shapes
+        outputs = run.get_concrete_function().structured_outputs
     except Exception as error:
         raise ValueError(
             "The model cannot be called on such images "
-            f"({str(error).strip().partition(chr(10))[0][:150]}). "
+            f"({reason(error)}). "
             f"Received: model={shown(model)}, images of shape {shapes}"
         ) from error
-    if not isinstance(output, tf.TensorShape) or output.rank != 2:
+    output = only_output(outputs).shape
+    if output.rank != 2:
         raise ValueError(
             "Expected a classifier with one output of shape (batch, classes). "
             f"Received: model={shown(model)}, with outputs of shape {output}"

@@ -83,7 +83,7 @@ def grad_cam(
 
     - [Selvaraju et al., 2016](https://arxiv.org/abs/1610.02391)
     """
-    num_classes = _checked_classes(keras_model("model", model))
+    num_classes = _checked_classes(model)
     images = _checked_images(model, images)
     classes = _classes(class_index, len(images), num_classes)
     explain = _compiled(model, _feature_map(model, layer), images.shape[1:])

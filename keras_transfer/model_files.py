@@ -15,7 +15,7 @@ import keras
 
 # Both are imported because they register classes that files may hold.
 from keras_transfer import learning_rates, soft_labels  # noqa: F401
-from keras_transfer.arguments import file_path, shown
+from keras_transfer.arguments import file_path, reason, shown
 from keras_transfer.status_lines import say
 
 # `compile` knows these words; every other text is the name of a function or class.
@@ -67,7 +67,7 @@ def write_model(model: keras.Model, path: pathlib.Path) -> None:
             model.save(path)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            f"Keras cannot save this model ({_first_line(error)}). Build it of Keras's "
+            f"Keras cannot save this model ({reason(error)}). Build it of Keras's "
             "own layers, or give its classes get_config(). "
             f"Received: model={shown(model)}"
         ) from error
@@ -82,14 +82,14 @@ def read_model(path: pathlib.Path) -> keras.Model:
     try:
         return keras.saving.load_model(path)
     except Exception as error:
-        reason = error
+        first = error
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(_why_not(path, error)) from error
     say(
         f"{path.name} is loaded without its optimizer, loss and metrics, which need "
-        f"more than Keras ({_first_line(reason)})"
+        f"more than Keras ({reason(first)})"
     )
     return model
 
@@ -112,14 +112,9 @@ def _why_not(path: pathlib.Path, error: Exception) -> str:
             f"Received: path={path}"
         )
     return (
-        f"This model cannot be loaded ({_first_line(error)}). Expected a whole file "
+        f"This model cannot be loaded ({reason(error)}). Expected a whole file "
         f"from save_classifier or from Keras's model.save. Received: path={path}"
     )
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.partition(". ")[0].rstrip(".")[:150]
 
 
 @contextlib.contextmanager

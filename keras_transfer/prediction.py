@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_transfer import storage
-from keras_transfer.arguments import file_path, keras_model, shown, square_size
+from keras_transfer.arguments import file_path, keras_model, reason, shown, square_size
 from keras_transfer.images import RESIZE_RULE, load_image
 from keras_transfer.model_files import model_path, read_model, write_model
 from keras_transfer.network_graph import image_shape
@@ -287,7 +287,7 @@ def _num_classes(model: keras.Model, size: int) -> int:
     except Exception as error:
         raise ValueError(
             f"The model cannot be called on RGB images of {size} px "
-            f"({str(error).strip().partition(chr(10))[0]}). "
+            f"({reason(error)}). "
             f"Received: model={shown(model)}, image_size={size}"
         ) from error
     if len(output.shape) != 2:

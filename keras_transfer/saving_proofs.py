@@ -9,7 +9,7 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_transfer.arguments import keras_model, shown
+from keras_transfer.arguments import keras_model, reason, shown
 from keras_transfer.model_files import model_path
 from keras_transfer.outputs import as_array, only_output
 from keras_transfer.status_lines import say
@@ -77,7 +77,7 @@ def assert_same_predictions(
         raise ValueError(
             "Expected a model with one output, and images as its one input takes them, "
             f"of shape {shapes or 'unknown'}, as an array "
-            f"({str(error).strip().partition(chr(10))[0][:150]}). "
+            f"({reason(error)}). "
             f"Received: images={shown(getattr(images, 'shape', images))}"
         ) from error
     found = _predict_elsewhere(path, images)
