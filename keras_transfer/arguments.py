@@ -167,9 +167,13 @@ def keras_model(name: str, value: typing.Any, *, built: bool = True):
     import keras
 
     if not isinstance(value, keras.Model):
+        hint = ""
+        if isinstance(getattr(value, "model", None), keras.Model):
+            hint = " Of what load_classifier returns, pass its model: classifier.model."
         raise ValueError(
             f"{name} must be a keras.Model, such as build_backbone or build_classifier "
-            f"make it, or keras.saving.load_model. Received: {name}={shown(value)}"
+            f"make it, or keras.saving.load_model.{hint} "
+            f"Received: {name}={shown(value)}"
         )
     if built and not value.built:
         raise ValueError(
@@ -338,6 +342,16 @@ def _plain(value):
         return value.item() if hasattr(value, "item") else value.numpy().item()
     except Exception:  # No scalar, a tensor of a graph, a class.
         return None
+
+
+def reason(error: Exception, width: int = 150) -> str:
+    """Return in one line, without a full stop, what another library's error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # TensorFlow puts a traceback before what was raised inside of a graph.
+    line = lines[-1] if lines[0] == "in user code:" else lines[0]
+    return line.partition(". ")[0].rstrip(".")[:width]
 
 
 def _number(value) -> numbers.Real | None:

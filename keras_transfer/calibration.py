@@ -6,6 +6,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from keras_transfer.arguments import real_number, shown, whole_number
+
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)
 
@@ -44,8 +46,7 @@ def reliability_bins(
         ValueError: If probabilities, labels or the number of bins are out of range.
     """
     labels, probabilities = _checked(labels, probabilities)
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be at least 1. Received: num_bins={num_bins}")
+    num_bins = whole_number("num_bins", num_bins, least=1)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     inner_edges = np.linspace(0, 1, num_bins + 1)[1:-1]
@@ -162,17 +163,14 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    if not 0 < temperature < np.inf:
-        raise ValueError(
-            f"temperature must be a number above 0. Received: temperature={temperature}"
-        )
+    temperature = real_number("temperature", temperature, above=0)
     logits = _logarithms(_checked_probabilities(probabilities))
     return softmax(logits / temperature, axis=1).astype("float32")
 
 
 def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return integer labels of shape `(count,)`, or raise an error."""
-    labels = np.asarray(labels)
+    labels = _numbers("labels", labels)
     if labels.shape[1:] == (num_classes,):
         classes = labels.argmax(axis=1)
         if not np.array_equal(labels, np.eye(num_classes)[classes]):
@@ -198,6 +196,20 @@ def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return labels.astype("int64")
 
 
+def _numbers(name: str, value) -> np.ndarray:
+    """Return an array of numbers, or raise an error."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # Rows of different lengths.
+        array = None
+    # NumPy takes bfloat16 for a kind of its own.
+    if array is None or not (array.dtype.kind in "biuf" or "float" in str(array.dtype)):
+        raise ValueError(
+            f"{name} must be an array of numbers. Received: {name}={shown(value)}"
+        )
+    return array
+
+
 def _checked(
     labels: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +224,7 @@ def _checked(
 
 
 def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    probabilities = np.asarray(probabilities, "float64")
+    probabilities = _numbers("probabilities", probabilities).astype("float64")
     shape = probabilities.shape
     if len(shape) != 2 or shape[0] < 1 or shape[1] < 2:
         raise ValueError(

@@ -5,6 +5,7 @@ import html
 
 import numpy as np
 
+from keras_transfer.arguments import whole_number
 from keras_transfer.tables import html_table, text_table
 
 # A wider confusion matrix fits no terminal.
@@ -77,6 +78,7 @@ class ClassificationReport:
             data, from 0), `true` and `predicted` (class names) and `probability` (of
             the predicted class), the surest first.
         """
+        count = whole_number("count", count, least=0)
         predicted, surest = self.predicted, self.probabilities.max(axis=1)
         wrong = np.flatnonzero(predicted != self.labels)
         wrong = wrong[np.argsort(-surest[wrong], kind="stable")][:count]

@@ -43,15 +43,17 @@ def on_all_devices(run: Callable) -> Callable:
         # Cut before it is sent, so that a device gets no more than its part. A device
         # for which none is left repeats the last image: some kernels refuse no image.
         with tf.device("CPU:0"):
-            size = -(-tf.shape(images)[0] // count)
-            start = tf.minimum(replica * size, tf.shape(images)[0] - 1)
-            part = images[start : start + size]
+            # A model of several inputs has as many batches.
+            total = tf.shape(tf.nest.flatten(images)[0])[0]
+            size = -(-total // count)
+            start = tf.minimum(replica * size, total - 1)
+            part = tf.nest.map_structure(lambda x: x[start : start + size], images)
         return run(part)
 
     def run_all(images):
         parts = strategy.run(run_part, args=(images,))
         outputs = tf.concat(strategy.experimental_local_results(parts), axis=0)
-        return outputs[: tf.shape(images)[0]]
+        return outputs[: tf.shape(tf.nest.flatten(images)[0])[0]]
 
     return run_all
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 import time
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from keras_transfer import (
     diagnose_training,
     diagnose_weights,
 )
+from keras_transfer.arguments import file_path
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.directories import load_directory
 from keras_transfer.examination import Case
@@ -32,6 +32,8 @@ from keras_transfer.findings import (
     NotExaminedError,
 )
 from keras_transfer.model_arrays import restored
+from keras_transfer.model_files import model_path, read_model
+from keras_transfer.network_graph import image_shape
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
 from keras_transfer.splits import Splits
 
@@ -141,7 +143,8 @@ def diagnose_files(
     Args:
         model: Path of a `.keras` file, from `save_classifier` or from Keras.
         folder: Folder of photos, one subfolder a class.
-        image_size: Side of the square images. Defaults to that of the model.
+        image_size: Side of the square images. Defaults to that of the model, and to
+            `224` where it takes any.
 
     Returns:
         A `Diagnosis`. Which photos the model was trained on it cannot know.
@@ -150,22 +153,15 @@ def diagnose_files(
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be loaded, or photos and model do not fit.
     """
-    path = pathlib.Path(model)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model at this path. Received: {path}")
+    path = model_path("model", model)
     named = False
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             named = MEMBER in archive.namelist()
-    try:
-        loaded = load_classifier(path) if named else keras.saving.load_model(path)
-    except TypeError as error:
-        # So does Keras name a class that it cannot find.
-        raise ValueError(
-            f"This model cannot be loaded. Received: {path}\n{error}"
-        ) from error
+    loaded = load_classifier(path) if named else read_model(path)
+    if image_size is None and named:
+        image_size = loaded.image_size
     if image_size is None:
-        shape = getattr(getattr(loaded, "model", loaded), "input_shape", None)
-        image_size = (shape and shape[1]) or 224
-    splits = load_directory(folder, image_size=image_size)
+        image_size = (image_shape(loaded) or (None,))[0] or 224
+    splits = load_directory(file_path("folder", folder), image_size=image_size)
     return diagnose(loaded, splits)

@@ -14,10 +14,18 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from keras_transfer.arguments import batched_dataset, keras_model, reason, shown
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.devices import on_all_devices
-from keras_transfer.outputs import class_probabilities, classifier_outputs
+from keras_transfer.network_graph import functional
+from keras_transfer.outputs import (
+    as_array,
+    checked_class_names,
+    class_probabilities,
+    classifier_outputs,
+    only_output,
+)
 
 
 def evaluate_classifier(
@@ -31,9 +39,11 @@ def evaluate_classifier(
 
     Args:
         model: Classifier that ends in one sigmoid unit, softmax or logits. It need not
-            be compiled.
+            be compiled, and is left as it is. It may have several inputs, or be
+            subclassed.
         dataset: Batched, finite `tf.data.Dataset` of images of the model's input shape
-            and integer or one-hot labels, for example `splits.test`.
+            and integer or one-hot labels, for example `splits.test`. For a model of
+            several inputs, the first of each pair is a tuple or dict of them.
         class_names: Names in the order of the model's outputs, for example
             `splits.class_names`.
 
@@ -63,23 +73,30 @@ def evaluate_classifier(
     - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953), the interval
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599), the calibration error
     """
-    num_classes = _check_model(model, class_names)
-    _check_dataset(model, dataset)
+    keras_model("model", model)
+    if _knows_shapes(model):
+        checked_class_names(class_names, classifier_outputs(model).num_classes)
+    inputs = _checked_inputs(model, dataset)
+
+    def answer(images):
+        outputs = keras.tree.flatten(model(images, training=False))
+        return outputs[0] if len(outputs) == 1 else outputs
+
     # For any number of images: the last batch, a smaller one, is traced no second time.
-    signature = tf.TensorSpec(model.input_shape, dataset.element_spec[0].dtype)
-    run = tf.function(
-        on_all_devices(lambda images: model(images, training=False)),
-        input_signature=[signature],
-    )
-    labels, probabilities = [], []
+    run = tf.function(on_all_devices(answer), input_signature=[inputs])
+    num_classes = _num_classes(model, run, inputs)
+    names = checked_class_names(class_names, num_classes)
+    labels, outputs = [], []
     for images, batch_labels in dataset:
         labels.append(checked_labels(batch_labels, num_classes))
-        probabilities.append(class_probabilities(model, run(images)))
+        outputs.append(as_array(run(images)))
     if not labels:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"
         )
-    return measure(np.concatenate(labels), np.concatenate(probabilities), class_names)
+    # All at once, because numbers may have to tell whether they are probabilities.
+    probabilities = class_probabilities(model, np.concatenate(outputs))
+    return measure(np.concatenate(labels), probabilities, names)
 
 
 def measure(
@@ -147,32 +164,76 @@ def _mean(rows: list[dict], key: str) -> float | None:
     return None if None in values else float(np.mean(values))
 
 
-def _check_model(model: keras.Model, class_names: Sequence[str]) -> int:
-    num_classes = classifier_outputs(model).num_classes
-    if len(class_names) != num_classes:
+def _knows_shapes(model: keras.Model) -> bool:
+    return getattr(model, "output_shape", None) is not None
+
+
+def _num_classes(model: keras.Model, run, inputs) -> int:
+    """Return the number of classes; of a subclassed model, by tracing it."""
+    if _knows_shapes(model):
+        return classifier_outputs(model).num_classes
+    shapes = keras.tree.flatten(keras.tree.map_structure(lambda x: x.shape, inputs))
+    try:
+        outputs = run.get_concrete_function().structured_outputs
+    except Exception as error:
         raise ValueError(
-            f"The model has {num_classes} classes, so as many class names are needed. "
-            f"Received: class_names={class_names}"
+            "The model cannot be called on such images "
+            f"({reason(error)}). "
+            f"Received: model={shown(model)}, images of shape {shapes}"
+        ) from error
+    output = only_output(outputs).shape
+    if output.rank != 2:
+        raise ValueError(
+            "Expected a classifier with one output of shape (batch, classes). "
+            f"Received: model={shown(model)}, with outputs of shape {output}"
         )
-    return num_classes
+    return classifier_outputs(model, output[-1]).num_classes
 
 
-def _check_dataset(model: keras.Model, dataset: tf.data.Dataset) -> None:
+def _checked_inputs(model: keras.Model, dataset: tf.data.Dataset):
+    """Return the specification of the model's inputs, for batches of any size."""
+    tensors = getattr(functional(model), "inputs", None) or ()
+    shapes = [tf.TensorShape((None, *x.shape[1:])) for x in tensors]
     spec = getattr(dataset, "element_spec", None)
-    kinds = [type(part) for part in spec] if isinstance(spec, tuple) else []
-    if kinds != [tf.TensorSpec] * 2:
+    if isinstance(dataset, tf.data.Dataset):
+        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "Expected a data set that ends. Leave out .repeat(), or add "
+                f".take(steps). Received: dataset={shown(dataset)}"
+            )
+        if isinstance(spec, tuple) and len(spec) == 3:
+            raise ValueError(
+                "Expected pairs of (images, labels), without weights: dataset.map("
+                "lambda images, labels, weights: (images, labels)). "
+                f"Received: dataset with elements {spec}"
+            )
+    if len(shapes) < 2:
+        batched_dataset("dataset", dataset)
+    elif not isinstance(dataset, tf.data.Dataset) or (
+        not isinstance(spec, tuple) or len(spec) != 2
+    ):
         raise ValueError(
-            "Expected a batched tf.data.Dataset of (images, labels), such as "
-            f"splits.test. Received: dataset={dataset}"
+            "dataset must be a batched tf.data.Dataset of (inputs, labels), with a "
+            f"tuple or dict of {len(shapes)} inputs as this model takes them. "
+            f"Received: dataset={shown(dataset)}"
         )
-    if not spec[0].shape.is_compatible_with(model.input_shape):
+    given = keras.tree.flatten(spec[0])
+    fit = all(isinstance(x, tf.TensorSpec) for x in given)
+    if shapes:
+        fit = fit and len(given) == len(shapes)
+        fit = fit and all(
+            x.shape.is_compatible_with(shape)
+            for x, shape in zip(given, shapes, strict=True)
+        )
+    else:
+        fit = fit and given[0].shape.rank == 4
+    if not fit or spec[1].shape.rank == 0:
+        expected = ", ".join(map(str, shapes)) or "(None, height, width, channels)"
         raise ValueError(
-            f"Expected batches of images of shape {model.input_shape}, as the model "
+            f"Expected batches of images of shape {expected}, as the model "
             "takes them; a data set of single images needs .batch(32). "
-            f"Received: images of shape {spec[0].shape}"
+            f"Received: images of shape {', '.join(str(x.shape) for x in given)}"
         )
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(
-            "Expected a data set that ends. Leave out .repeat(), or add .take(steps). "
-            f"Received: dataset={dataset}"
-        )
+    return keras.tree.map_structure(
+        lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), spec[0]
+    )

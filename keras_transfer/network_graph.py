@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_transfer.arguments import shown
+
 
 class Call(typing.NamedTuple):
     """Hold one call of a layer in a functional graph.
@@ -41,8 +43,7 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
     A model in the model comes before its own layers. A subclassed model, which Keras
     cannot look into, yields nothing.
     """
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    by_depth = getattr(graph, "_nodes_by_depth", {})
+    by_depth = getattr(functional(model), "_nodes_by_depth", {})
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
             if node.is_input:
@@ -50,6 +51,78 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
             yield Call(node.operation, node, outer)
             if isinstance(node.operation, keras.Model):
                 yield from calls(node.operation, (*outer, node))
+
+
+def functional(model: keras.Model) -> keras.Model | None:
+    """Return the functional graph of a model; a subclassed one itself, without one."""
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
+    """Return where a tensor comes from, also out of the model that it is the input of.
+
+    Args:
+        tensor: Symbolic tensor of the innermost graph.
+        outer: Nodes of the models in the model around it, the outermost first.
+
+    Returns:
+        The tensor of the graph that it is made in, and the nodes around that one.
+    """
+    while outer and _node(tensor).is_input:
+        *rest, around = outer
+        inputs = functional(around.operation).inputs
+        place = next(i for i, given in enumerate(inputs) if given is tensor)
+        tensor, outer = around.input_tensors[place], tuple(rest)
+    return tensor, outer
+
+
+def calls_back(model: keras.Model) -> Iterator[Call]:
+    """Yield the calls that the only output is made by, from the last one on.
+
+    Nothing is yielded past a call with several inputs, nor of what is inside of a
+    subclassed model. Models in the model are looked into, and not yielded themselves.
+    """
+    tensors = getattr(functional(model), "outputs", None) or ()
+    outer = ()
+    while len(tensors) == 1:
+        tensor, outer = source(tensors[0], outer)
+        node = _node(tensor)
+        if node.is_input:
+            return
+        inner = isinstance(node.operation, keras.Model) and functional(node.operation)
+        if inner and getattr(inner, "outputs", None):
+            outer = (*outer, node)
+            tensors = [inner.outputs[tensor._keras_history.tensor_index]]
+        else:
+            yield Call(node.operation, node, outer)
+            tensors = node.input_tensors
+
+
+def image_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Return height, width and channels of the images that a model takes.
+
+    Each is `None` where any will do, and all of it for a subclassed model, of which
+    Keras does not know.
+
+    Raises:
+        ValueError: If the model takes anything but one batch of images.
+    """
+    inputs = getattr(functional(model), "inputs", None)
+    if inputs is None:
+        return None
+    shapes = [tuple(each.shape) for each in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ValueError(
+            "Expected a model with one input, of images (batch, height, width, "
+            f"channels). Received: model={shown(model)}, with inputs of shape "
+            f"{', '.join(map(str, shapes))}"
+        )
+    return shapes[0][1:]
+
+
+def _node(tensor):
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
 
 
 def classifying_layer(model: keras.Model, units: int) -> keras.layers.Dense | None:

@@ -11,24 +11,46 @@ Everything else is refused: softmax over a single unit is always 1, and a sigmoi
 each of several classes answers as many questions of yes or no, which are no
 probabilities of classes that exclude each other. Where the last activation cannot be
 read from the graph, as in a subclassed model, outputs are taken only if they are
-probabilities as they stand.
+probabilities as they stand. Logits that are scaled, as by a temperature, are logits.
 """
 
 import typing
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_transfer.arguments import shown
-from keras_transfer.network_graph import calls
+from keras_transfer.arguments import keras_model, shown, texts
+from keras_transfer.network_graph import Call, calls_back
 
-# Layers that change no number, or none in prediction.
-PASSING = (
-    keras.layers.Identity,
-    keras.layers.Flatten,
-    keras.layers.Reshape,
-    keras.layers.Dropout,
-)
+# Layers and operations that change no number, or none in prediction.
+PASSING = {
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Cast",
+    "Dropout",
+    "ExpandDims",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
+    "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "Squeeze",
+    "StopGradient",
+}
+# Those that scale, shift or average, such as a temperature does: logits remain logits.
+SCALING = {
+    "Add",
+    "Divide",
+    "GlobalAveragePooling2D",
+    "Mean",
+    "Multiply",
+    "Rescaling",
+    "Subtract",
+    "TrueDivide",
+}
 # How far the sum of probabilities in half precision may be from 1.
 ROUNDING = 1e-2
 
@@ -70,6 +92,7 @@ def classifier_outputs(
     Raises:
         ValueError: If the outputs have none of the meanings above.
     """
+    keras_model("model", model)
     if units is None:
         shape = getattr(model, "output_shape", None)
         if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
@@ -83,12 +106,47 @@ def classifier_outputs(
     if activation is None and not known:
         return Outputs(units, None)
     if activation not in ("linear", "sigmoid" if units == 1 else "softmax"):
+        why = {
+            "sigmoid": "A sigmoid for each of several classes answers yes or no to "
+            "each of them, and its outputs do not sum to 1. ",
+            "softmax": "Softmax over a single unit is always 1. ",
+            None: "The last activation cannot be read from the graph of this model. ",
+        }.get(activation, "")
         raise ValueError(
             "Expected a classifier that ends in one sigmoid unit, softmax or logits, "
-            "for classes that exclude each other, as build_classifier makes it. "
+            f"for classes that exclude each other, as build_classifier makes it. {why}"
             f"Received: {units} units, activation={activation}"
         )
     return Outputs(units, activation)
+
+
+def checked_class_names(
+    class_names: typing.Any, num_classes: int, name: str = "class_names"
+) -> tuple[str, ...]:
+    """Return one name for each class, all of them different, as a tuple."""
+    names = texts(name, class_names)
+    if len(names) != num_classes:
+        raise ValueError(
+            f"The model has {num_classes} classes, so as many class names are needed. "
+            f"Received: {name}={shown(list(names))}"
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "Each class needs a name of its own, because predictions name it. "
+            f"Received: {name}={shown(list(names))}"
+        )
+    return names
+
+
+def only_output(outputs: typing.Any) -> typing.Any:
+    """Return the one tensor that a model answered with, also out of a list or dict."""
+    tensors = keras.tree.flatten(outputs)
+    if len(tensors) != 1:
+        raise ValueError(
+            "Expected a model with one output of shape (batch, classes), as "
+            f"build_classifier makes it. Received: {len(tensors)} outputs"
+        )
+    return tensors[0]
 
 
 def class_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
@@ -113,20 +171,24 @@ def class_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
     >>> kt.class_probabilities(model, np.array([[0.25]]))
     array([[0.75, 0.25]], dtype=float32)
     """
+    keras_model("model", model)
     try:
+        if isinstance(outputs, Mapping):
+            outputs = only_output(outputs)
         values = as_array(outputs)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # Of text, it is one of TensorFlow's own.
         raise ValueError(
             "Expected outputs of shape (count, units), as model.predict returns them. "
             f"Received: outputs={shown(outputs)}"
         ) from error
-    units = (getattr(model, "output_shape", None) or values.shape)[-1]
-    if values.ndim != 2 or values.shape[1] != units:
+    shape = getattr(model, "output_shape", None)
+    units = shape[-1] if isinstance(shape, tuple) and shape else None
+    if values.ndim != 2 or units not in (None, values.shape[1]):
         raise ValueError(
-            f"Expected outputs of shape (count, {units}), as model.predict returns "
-            f"them. Received: outputs of shape {values.shape}"
+            f"Expected outputs of shape (count, {units or 'units'}), as model.predict "
+            f"returns them. Received: outputs of shape {values.shape}"
         )
-    meaning = classifier_outputs(model, units)
+    meaning = classifier_outputs(model, values.shape[1])
     if meaning.activation is None and not _are_probabilities(values):
         raise ValueError(
             "The last activation cannot be read from the graph of this model, and its "
@@ -135,7 +197,8 @@ def class_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
             f"Received: model={shown(model)}, outputs from {values.min():.4g} to "
             f"{values.max():.4g}"
         )
-    return class_scores(values, meaning.activation)
+    # Where it is not known, the numbers have just been found to be probabilities.
+    return class_scores(values, meaning.activation or "softmax")
 
 
 def class_scores(outputs: np.ndarray, activation: str | None) -> np.ndarray:
@@ -164,33 +227,57 @@ def output_activation(model: keras.Model) -> str | None:
 
     One of `"softmax"`, `"sigmoid"`, `"linear"` or the name of another one.
     """
-    for call in reversed([*calls(model)]):
-        layer = call.layer
-        if isinstance(layer, (keras.Model, *PASSING)):
+    scaled = False
+    for call in calls_back(model):
+        if passes(call):
             continue
-        if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
-            # Such as the float32 activation that ends a model of mixed precision.
-            name = _activation(layer)
-            if name != "linear":
-                return name
+        name = type(call.layer).__name__
+        if name in SCALING and _is_kerass(call.layer):
+            scaled = True
             continue
-        return _activation(layer)
+        activation = activation_name(call.layer)
+        # Of anything but logits, what was scaled is no longer what it was.
+        return activation if not scaled or activation == "linear" else None
     return None
 
 
-def _activation(layer) -> str | None:
+def passes(call: Call) -> bool:
+    """Return whether a call changes no number in prediction."""
+    layer = call.layer
+    if isinstance(layer, keras.layers.Activation):
+        # Such as the float32 activation that ends a model of mixed precision.
+        return activation_name(layer) == "linear"
+    # Where places are flattened together, there is not one number a class.
+    places = call.node.input_tensors[0].shape[1:-1]
+    known = type(layer).__name__ in PASSING and _is_kerass(layer)
+    return known and all(side == 1 for side in places)
+
+
+def activation_name(layer: keras.Operation) -> str | None:
+    """Return the activation at the end of one layer or operation, where it is known."""
+    if isinstance(layer, keras.Model):
+        return None
     if hasattr(layer, "activation"):
-        try:
-            name = keras.activations.serialize(layer.activation)
-        except ValueError:  # A function of one's own, which nothing is known of.
+        activation = layer.activation
+        if isinstance(activation, keras.layers.Layer):
+            return activation_name(activation)
+        # A function of one's own may have the name of Keras's and do something else.
+        if not _is_kerass(activation):
             return None
-        return name if isinstance(name, str) else None
-    # A layer, or an operation such as keras.ops.softmax.
+        return getattr(activation, "__name__", None)
+    # A layer of its own, or an operation such as keras.ops.softmax.
     name = type(layer).__name__.lower()
-    return name if name in ("softmax", "sigmoid") else None
+    return name if hasattr(keras.activations, name) and _is_kerass(layer) else None
+
+
+def _is_kerass(thing) -> bool:
+    module = getattr(thing, "__module__", None) or ""
+    return module.split(".")[0] == "keras"
 
 
 def _are_probabilities(values: np.ndarray) -> bool:
+    # What is not finite is for somebody else to say.
+    values = values[np.isfinite(values).all(axis=1)]
     within = np.all((values >= 0) & (values <= 1))
     sums = values.sum(axis=1)
     return bool(within and (values.shape[1] == 1 or np.allclose(sums, 1, 0, ROUNDING)))

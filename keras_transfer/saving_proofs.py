@@ -9,14 +9,25 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_transfer.arguments import keras_model, reason, shown
+from keras_transfer.model_files import model_path
+from keras_transfer.outputs import as_array, only_output
+from keras_transfer.status_lines import say
+
 # Rounding differs a little between processes, more on a GPU.
 TOLERANCE = 1e-3
+# What it prints last is why the file loads only without how it is compiled, if so.
 PREDICT = """
 import sys
 import keras
 import numpy as np
-model = keras.saving.load_model(sys.argv[1])
+try:
+    model = keras.saving.load_model(sys.argv[1])
+except Exception as error:
+    model = keras.saving.load_model(sys.argv[1], compile=False)
+    print(" ".join(str(error).split("\\n")[0].split())[:150])
 outputs = model(np.load(sys.argv[2]), training=False)
+(outputs,) = keras.tree.flatten(outputs)
 np.save(sys.argv[3], keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")))
 """
 
@@ -27,7 +38,9 @@ def assert_same_predictions(
     """Assert that the saved model predicts the same in a new process.
 
     The file is loaded with `import keras` alone, as where this package is not
-    installed. The process takes some seconds to start.
+    installed. Where its optimizer, loss or metrics are not Keras's own, it is loaded
+    without them, which is said. The process takes some seconds to start, and the model
+    stays as it is.
 
     Args:
         model: `keras.Model` that was saved, with one output.
@@ -41,6 +54,7 @@ def assert_same_predictions(
         AssertionError: If the file cannot be loaded there, or an output differs by more
             than 0.001.
         FileNotFoundError: If there is no such file.
+        ValueError: If the model does not take these images, or has several outputs.
 
     Example:
 
@@ -51,15 +65,21 @@ def assert_same_predictions(
     >>> kt.verify.assert_same_predictions(model, "model.keras", images)
     0.0
     """
-    path = pathlib.Path(path).absolute()
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no model at this path. Received: path={path}"
-        )
-    images = np.asarray(images)
-    expected = np.asarray(
-        keras.ops.convert_to_numpy(model(images, training=False)), "float32"
-    )
+    keras_model("model", model)
+    path = model_path("path", path).absolute()
+    try:
+        images = np.asarray(images)
+        if images.dtype.kind not in "iuf" or not images.ndim or not len(images):
+            raise ValueError("no array of at least one image")
+        expected = as_array(only_output(model(images, training=False)))
+    except Exception as error:
+        shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]
+        raise ValueError(
+            "Expected a model with one output, and images as its one input takes them, "
+            f"of shape {shapes or 'unknown'}, as an array "
+            f"({reason(error)}). "
+            f"Received: images={shown(getattr(images, 'shape', images))}"
+        ) from error
     found = _predict_elsewhere(path, images)
     if found.shape != expected.shape:
         raise AssertionError(
@@ -94,6 +114,11 @@ def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
             errors="replace",
         )
         if process.returncode == 0:
+            if process.stdout.strip():
+                say(
+                    f"{path.name} loads with keras.saving.load_model(path, "
+                    f"compile=False) only: {process.stdout.strip()}"
+                )
             return np.load(outputs)
     text = process.stderr
     # What Keras wraps says more than what it is wrapped in.

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_state import changed, state
 from scipy.special import logit
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from small_networks import images_and_labels, small_classifier
+from small_networks import images_and_labels, small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer.calibration import reliability_bins
@@ -456,3 +457,204 @@ def test_calibration_refuses_what_is_no_probability():
             kt.apply_temperature(np.array([[0.5, 0.5]]), temperature)
     with pytest.raises(ValueError, match="num_bins=0"):
         kt.expected_calibration_error([0], np.array([[0.5, 0.5]]), num_bins=0)
+
+
+def pairs(count=10):
+    return tf.data.Dataset.from_tensor_slices(images_and_labels(count)).batch(4)
+
+
+def test_the_model_is_left_as_it_was():
+    model = small_classifier(dropout=0.5)
+    kt.compile_classifier(model, "adam")
+    model.fit(pairs(), verbose=0)
+    before = state(model)
+    report = kt.evaluate_classifier(model, pairs(), names(2))
+    with pytest.raises(ValueError, match="that ends"):
+        kt.evaluate_classifier(model, pairs().repeat(), names(2))
+    assert not changed(before, model)
+    expected = model.evaluate(pairs(), verbose=0)[1]
+    assert report.accuracy == pytest.approx(expected)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, units=2, activation="softmax"):
+        super().__init__()
+        self.pool = keras.layers.GlobalAveragePooling2D()
+        self.head = keras.layers.Dense(units, activation=activation)
+
+    def call(self, images):
+        return self.head(self.pool(images))
+
+
+def called(model):
+    model(images_and_labels()[0])
+    return model
+
+
+def several_inputs(structure):
+    inputs = keras.tree.map_structure(
+        lambda name: keras.Input((8, 8, 3), name=name), structure
+    )
+    maps = [
+        keras.layers.GlobalAveragePooling2D()(x) for x in keras.tree.flatten(inputs)
+    ]
+    x = keras.layers.Concatenate()(maps)
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+
+
+@pytest.mark.parametrize("kind", ["subclassed", "two", "dict", "any size", "one image"])
+def test_every_kind_of_model_is_evaluated(kind):
+    given, model = pairs(), None
+    if kind == "subclassed":
+        model = called(Subclassed())
+    elif kind == "two":
+        model = several_inputs(["left", "right"])
+        given = given.map(lambda x, y: ((x, x + 1), y))
+    elif kind == "dict":
+        model = several_inputs({"left": "left", "right": "right"})
+        given = given.map(lambda x, y: ({"left": x, "right": x + 1}, y))
+    elif kind == "any size":
+        model = kt.build_classifier(small_backbone(size=None), 2)
+    else:
+        # Keras notes the one image that this was first called on.
+        model = keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+        )
+        model(images_and_labels(1)[0])
+    report = kt.evaluate_classifier(model, given, names(2))
+    expected = [model(x, training=False) for x, _ in given]
+    assert np.allclose(report.probabilities, np.concatenate(expected), atol=1e-6)
+    assert np.array_equal(report.labels, np.arange(10) % 2)
+
+
+def test_models_that_are_no_classifier():
+    two = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(two)
+    for model in (
+        keras.Model(two, [keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)]),
+        small_backbone(),
+        Subclassed(),
+        keras.Sequential([keras.layers.Dense(2)]),
+        called(Subclassed(2, "sigmoid")),
+        called(Subclassed(3)),
+        "model.keras",
+        None,
+    ):
+        with pytest.raises(ValueError, match="Received: ") as caught:
+            kt.evaluate_classifier(model, pairs(), names(2))
+        assert "\n" not in str(caught.value)
+
+
+class Broken(Subclassed):
+    def call(self, images):
+        return self.head(self.pool(images)[:, :2] @ np.eye(5, dtype="float32"))
+
+
+class Several(Subclassed):
+    def call(self, images):
+        return [self.head(self.pool(images)) for _ in range(2)]
+
+
+def test_subclassed_models_that_cannot_be_called():
+    broken, several, maps = Broken(), Several(), called(Subclassed())
+    maps.call = lambda images: images
+    several(images_and_labels()[0])
+    broken.built = True
+    for model, message in (
+        (broken, "cannot be called on such images"),
+        (several, "one output of shape .*Received: 2 outputs"),
+        (maps, "one output of shape"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            kt.evaluate_classifier(model, pairs(), names(2))
+        assert "Received: " in str(caught.value)
+
+
+def wrong_data():
+    images, labels = images_and_labels(10)
+    slices = tf.data.Dataset.from_tensor_slices
+    dictionary = {"image": images, "label": labels}
+    return {
+        "arrays": (images, labels),
+        "images": images,
+        "a path": "photos",
+        "none": None,
+        "a list": [(images, labels)],
+        "single images": slices((images, labels)),
+        "endless": pairs().repeat(),
+        "dictionaries": slices(dictionary).batch(4),
+        "no labels": slices(images).batch(4),
+        "weights": slices((images, labels, labels)).batch(4),
+        "empty": pairs().take(0),
+        "another size": slices((images[:, :4], labels)).batch(4),
+        "grayscale": slices((images[..., :1], labels)).batch(4),
+        "texts": slices((images, np.where(labels, "cat", "dog"))).batch(4),
+        "ragged": slices((tf.ragged.constant([[1.0], [1.0, 2.0]]), [0, 1])).batch(2),
+        "columns": slices((images, np.zeros((10, 3)))).batch(4),
+        "smoothed": slices((images, np.full((10, 2), 0.5))).batch(4),
+        "fractions": slices((images, labels + 0.5)).batch(4),
+        "three classes": slices((images, labels + 1)).batch(4),
+    }
+
+
+@pytest.mark.parametrize("kind", wrong_data())
+@pytest.mark.parametrize("subclassed", [False, True])
+def test_data_of_every_kind(kind, subclassed):
+    model = called(Subclassed()) if subclassed else small_classifier()
+    if subclassed and kind == "another size":
+        return  # It takes any.
+    with pytest.raises(ValueError, match="Received: ") as caught:
+        kt.evaluate_classifier(model, wrong_data()[kind], names(2))
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_are_not_one_part_of_them():
+    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=30)
+    with pytest.raises(ValueError, match=r"dataset=splits\.test.*Received: dataset="):
+        kt.evaluate_classifier(small_classifier(), splits, splits.class_names)
+
+
+@pytest.mark.parametrize("wrong", ["ab", ["a"], ["a", "a"], [1, 2], None, {"a": 0}, 2])
+def test_class_names_that_are_none(wrong):
+    with pytest.raises(ValueError, match="Received: class_names="):
+        kt.evaluate_classifier(small_classifier(), pairs(), wrong)
+
+
+def test_class_names_in_every_form():
+    for given in (np.array(["cat", "dog"]), ("cat", "dog")):
+        report = kt.evaluate_classifier(small_classifier(), pairs(), given)
+        assert report.class_names == ("cat", "dog")
+        json.dumps(report.to_dict())
+
+
+def test_counts_of_mistakes():
+    report = evaluate(*random_answers(5))
+    assert report.mistakes(0) == []
+    assert report.mistakes(np.int64(3)) == report.mistakes()[:3]
+    for wrong in (-1, 2.5, "3", None, True):
+        with pytest.raises(ValueError, match="Received: count="):
+            report.mistakes(wrong)
+
+
+def test_calibration_takes_what_has_one_meaning():
+    probabilities, labels = random_answers(3, count=20)
+    expected = kt.fit_temperature(labels, probabilities)
+    assert kt.fit_temperature(labels.tolist(), probabilities.tolist()) == expected
+    assert kt.fit_temperature(np.eye(3)[labels], probabilities) == expected
+    half = tf.cast(probabilities, "bfloat16")
+    assert kt.fit_temperature(tf.constant(labels), half) == pytest.approx(expected, 0.1)
+    scaled = kt.apply_temperature(probabilities.tolist(), np.float32(2))
+    np.testing.assert_array_equal(scaled, kt.apply_temperature(probabilities, 2))
+    for wrong in ("2", None, True, [1, 2], {}):
+        with pytest.raises(ValueError, match="Received: temperature="):
+            kt.apply_temperature(probabilities, wrong)
+    for wrong in (1.5, "15", None, 0, True):
+        with pytest.raises(ValueError, match="Received: num_bins="):
+            kt.expected_calibration_error(labels, probabilities, num_bins=wrong)
+    for wrong in (None, "cat", [[0.5, 0.5], [1.0]], {}, 0.5, [], [["a", "b"]]):
+        with pytest.raises(ValueError, match="Received: "):
+            kt.apply_temperature(wrong, 1.0)
+        with pytest.raises(ValueError, match="Received: "):
+            kt.fit_temperature(wrong, probabilities)
+        with pytest.raises(ValueError, match="Received: "):
+            kt.expected_calibration_error(labels, wrong)

@@ -9,6 +9,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones import ARCHITECTURES
+from tests.model_state import changed, state
 from tests.small_networks import small_backbone, small_classifier, values
 
 SIZE, PATCH = 48, 12
@@ -207,8 +208,11 @@ def test_other_models():
     x = layers.GlobalMaxPooling2D()(small_backbone(size=16)(inputs))
     nested = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
     assert kt.grad_cam(nested, images, [0, 1]).shape == (2, 16, 16)
-    with pytest.raises(ValueError, match="Received: layer=small"):
-        kt.grad_cam(nested, images, layer="small")
+    # The backbone, and what is in it, by name.
+    maps = kt.grad_cam(nested, images, layer="small")
+    np.testing.assert_array_equal(maps, kt.grad_cam(nested, images))
+    np.testing.assert_array_equal(maps, kt.grad_cam(nested, images, layer="block2"))
+    assert np.abs(maps - kt.grad_cam(nested, images, layer="block1_conv1")).max() > 0
     inputs = keras.Input((16, 16, 3))
     dense = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
     with pytest.raises(ValueError, match="name a layer"):
@@ -233,9 +237,166 @@ def test_other_models():
         ({"class_index": 0.5}, "Received: class_index=0.5"),
         ({"layer": "block9"}, "block1, block2. Received: layer=block9"),
         ({"layer": "head_dropout"}, "Received: layer=head_dropout"),
+        ({"layer": 3}, "Received: layer=3"),
+        ({"layer": ["block1"]}, "Received: layer="),
+        ({"layer": keras.layers.ReLU(name="other")}, "Received: layer=other"),
+        ({"images": [np.zeros((8, 8, 3)), np.zeros((9, 9, 3))]}, "images of shape"),
+        ({"images": "photo.png"}, "images of shape"),
+        ({"images": np.zeros((2, 8, 8, 1))}, "images of shape"),
+        ({"images": np.full((2, 8, 8, 3), "a")}, "images of shape"),
+        ({"images": None}, "images of shape"),
+        ({"class_index": "cat"}, "Received: class_index=cat"),
+        ({"class_index": [[0], [0, 1]]}, "Received: class_index="),
+        ({"class_index": True}, "Received: class_index=True"),
+        ({"model": None}, "Received: model="),
+        ({"model": "vgg16"}, "Received: model=vgg16"),
     ],
 )
 def test_errors(arguments, message):
     images = np.zeros((2, 8, 8, 3))
     with pytest.raises(ValueError, match=message):
         kt.grad_cam(**{"model": small_classifier(), "images": images} | arguments)
+
+
+def test_images_and_classes_of_one_meaning():
+    model = small_classifier()
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("uint8")
+    expected = kt.grad_cam(model, images, 1)
+    for given in (images.astype("float64"), [*images], images.tolist()):
+        np.testing.assert_array_equal(kt.grad_cam(model, given, 1), expected)
+    for chosen in (np.int64(1), np.uint8(1), [1, 1], np.array([1, 1])):
+        np.testing.assert_array_equal(kt.grad_cam(model, images, chosen), expected)
+
+
+def guide(base, *before):
+    """Return the model of Keras's guide: the backbone is one layer."""
+    inputs = keras.Input((16, 16, 3))
+    x = inputs
+    for layer in before:
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+
+
+def flat_and_nested():
+    """Return the same classifier twice: flat, and with its backbone as a layer."""
+    keras.utils.set_random_seed(0)
+    flat = kt.build_classifier(small_backbone(size=16), 3, dropout=0.0)
+    nested = guide(small_backbone(size=16))
+    deeper = guide(guide_backbone(small_backbone(size=16)))
+    for model in (nested, deeper):
+        model.set_weights(flat.get_weights())
+    return flat, nested, deeper
+
+
+def guide_backbone(base):
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, base(inputs), name="around")
+
+
+@pytest.mark.parametrize("layer", [None, "block1", "block1_conv1", "block2_pool"])
+def test_a_nested_backbone_is_explained_like_a_flat_one(layer):
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3))
+    flat, *others = flat_and_nested()
+    expected = kt.grad_cam(flat, images, [0, 1, 2], layer)
+    assert expected.any()
+    for model in others:
+        before = state(model)
+        found = kt.grad_cam(model, images, [0, 1, 2], layer)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert not changed(before, model)
+
+
+def test_a_nested_backbone_of_mixed_precision():
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3))
+    flat, nested, _ = flat_and_nested()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = guide(small_backbone(size=16), keras.layers.Dropout(0.5))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights([*mixed.get_weights()[:-4], *nested.get_weights()[-4:]])
+    mixed.set_weights(nested.get_weights())
+    before = state(mixed)
+    found = kt.grad_cam(mixed, images, 1, "block1")
+    np.testing.assert_allclose(found, kt.grad_cam(flat, images, 1, "block1"), atol=1e-4)
+    assert not changed(before, mixed)
+
+
+@pytest.mark.parametrize(
+    ("activation", "after"),
+    [
+        ("softmax", [keras.layers.Activation("linear", dtype="float32")]),
+        (None, [keras.layers.Softmax()]),
+        (None, [keras.layers.Activation("softmax", dtype="float32")]),
+        (None, [keras.ops.softmax]),
+        (None, [lambda x: x / 1.0, keras.ops.softmax]),
+        (keras.layers.Softmax(), []),
+        ("softmax", [keras.layers.Dropout(0.5), keras.layers.Reshape((3,))]),
+    ],
+)
+def test_the_logits_are_found_behind_every_last_layer(activation, after):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    plain = keras.Model(inputs, keras.layers.Dense(3)(x))
+    y = keras.layers.Dense(3, activation=activation, name="head")(x)
+    for layer in after:
+        y = layer(y)
+    model = keras.Model(inputs, y)
+    # So sure that every probability is 0 or 1, and its gradient 0.
+    for each in (plain, model):
+        each.set_weights(
+            [*plain.get_weights()[:2], 1e5 * plain.get_weights()[2], np.zeros(3)]
+        )
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3))
+    before = state(model)
+    found = kt.grad_cam(model, images, [0, 1, 2])
+    assert not changed(before, model)
+    np.testing.assert_allclose(found, kt.grad_cam(plain, images, [0, 1, 2]), atol=1e-4)
+    assert found.any()
+
+
+def test_a_layer_that_is_called_twice():
+    inputs = keras.Input((16, 16, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
+    x = shared(shared(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3))
+    # The last call counts.
+    np.testing.assert_array_equal(
+        kt.grad_cam(model, images, 1, "shared"), kt.grad_cam(model, images, 1)
+    )
+
+
+def test_images_of_any_size_and_a_branch_that_leads_nowhere():
+    model = kt.build_classifier(small_backbone(size=None), 2)
+    assert kt.grad_cam(model, np.ones((1, 12, 20, 3)), 1).shape == (1, 12, 20)
+    inputs = keras.Input((None, None, None))
+    x = keras.layers.Lambda(lambda x: x, output_shape=(None, None, 3))(inputs)
+    x = keras.layers.Conv2D(2, 3, name="conv")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    assert kt.grad_cam(model, np.ones((1, 8, 8, 3)), 1).shape == (1, 8, 8)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, name="before")(inputs)
+    shape = keras.ops.shape(x)[0]
+    assert shape is None
+    y = keras.layers.GlobalAveragePooling2D()(keras.ops.stop_gradient(x))
+    model = keras.Model(inputs, keras.layers.Dense(2)(y))
+    with pytest.raises(ValueError, match=r"do not depend.*Received: layer=before"):
+        kt.grad_cam(model, np.ones((1, 8, 8, 3)), layer="before")
+
+
+def test_the_model_is_left_as_it_was():
+    model = small_classifier(dropout=0.5, activation="sigmoid")
+    kt.compile_classifier(model, "adam")
+    model.fit(*[np.ones((2, 8, 8, 3)), np.arange(2)], verbose=0)
+    before = state(model)
+    kt.grad_cam(model, np.ones((2, 8, 8, 3)))
+    with pytest.raises(ValueError, match="Received: layer=none"):
+        kt.grad_cam(model, np.ones((2, 8, 8, 3)), layer="none")
+    assert not changed(before, model)
+    model.fit(*[np.ones((2, 8, 8, 3)), np.arange(2)], verbose=0)

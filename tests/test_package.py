@@ -45,6 +45,7 @@ ORDER = [
     ["plot_arguments"],
     ["training_plots", "evaluation_plots", "image_plots"],
     ["prediction_plots", "threshold_plots", "data_plots"],
+    ["model_files"],
     ["prediction", "probe", "explanation"],
     ["evaluation", "recipes", "paired_tests"],
     ["weight_proofs", "split_proofs", "pipeline_proofs", "pixel_range"],
