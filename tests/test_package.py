@@ -15,7 +15,8 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage", "tables", "arguments", "status_lines"],
+    ["tables", "arguments", "status_lines"],
+    ["storage"],
     ["devices"],
     ["profiles"],
     ["samples", "images"],
@@ -24,9 +25,11 @@ ORDER = [
     ["torch_checkpoint", "onnx_initializers", "package_fetch"],
     ["carriers"],
     ["weights_file", "keras_download"],
-    ["weights", "efficientnet_lite0", "blocks", "network_graph"],
+    ["weights", "efficientnet_lite0", "network_graph", "image_networks"],
+    ["blocks", "array_files"],
     ["backbones"],
-    ["precision", "folding", "openvino_engine", "outputs"],
+    ["precision", "folding", "outputs"],
+    ["openvino_engine"],
     ["feature_store"],
     ["feature_parts"],
     ["features", "feature_maps"],
