@@ -1,5 +1,6 @@
 """Folders of arrays that a network has computed, kept on disk whole or not at all."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -197,9 +198,10 @@ def key(
 
 def checksums(model: keras.Model) -> tuple[str, ...]:
     """Return a checksum of each array of weights in a model, in order."""
-    return tuple(
-        _checksum(keras.ops.convert_to_numpy(variable)) for variable in model.weights
-    )
+    arrays = map(keras.ops.convert_to_numpy, model.weights)
+    # Of large arrays, several at once.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return tuple(pool.map(_checksum, arrays))
 
 
 def weight_digests(model: keras.Model) -> frozenset[str]:
@@ -262,7 +264,8 @@ def _graph(model: keras.Model) -> list:
 
 def _of(operation) -> dict:
     try:
-        return nameless(operation.get_config())
+        config = operation.get_config()
+        return nameless({k: v for k, v in config.items() if k != "name"})
     except Exception:  # What it does not tell, its answer does.
         return {}
 
