@@ -10,6 +10,7 @@ Two comparisons for each backbone, both without imports, tracing and compilation
   `extract_features`, with its key and its tracing.
 """
 
+import functools
 import itertools
 import pathlib
 import tempfile
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import feature_store
+from keras_transfer.array_files import write_outputs
 from keras_transfer.precision import fast_copy, fast_dtype, has_native_bfloat16
 from measuring import Measurement, interleaved, parse, parser, ratio
 from openvino_network import is_installed, openvino_runs
@@ -115,9 +117,9 @@ def compare_files(measurement, network, splits, options, folder) -> None:
     def files() -> None:
         target = pathlib.Path(tempfile.mkdtemp(dir=folder))
         for split, count in splits.counts.items():
-            feature_store.write_outputs(
+            write_outputs(
                 run,
-                splits.ordered(split),
+                functools.partial(splits.ordered, split),
                 target / f"{split}_features.npy",
                 target / f"{split}_labels.npy",
                 (count, network.output_shape[-1]),

@@ -339,7 +339,7 @@ def _ledger(options: argparse.Namespace) -> int:
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(_there_is_no("README", options.readme))
     for path in filter(None, (options.readme, options.bands)):
-        storage.made_folder(path.absolute().parent, "another path")
+        storage.make_folder(path.absolute().parent, "another path")
     if options.readme:
         lesson_report.update_readme(entries, options.readme)
         say(f"Wrote the table of {len(entries)} lessons into {options.readme}.")

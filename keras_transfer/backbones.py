@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.blocks import block_ends, check_block
+from keras_transfer.arguments import file_path, shown, square_size
+from keras_transfer.blocks import block_ends, block_output, check_block
 from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.profiles import Profile
 from keras_transfer.status_lines import say
@@ -70,7 +71,7 @@ ARCHITECTURES = {
 def build_backbone(
     name: str,
     weights: str | os.PathLike | None = "imagenet",
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     output_block: str | None = None,
     profile: Profile | None = None,
 ) -> keras.Model:
@@ -116,14 +117,21 @@ def build_backbone(
     - [Szegedy et al., 2015](https://arxiv.org/abs/1512.00567) (InceptionV3)
     - [Sandler et al., 2018](https://arxiv.org/abs/1801.04381) (MobileNetV2)
     """
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(
             f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
-            f"Received: name={name}"
+            f"Received: name={shown(name)}"
+        )
+    if profile is not None and not isinstance(profile, Profile):
+        raise ValueError(
+            "profile must be the Profile that kt.profile('quick') returns. "
+            f"Received: profile={shown(profile)}"
         )
     if image_size is None:
         image_size = profile.image_size if profile else ARCHITECTURES[name].image_size
-    _check_image_size(name, image_size)
+    image_size = _checked_image_size(name, image_size)
+    if weights is not None and not (isinstance(weights, str) and weights == "imagenet"):
+        weights = _weights_path(weights)
     if weights is None:
         model, source = _build(name, image_size, pretrained=False), "random weights"
     else:
@@ -142,7 +150,7 @@ def build_backbone(
             model, source = _build_pretrained(name, image_size, weights)
     if output_block is not None:
         check_block(model, output_block, "output_block")
-        output = model.get_layer(block_ends(model)[output_block]).output
+        output = block_output(model, output_block)
         model = keras.Model(model.input, output, name=name)
     say(f"Backbone: {name} at {image_size} px, {source}")
     return model
@@ -188,10 +196,22 @@ def _is_normalized(model: keras.Model) -> bool:
     return False
 
 
-def _check_image_size(name: str, image_size: int) -> None:
+def _weights_path(weights) -> os.PathLike:
+    try:
+        return file_path("weights", weights)
+    except ValueError as error:
+        raise ValueError(
+            "weights must be 'imagenet', None for random ones, or the path of a "
+            f"weights file. Received: weights={shown(weights)}"
+        ) from error
+
+
+def _checked_image_size(name: str, image_size) -> int:
     smallest = 75 if name == "inception_v3" else 32
-    if not isinstance(image_size, int) or image_size < smallest:
+    try:
+        return square_size("image_size", image_size, smallest)
+    except ValueError as error:
         raise ValueError(
             f"{name} takes square images of a whole number of pixels, at least "
-            f"{smallest}. Received: image_size={image_size}"
-        )
+            f"{smallest}. Received: image_size={shown(image_size)}"
+        ) from error

@@ -8,6 +8,9 @@ by the process.
 
 import keras
 
+from keras_transfer.arguments import keras_model, shown
+from keras_transfer.image_networks import as_graph
+
 _EFFICIENTNET = {
     "stem": "stem_activation",
     "block1": "block1a_project_bn",
@@ -50,7 +53,8 @@ HEAD = "head"
 
 def block_ends(model: keras.Model) -> dict[str, str]:
     """Return the blocks of `model`, each with the name of its last layer."""
-    names = [layer.name for layer in model.layers]
+    keras_model("model", model)
+    names = [layer.name for layer in model.layers] if as_graph(model) else []
     found = [
         {block: end for block, end in blocks.items() if end in names}
         for blocks in ARCHITECTURES
@@ -60,7 +64,8 @@ def block_ends(model: keras.Model) -> dict[str, str]:
         raise ValueError(
             "No block of a known backbone is in this model. Expected a flat model made "
             "with build_backbone or build_classifier, not one that holds the backbone "
-            f"as a single layer. Received: model with {len(model.layers)} layers, "
+            "as a single layer, such as model.get_layer(name), and not a subclass of "
+            f"keras.Model. Received: model with {len(model.layers)} layers, "
             f"name={model.name}"
         )
     if "mixed0" in ends and "stem" not in ends:
@@ -92,8 +97,22 @@ def check_block(model: keras.Model, block: str, argument: str = "block") -> None
     ends = block_ends(model)
     if not isinstance(block, str) or block not in ends:
         raise ValueError(
-            f"This model has the blocks {', '.join(ends)}. Received: {argument}={block}"
+            f"This model has the blocks {', '.join(ends)}. "
+            f"Received: {argument}={shown(block)}"
         )
+
+
+def block_output(model: keras.Model, block: str) -> keras.KerasTensor:
+    """Return what the last layer of a block makes in this model."""
+    layer = model.get_layer(block_ends(model)[block])
+    # Not `layer.output`, which may belong to another model that called it first.
+    made = [
+        node.output_tensors[0]
+        for nodes in as_graph(model)._nodes_by_depth.values()
+        for node in nodes
+        if node.operation is layer
+    ]
+    return made[-1]
 
 
 def block_names(model: keras.Model) -> list[str]:
@@ -142,16 +161,15 @@ def split_at_block(model: keras.Model, block: str) -> tuple[keras.Model, keras.M
     ((None, 6, 6, 512), (None, 3, 3, 512))
     """
     check_block(model, block)
-    output = model.get_layer(block_ends(model)[block]).output
-    # The same with and without a head, so that what is kept on disk is found again.
-    name = model.name.removesuffix("_classifier")
-    try:
-        return (
-            keras.Model(model.input, output, name=f"{name}_to_{block}"),
-            keras.Model(output, model.output, name=f"{name}_after_{block}"),
-        )
-    except ValueError as error:
+    output = block_output(model, block)
+    if "_after_" in model.name:
         raise ValueError(
             "A part that was cut before cannot be cut again. Cut the whole model. "
             f"Received: model with name={model.name}"
-        ) from error
+        )
+    # The same with and without a head, so that what is kept on disk is found again.
+    name = model.name.removesuffix("_classifier")
+    return (
+        keras.Model(model.inputs[0], output, name=f"{name}_to_{block}"),
+        keras.Model(output, model.outputs[0], name=f"{name}_after_{block}"),
+    )

@@ -124,7 +124,7 @@ def _write(kept: dict, paths, states, found, near: pathlib.Path) -> None:
     text = json.dumps({"version": VERSION, "folders": dict(reversed(chosen))})
     try:
         with storage.written_whole(folder / NAME) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, "utf-8")
     except OSError as error:
         say(
             f"What was found out about {len(paths):,} photos could not be kept in "

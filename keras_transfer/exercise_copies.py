@@ -40,7 +40,7 @@ def write_copies(lessons: list[Lesson], output: str | os.PathLike) -> list[str]:
     lessons = checked_lessons(lessons)
     output = file_path("output", output).absolute()
     copies = [learner_copy(_read(lesson)) for lesson in lessons]
-    storage.made_folder(output, "--output")
+    storage.make_folder(output, "--output")
     return [
         _write(fresh, output / lesson.path.name)
         for lesson, fresh in zip(lessons, copies, strict=True)

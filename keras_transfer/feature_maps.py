@@ -1,17 +1,20 @@
 """Run the first blocks of a network once, so that only the last ones are trained."""
 
 import dataclasses
+import math
 import os
-import pathlib
 import typing
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_store, storage
-from keras_transfer.precision import fast_copy, fast_dtype
-from keras_transfer.splits import Splits, without_autotune
+from keras_transfer.arguments import image_layer, shown, whole_number
+from keras_transfer.array_files import write_outputs
+from keras_transfer.precision import described, fast_copy, fast_dtype
+from keras_transfer.splits import Splits, checked_splits, without_autotune
 from keras_transfer.status_lines import say
 
 FILES = ("maps", "labels")
@@ -45,38 +48,41 @@ def extract_feature_maps(
     network: keras.Model,
     splits: Splits,
     *,
-    augmentation: keras.layers.Layer | None = None,
+    augmentation: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
     augmented_copies: int = 2,
     batch_size: int = 32,
     seed: int = 0,
-    dtype: str | None = None,
+    dtype: typing.Any = None,
     cache_dir: str | os.PathLike | None = None,
-    verbose: bool = True,
+    verbose: bool | int | str = True,
 ) -> FeatureMaps:
     """Run frozen layers once over a data set and keep their feature maps on disk.
 
     With augmentation, the training photos are also run in `augmented_copies` changed
-    versions. An epoch then sees one of the copies, and the next epoch the next.
+    versions. An epoch then sees one of the copies, and the next epoch the next. A run
+    that was interrupted or killed goes on where it stopped, and ends with the same
+    maps.
 
     Args:
         network: `keras.Model` from images to a feature map, such as the first part
-            from `split_at_block`.
+            from `split_at_block`; any model that `extract_features` takes.
         splits: `Splits` with images of the network's input size.
-        augmentation: Layer from `build_augmentation`. Defaults to none.
+        augmentation: Layer from `build_augmentation`, or a list of layers. Defaults
+            to none.
         augmented_copies: Changed versions of each training photo, at least 1. Used
             with `augmentation` only. Defaults to `2`.
         batch_size: Feature maps in a batch. Defaults to `32`.
         seed: Seed of the order of the training data. Defaults to `0`.
         dtype: Precision of the computation, as in `extract_features`.
         cache_dir: Folder that keeps the maps. Defaults to `data/feature_maps`.
-        verbose: Whether to print one line for each part. Defaults to `True`.
+        verbose: Whether to print what was done. Defaults to `True`.
 
     Returns:
         `FeatureMaps`, to use wherever `Splits` are. On disk they are float16.
 
     Raises:
-        ValueError: If the shapes do not fit, or `augmented_copies` is below 1.
-        OSError: If there is not enough room on the disk.
+        ValueError: If the shapes do not fit, or an argument is out of its range.
+        OSError: If there is not enough room on the disk, or nothing can be written.
 
     Example:
 
@@ -88,24 +94,28 @@ def extract_feature_maps(
     >>> maps.arrays("test")[0].shape
     (5, 4, 4, 512)
     """
-    feature_store.check_network(network, splits)
-    if augmentation is not None and augmented_copies < 1:
-        raise ValueError(
-            "augmented_copies must be at least 1. "
-            f"Received: augmented_copies={augmented_copies}"
-        )
-    copies = 0 if augmentation is None else augmented_copies
+    checked_splits(splits)
+    shape = feature_store.check_network(network, splits)
+    augmentation = image_layer("augmentation", augmentation)
+    copies = whole_number("augmented_copies", augmented_copies, 1)
+    copies = 0 if augmentation is None else copies
+    batch_size = whole_number("batch_size", batch_size, 1)
+    seed = whole_number("seed", seed, 0)
+    verbose = feature_store.is_verbose(verbose)
     dtype = fast_dtype(network, dtype, frozen=True)
-    cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "feature_maps")
-    shape = network.output_shape[1:]
-    parts = _parts(network, splits, dtype, augmentation, copies)
+    cache_dir = feature_store.folder_of("cache_dir", cache_dir, "feature_maps")
+    weights = feature_store.checksums(network)
+    parts = _parts(network, splits, dtype, augmentation, copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
     missing = [
         part for part in parts if not feature_store.read(cache_dir / part.key, FILES)
     ]
     if missing:
         # All of it is asked for before any of it is computed.
-        needed = sum(2 * int(np.prod(sizes[part])) for part in missing)
+        needed = sum(
+            2 * math.prod(sizes[part]) - storage.left_bytes(cache_dir / part.key)
+            for part in missing
+        )
         free = storage.check_room(cache_dir, needed)
         if verbose:
             say(
@@ -115,21 +125,28 @@ def extract_feature_maps(
     run = None
     if missing:
         frozen = fast_copy(network, dtype, frozen=True)
-        run = feature_store.compiled(frozen, tf.float16)
+        image_shape = feature_store.image_shape(splits)
+        run = feature_store.compiled(frozen, tf.float16, image_shape)
     arrays, labels = {}, {}
     for part in parts:
 
         def write(path, part=part):
-            dataset = splits.ordered(part.split)
-            if part.copy:
-                dataset = _augmented(dataset, augmentation, part.copy)
+            def batches(done):
+                if not part.copy:
+                    return splits.ordered(part.split, done)
+                # Drawn again from the start, for the random numbers to be the same.
+                dataset = splits.ordered(part.split)
+                return _after(_augmented(dataset, augmentation, part.copy), done)
+
             files = (path / f"{name}.npy" for name in FILES)
-            feature_store.write_outputs(run, dataset, *files, sizes[part], np.float16)
+            return write_outputs(run, batches, *files, sizes[part], np.float16)
 
         found, was_there = feature_store.keep(cache_dir / part.key, FILES, write)
         arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
         if verbose:
-            how = "read back" if was_there else f"computed in {dtype}"
+            how = (
+                "read back" if was_there else f"computed in {described(network, dtype)}"
+            )
             say(
                 f"Feature maps: {sizes[part][0]:,} {part.split} images x {shape}"
                 f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
@@ -153,10 +170,10 @@ def extract_feature_maps(
         counts=splits.counts,
         name=splits.name,
         source=f"{splits.source}; feature maps {shape} of {network.name}",
-        fingerprint=feature_store.key(network, splits, dtype),
+        fingerprint=feature_store.key(network, splits, dtype, weights=weights),
         image_size=shape[0],
         _ordered=ordered,
-        made_by=feature_store.made_by(network, splits),
+        made_by=feature_store.made_by(network, splits, weights),
     )
 
 
@@ -168,13 +185,16 @@ class _Part(typing.NamedTuple):
     key: str
 
 
-def _parts(network, splits, dtype, augmentation, copies) -> list[_Part]:
+def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]:
+    changed = []
+    if copies:
+        changed = [feature_store.nameless(_serialized(augmentation))]
+        if augmentation.weights:
+            changed.append(feature_store.checksums(augmentation))
+
     def key(split, copy):
-        described = [dtype, split]
-        if copy:
-            layer = keras.saving.serialize_keras_object(augmentation)
-            described += [copy, feature_store.nameless(layer)]
-        return feature_store.key(network, splits, *described)
+        more = [dtype, split, *([copy, *changed] if copy else [])]
+        return feature_store.key(network, splits, *more, weights=weights)
 
     pairs = [(split, 0) for split in splits.counts]
     pairs += [("train", copy) for copy in range(1, copies + 1)]
@@ -209,13 +229,49 @@ def _dataset(copies, labels, batch_size, seed=None) -> tf.data.Dataset:
     return without_autotune(dataset.prefetch(2))
 
 
+def _after(dataset: Iterable, done: int) -> Iterator:
+    """Yield the batches that come after the first `done` images."""
+    for images, labels in dataset:
+        if done <= 0:
+            yield images, labels
+        done -= len(labels)
+
+
+def _serialized(augmentation) -> dict:
+    try:
+        return keras.saving.serialize_keras_object(augmentation)
+    except Exception as error:
+        raise _no_copy(augmentation) from error
+
+
+def _no_copy(augmentation) -> ValueError:
+    return ValueError(
+        "Each augmented copy is drawn by a layer of its own, made from the "
+        "configuration of this one: give each class of your own a get_config with all "
+        f"arguments of its __init__. Received: augmentation={shown(augmentation)}"
+    )
+
+
 def _augmented(dataset, augmentation, copy: int) -> tf.data.Dataset:
     # A layer of its own for each copy, so that a copy that is kept on disk does not
     # change what the next one draws.
-    layer = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(augmentation)
-    )
+    classes = {
+        type(each).__name__: type(each) for each in augmentation._flatten_layers()
+    }
+    try:
+        layer = keras.saving.deserialize_keras_object(
+            _serialized(augmentation), custom_objects=classes, safe_mode=False
+        )
+        if augmentation.weights:
+            layer.set_weights(augmentation.get_weights())
+    except Exception as error:
+        raise _no_copy(augmentation) from error
     for variable in layer.variables:
         # The state of a generator is its seed and a counter.
-        variable.assign(variable + np.array([0, copy * 1_000_003], "uint32"))
-    return dataset.map(lambda images, labels: (layer(images, training=True), labels))
+        if "int" in variable.dtype and tuple(variable.shape) == (2,):
+            variable.assign(variable + np.array([0, copy * 1_000_003], "uint32"))
+
+    def changed(images, labels):
+        return tf.cast(layer(images, training=True), tf.float32), labels
+
+    return dataset.map(changed)

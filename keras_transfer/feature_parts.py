@@ -2,23 +2,28 @@
 
 import pathlib
 import re
+import typing
 
 import numpy as np
 
 from keras_transfer import feature_store
+from keras_transfer.arguments import shown, whole_number
 from keras_transfer.splits import Splits
 
 
-def check_shard(shard: tuple[int, int], splits: Splits) -> None:
-    """Raise an error unless `shard` is the index of a part and their number."""
+def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:
+    """Return the index of a part and their number, or refuse what is no such pair."""
     fewest = min(splits.counts.values())
-    whole = all(isinstance(number, int) for number in shard) and len(shard) == 2
-    if not whole or not 0 <= shard[0] < shard[1] <= fewest:
+    try:
+        index, count = shard
+        count = whole_number("count", count, 1, fewest)
+        return whole_number("index", index, 0, count - 1), count
+    except (TypeError, ValueError) as error:
         raise ValueError(
             "shard must be (index, count) with index from 0 to count - 1 and count at "
             f"most the number of images in the smallest split, {fewest}. "
-            f"Received: shard={shard}"
-        )
+            f"Received: shard={shown(shard)}"
+        ) from error
 
 
 def part_folder(folder: pathlib.Path, index: int, count: int) -> pathlib.Path:

@@ -1,21 +1,30 @@
 """Folders of arrays that a network has computed, kept on disk whole or not at all."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
 import pathlib
 import re
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer import storage
+from keras_transfer.arguments import file_path, flag, keras_model, whole_number
 from keras_transfer.devices import on_all_devices
 from keras_transfer.folding import fold_batch_normalization
+from keras_transfer.image_networks import (
+    as_graph,
+    input_shape,
+    output_shape,
+    own_parts,
+    single_output,
+)
 from keras_transfer.images import RESIZE_RULE
 from keras_transfer.splits import Splits
 
@@ -39,9 +48,17 @@ def spared_seconds() -> Iterator[dict[pathlib.Path, float]]:
 
 
 def keep(
-    folder: pathlib.Path, files: Sequence[str], write: Callable[[pathlib.Path], None]
+    folder: pathlib.Path,
+    files: Sequence[str],
+    write: Callable[[pathlib.Path], float | None],
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Return the arrays kept in `folder`, written by `write` if they are not there.
+
+    Args:
+        folder: Where they are kept.
+        files: Their names.
+        write: Function of a folder that writes them there, and returns the seconds that
+            it was spared because an interrupted run had left a part.
 
     Returns:
         Memory-mapped arrays by name, and whether they were there.
@@ -52,18 +69,15 @@ def keep(
         _count(folder, manifest.get("seconds", 0.0))
         return found, True
     start = time.perf_counter()
-    # A folder of its own name for each process; the last step renames it.
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
-        write(temporary)
+    with storage.unfinished_folder(folder) as temporary:
+        spared = write(temporary) or 0.0
+        for progress in temporary.glob(f"*{storage.PROGRESS}"):
+            progress.unlink()
         manifest = {name: _state(temporary / f"{name}.npy") for name in files}
-        manifest["seconds"] = time.perf_counter() - start
+        manifest["seconds"] = time.perf_counter() - start + spared
         (temporary / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-        _count(folder, 0.0)
+        _count(folder, spared)
         return _publish(temporary, folder, files), False
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _count(folder: pathlib.Path, seconds: float) -> None:
@@ -71,91 +85,123 @@ def _count(folder: pathlib.Path, seconds: float) -> None:
         counter.setdefault(folder, seconds)
 
 
-def write_outputs(
-    run: Callable,
-    dataset: Iterable,
-    outputs: pathlib.Path,
-    labels: pathlib.Path,
-    shape: tuple[int, ...],
-    dtype: type,
-) -> None:
-    """Write what `run` makes of each batch into a file, and the labels into another.
-
-    Written as they come, so memory does not grow with the number of images.
-    """
-    count, done = shape[0], 0
-    output_map = np.lib.format.open_memmap(outputs, "w+", dtype, shape)
-    label_map = np.lib.format.open_memmap(labels, "w+", np.int32, (count,))
-    for images, batch_labels in dataset:
-        end = done + len(images)
-        outputs = np.asarray(run(images))
-        if not np.isfinite(outputs).all():
-            raise ValueError(
-                f"The network made numbers that {np.dtype(dtype).name} cannot hold. "
-                "Check its weights, and that its images are RGB from 0 to 255. "
-                f"Received: images from {np.min(images)} to {np.max(images)}"
-            )
-        output_map[done:end] = outputs
-        label_map[done:end] = batch_labels
-        done = end
-    if done != count:
-        raise ValueError(
-            f"Expected {count} images, as counted before. Received: {done}"
-        )
-    output_map.flush()
-    label_map.flush()
-
-
-def compiled(model: keras.Model, dtype: tf.DType) -> Callable:
+def compiled(
+    model: keras.Model,
+    dtype: tf.DType,
+    image_shape: tuple | None = None,
+    *,
+    pooled: bool = False,
+) -> Callable:
     """Return a frozen `model` as one graph for every batch size.
 
     Each BatchNormalization that can be folded into a convolution is, so TensorFlow
     fuses the convolution with its bias and its activation. The weights stay variables:
     as constants of the graph they gained nothing beyond noise, and cost ResNet50 1 GB
     of memory and 4 s of tracing.
+
+    Args:
+        model: Network with one input and one output.
+        dtype: What the outputs are given out as.
+        image_shape: Shape of an image. Defaults to that of the model's input.
+        pooled: Whether to average over height and width. Defaults to `False`.
     """
     folded = fold_batch_normalization(model)
-    run = on_all_devices(lambda images: tf.cast(folded(images, training=False), dtype))
-    images = tf.TensorSpec(model.input_shape, tf.float32)
-    return tf.function(run, input_signature=[images])
+    pooling = keras.layers.GlobalAveragePooling2D(dtype="float32")
+
+    def run(images):
+        outputs = single_output(folded, images)
+        return tf.cast(pooling(outputs) if pooled else outputs, dtype)
+
+    shape = (None, *(image_shape or input_shape(model)[1:]))
+    signature = tf.TensorSpec(shape, tf.float32)
+    return tf.function(on_all_devices(run), input_signature=[signature])
 
 
-def check_network(model: keras.Model, splits: Splits) -> None:
-    """Raise an error if `model` makes no feature map of the images in `splits`."""
-    if len(model.output_shape) != 4:
-        raise ValueError(
-            "Expected a backbone whose output is a feature map (batch, height, width, "
-            "channels), as build_backbone makes it. "
-            f"Received: output_shape={model.output_shape}"
-        )
-    shape = tuple(splits.train.element_spec[0].shape[1:])
-    if model.input_shape[1:] != shape:
+def image_shape(splits: Splits) -> tuple:
+    """Return the shape of one image, or feature map, of `splits`."""
+    return tuple(splits.train.element_spec[0].shape[1:])
+
+
+def check_network(model: keras.Model, splits: Splits) -> tuple:
+    """Return the shape of the feature map that `model` makes of the images in `splits`.
+
+    Raises:
+        ValueError: If it makes none.
+    """
+    keras_model("backbone", model)
+    shape, taken = image_shape(splits), input_shape(model)
+    if taken is not None and (
+        len(taken) != 1 + len(shape)
+        or any(a not in (None, b) for a, b in zip(taken[1:], shape, strict=True))
+    ):
         raise ValueError(
             f"The images are of shape {shape}, the backbone takes another one. Pass "
             f"image_size={shape[0]} to build_backbone. "
-            f"Received: input_shape={model.input_shape}"
+            f"Received: input_shape={taken}"
         )
+    made = output_shape(model, shape)
+    if len(made) != 4 or None in made[1:]:
+        raise ValueError(
+            "Expected a backbone whose output is a feature map (batch, height, width, "
+            "channels), as build_backbone makes it; build one of keras.applications "
+            f"with include_top=False and pooling=None. Received: output_shape={made}"
+        )
+    return made[1:]
 
 
-def key(model: keras.Model, splits: Splits, *more) -> str:
+def folder_of(name: str, folder: typing.Any, default: str) -> pathlib.Path:
+    """Return the folder that an argument names, or the one of that name in `data/`."""
+    return storage.data_dir() / default if folder is None else file_path(name, folder)
+
+
+def is_verbose(verbose: typing.Any) -> bool:
+    """Return whether to print, as a truth value or as Keras's 0, 1, 2 and "auto"."""
+    if isinstance(verbose, str) and verbose == "auto":
+        return True
+    try:
+        return bool(whole_number("verbose", verbose, 0, 2))
+    except ValueError:
+        return flag("verbose", verbose)
+
+
+def key(
+    model: keras.Model,
+    splits: Splits,
+    *more,
+    weights: Sequence[str] | None = None,
+) -> str:
     """Return the name of the folder for what `model` makes of `splits`.
 
     It holds all that the values depend on: images and splits, the values of the
-    weights, the layers, image size and resize rule, and whatever else is given.
+    weights, the layers and how they are connected, image size and resize rule, and
+    whatever else is given.
+
+    Args:
+        model: The network.
+        splits: What it is run on.
+        *more: Whatever else the values depend on.
+        weights: `checksums(model)`, where they are known already.
     """
-    digest = hashlib.sha256()
-    described = [splits.fingerprint, RESIZE_RULE, model.input_shape, more]
-    for operation in model.operations:
-        config = operation.get_config() if hasattr(operation, "get_config") else {}
-        described.append((type(operation).__name__, nameless(config)))
-    digest.update(repr(described).encode())
-    for variable in model.variables:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        digest.update(repr((value.shape, str(value.dtype))).encode())
-        digest.update(value.view(np.uint8) if value.ndim else value.tobytes())
+    weights = checksums(model) if weights is None else weights
+    shape = image_shape(splits)
+    described = [splits.fingerprint, RESIZE_RULE, shape, more, _graph(model)]
+    if own_parts(model):
+        described.append(_answer(model, shape))
+    text = repr((described, weights))
+    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
     # A name with a configuration or a version holds characters that no file name may.
-    name = re.sub(r"[^\w.-]+", "_", splits.name)
-    return f"{model.name}-{name}-{digest.hexdigest()[:24]}"
+    name, data = (
+        re.sub(r"[^\w.-]+", "_", each)[:64] for each in (model.name, splits.name)
+    )
+    return f"{name}-{data}-{digest[:24]}"
+
+
+def checksums(model: keras.Model) -> tuple[str, ...]:
+    """Return a checksum of each array of weights in a model, in order."""
+    arrays = map(keras.ops.convert_to_numpy, model.weights)
+    # Of large arrays, several at once.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return tuple(pool.map(_checksum, arrays))
 
 
 def weight_digests(model: keras.Model) -> frozenset[str]:
@@ -163,23 +209,75 @@ def weight_digests(model: keras.Model) -> frozenset[str]:
 
     A network that was cut into two has, in both parts together, those of the whole one.
     """
-    values = (
-        np.ascontiguousarray(keras.ops.convert_to_numpy(v)) for v in model.weights
-    )
-    return frozenset(
-        hashlib.sha256(
-            repr((value.shape, str(value.dtype))).encode() + value.tobytes()
-        ).hexdigest()
-        for value in values
-    )
+    return frozenset(checksums(model))
 
 
-def made_by(model: keras.Model, splits: Splits) -> frozenset[str]:
+def made_by(
+    model: keras.Model, splits: Splits, weights: Sequence[str] | None = None
+) -> frozenset[str]:
     """Return the checksums of all weights between photos and what `model` makes.
 
     Feature maps bring those of the layers before.
     """
-    return weight_digests(model) | getattr(splits, "made_by", frozenset())
+    weights = checksums(model) if weights is None else weights
+    return frozenset(weights) | getattr(splits, "made_by", frozenset())
+
+
+def _checksum(array: np.ndarray) -> str:
+    array = np.ascontiguousarray(array)
+    digest = hashlib.sha256(repr((array.shape, str(array.dtype))).encode())
+    digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _graph(model: keras.Model) -> list:
+    """Describe the calls of a model: of what, with which settings, and on what."""
+    graph = as_graph(model)
+    if graph is None:
+        return [type(model).__name__]
+    tensors = {id(tensor): number for number, tensor in enumerate(graph.inputs)}
+    layers, found = {}, []
+
+    def argument(value):
+        if isinstance(value, keras.KerasTensor):
+            return f"tensor {tensors.get(id(value))}"
+        return nameless(value)
+
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            called = node.operation
+            arguments = (node.arguments.args, node.arguments.kwargs)
+            found.append(
+                (
+                    layers.setdefault(id(called), len(layers)),
+                    type(called).__name__,
+                    _graph(called) if isinstance(called, keras.Model) else _of(called),
+                    keras.tree.map_structure(argument, arguments),
+                )
+            )
+            for tensor in node.output_tensors:
+                tensors[id(tensor)] = len(tensors)
+    return [*found, [argument(tensor) for tensor in graph.outputs]]
+
+
+def _of(operation) -> dict:
+    try:
+        config = operation.get_config()
+        return nameless({k: v for k, v in config.items() if k != "name"})
+    except Exception:  # What it does not tell, its answer does.
+        return {}
+
+
+def _answer(model: keras.Model, shape: tuple) -> str:
+    """Return a checksum of what a model makes of one image of noise.
+
+    Code of one's own is in no configuration: a cell that defines a function again under
+    the same name must not get what the former one has made.
+    """
+    noise = np.random.default_rng(0).uniform(0, 255, (1, *shape)).astype("float32")
+    return _checksum(keras.ops.convert_to_numpy(single_output(model, noise)))
 
 
 def nameless(config):
@@ -195,7 +293,12 @@ def nameless(config):
         return {k: nameless(v) for k, v in config.items() if k not in left_out}
     if isinstance(config, list | tuple):
         return [nameless(item) for item in config]
-    return config
+    if config is None or isinstance(config, str | int | float):
+        return config
+    if hasattr(config, "dtype") and hasattr(config, "shape"):
+        return _checksum(keras.ops.convert_to_numpy(config))
+    # Without the place in memory, which is another one in each process.
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(config))
 
 
 def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: Sequence[str]):
@@ -206,11 +309,8 @@ def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: Sequence[str]
         found = read(folder, files)
         if found is not None:
             return found
-        # A damaged one is in the way: it leaves under another name, then goes.
-        aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-        with contextlib.suppress(OSError):
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        # A damaged one is in the way.
+        storage.discard(folder)
         time.sleep(0.05)
     raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
 

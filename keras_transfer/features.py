@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_parts, feature_store, storage
+from keras_transfer.arguments import one_of
+from keras_transfer.array_files import write_outputs
 from keras_transfer.openvino_engine import check_openvino, openvino_network
-from keras_transfer.precision import fast_copy, fast_dtype
-from keras_transfer.splits import Splits
+from keras_transfer.precision import described, fast_copy, fast_dtype
+from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
 
 ENGINES = ("tensorflow", "openvino")
@@ -52,9 +54,9 @@ def extract_features(
     backbone: keras.Model,
     splits: Splits,
     cache_dir: str | os.PathLike | None = None,
-    verbose: bool = True,
+    verbose: bool | int | str = True,
     *,
-    dtype: str | None = None,
+    dtype: typing.Any = None,
     shard: tuple[int, int] | None = None,
     engine: str = "tensorflow",
 ) -> Features:
@@ -63,18 +65,21 @@ def extract_features(
     The features are kept on disk and read back the next time. The key holds all that
     they depend on: images and splits, the values of the weights, the layers up to the
     output, image size, precision and resize rule. A backbone that was fine-tuned never
-    gets the features of the one before.
+    gets the features of the one before. A run that was interrupted or killed goes on
+    where it stopped, and ends with the same features.
 
     Args:
         backbone: `keras.Model` from RGB images 0-255 to a feature map
-            `(batch, height, width, channels)`.
+            `(batch, height, width, channels)`, with one input and one output:
+            functional, `Sequential` or, where it was called once, subclassed.
         splits: `Splits` with images of the backbone's input size, or the `FeatureMaps`
             that the layers before it made.
         cache_dir: Folder that keeps the features. Defaults to `data/features`.
-        verbose: Whether to print one line. Defaults to `True`.
-        dtype: Precision of the computation, `"float32"` or `"bfloat16"`. Defaults to
-            bfloat16 where the processor computes with it and the backbone gains by it,
-            else float32; the printed line says which.
+        verbose: Whether to print what was done. Defaults to `True`.
+        dtype: Precision of the computation, `"float32"` or `"bfloat16"`, also as a type
+            or a policy. Defaults to bfloat16 where the processor computes with it and
+            the backbone gains by it, else float32; the printed line says which. A
+            backbone that was built in another precision computes in its own.
         shard: `(index, count)` to compute only the part `index`, from 0, of `count`
             equal ones. Each machine makes another part; where all parts lie in one
             `cache_dir`, the call without `shard` puts them together. Defaults to all
@@ -90,6 +95,7 @@ def extract_features(
     Raises:
         ValueError: If the backbone's output is no feature map, or its input size is
             not that of the splits, or if a part is missing or there twice.
+        OSError: If nothing can be written into the folder.
 
     Example:
 
@@ -100,24 +106,25 @@ def extract_features(
     >>> features.test.features.shape
     (9, 1280)
     """
-    feature_store.check_network(backbone, splits)
-    if engine not in ENGINES:
-        raise ValueError(
-            f"engine must be one of {', '.join(ENGINES)}. Received: engine={engine}"
-        )
+    checked_splits(splits)
+    channels = feature_store.check_network(backbone, splits)[-1]
+    verbose = feature_store.is_verbose(verbose)
+    one_of("engine", engine, ENGINES)
     dtype = fast_dtype(backbone, dtype, frozen=True)
-    described = [dtype]
+    settings, how = [dtype], f"computed in {described(backbone, dtype)}"
     if engine == "openvino":
-        check_openvino()
-        described.append(engine)
-    cache_dir = pathlib.Path(cache_dir or storage.data_dir() / "features")
-    folder = cache_dir / feature_store.key(backbone, splits, *described)
+        check_openvino(backbone)
+        settings.append(engine)
+        how += f" by {engine}"
+    cache_dir = feature_store.folder_of("cache_dir", cache_dir, "features")
+    weights = feature_store.checksums(backbone)
+    name = feature_store.key(backbone, splits, *settings, weights=weights)
+    folder = cache_dir / name
     files = [
         f"{split}_{part}" for split in splits.counts for part in LabeledFeatures._fields
     ]
-    how = f"computed in {' by '.join(described)}"
     if shard is not None:
-        feature_parts.check_shard(shard, splits)
+        shard = feature_parts.checked_shard(shard, splits)
         folder = feature_parts.part_folder(folder, *shard)
         how += f", part {shard[0]} of {shard[1]}"
 
@@ -125,14 +132,15 @@ def extract_features(
         nonlocal how
         parts = [] if shard else feature_parts.find_parts(folder, files)
         if not parts:
-            run = _compiled(backbone, dtype, engine)
-            _extract(run, splits, path, shard or (0, 1), backbone.output_shape[-1])
-            return
+            shape = feature_store.image_shape(splits)
+            run = _compiled(backbone, dtype, engine, shape)
+            return _extract(run, splits, path, shard or (0, 1), channels)
         how = f"put together from {len(parts)} parts"
         for name in files:
             np.save(
                 path / f"{name}.npy", np.concatenate([part[name] for part in parts])
             )
+        return 0.0
 
     arrays, found = feature_store.keep(folder, files, write)
     if verbose and found:
@@ -141,7 +149,7 @@ def extract_features(
         for split in splits.counts:
             say(
                 f"Features: {len(arrays[f'{split}_labels']):,} {split} images x "
-                f"{backbone.output_shape[-1]} from {backbone.name}, {how}"
+                f"{channels} from {backbone.name}, {how}"
             )
     return Features(
         # Labels are few; features stay on disk until they are used.
@@ -153,19 +161,17 @@ def extract_features(
         },
         class_names=splits.class_names,
         path=folder,
-        made_by=feature_store.made_by(backbone, splits),
+        made_by=feature_store.made_by(backbone, splits, weights),
     )
 
 
-def _compiled(backbone: keras.Model, dtype: str, engine: str) -> Callable:
-    frozen = backbone
-    if engine != "openvino":  # OpenVINO changes the precision itself.
-        frozen = fast_copy(backbone, dtype, frozen=True)
-    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(frozen.output)
-    network = keras.Model(frozen.input, pooled)
-    if engine == "openvino":
-        return openvino_network(network, dtype)
-    return feature_store.compiled(network, tf.float32)
+def _compiled(
+    backbone: keras.Model, dtype: str, engine: str, image_shape: tuple
+) -> Callable:
+    if engine == "openvino":  # OpenVINO changes the precision itself.
+        return openvino_network(backbone, dtype, image_shape)
+    frozen = fast_copy(backbone, dtype, frozen=True)
+    return feature_store.compiled(frozen, tf.float32, image_shape, pooled=True)
 
 
 def _extract(
@@ -174,19 +180,26 @@ def _extract(
     folder: pathlib.Path,
     shard: tuple[int, int],
     channels: int,
-) -> None:
+) -> float:
     bounds = {
         split: feature_parts.bounds(count, *shard)
         for split, count in splits.counts.items()
     }
     count = sum(stop - start for start, stop in bounds.values())
-    storage.check_room(folder, 4 * count * (channels + 1))
+    there = sum(path.stat().st_size for path in folder.iterdir())
+    storage.check_room(folder, 4 * count * (channels + 1) - there)
+    spared = 0.0
     for split, (start, stop) in bounds.items():
-        feature_store.write_outputs(
+
+        def batches(done, split=split, start=start, stop=stop):
+            return splits.ordered(split, start + done, stop)
+
+        spared += write_outputs(
             run,
-            splits.ordered(split, start, stop),
+            batches,
             folder / f"{split}_features.npy",
             folder / f"{split}_labels.npy",
             (stop - start, channels),
             np.float32,
         )
+    return spared

@@ -8,6 +8,8 @@ and TensorFlow then fuses it with its bias and ReLU.
 import keras
 import numpy as np
 
+from keras_transfer.image_networks import as_graph, own_parts
+
 FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -15,93 +17,107 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
     """Return a copy of `model` for inference, without BatchNormalization where it can.
 
     A BatchNormalization is folded if it is all that follows a convolution, also in a
-    model that the model holds as a single layer.
+    model that the model holds as a single layer. A model that Keras has no graph of, or
+    that holds code of one's own, stays as it is: a copy need not be the same.
     """
-    folded = _foldable(model)
-    held = {layer.name: layer for layer in model.layers if _is_graph(layer)}
-    inner = {name: fold_batch_normalization(layer) for name, layer in held.items()}
-    inner = {name: copy for name, copy in inner.items() if copy is not held[name]}
+    if as_graph(model) is None or own_parts(model):
+        return model
+    try:
+        return _folded(model)
+    except Exception:  # A model in it that cannot be copied: then only speed is lost.
+        return model
+
+
+def _folded(model: keras.Model) -> keras.Model:
+    graph = as_graph(model)
+    folded = _foldable(graph)
+    inner = {}
+    for layer in graph.layers:
+        if isinstance(layer, keras.Model) and not _trains(graph, layer):
+            copy = _folded(layer)
+            if copy is not layer:
+                inner[id(layer)] = copy
     if not folded and not inner:
         return model
-    normalizations = {batch_norm.name for batch_norm in folded.values()}
+    normalizations = {id(batch_norm) for batch_norm in folded.values()}
+    copies, originals = {}, {}
 
-    def clone(layer):
-        if layer.name in inner:
-            return inner[layer.name]
-        config = layer.get_config()
-        if layer.name in folded:
-            config["use_bias"] = True
-        return layer.__class__.from_config(config)
+    def clone(operation):
+        copy = inner.get(id(operation))
+        if copy is None:
+            config = operation.get_config()
+            if id(operation) in folded:
+                config["use_bias"] = True
+            copy = operation.__class__.from_config(config)
+            copies[id(operation)] = copy
+        originals[id(copy)] = operation
+        return copy
 
-    def call(layer, *args, **kwargs):
-        if layer.name in normalizations:
-            return args[0]
-        return layer(*args, **kwargs)
+    def call(operation, *args, **kwargs):
+        if id(originals[id(operation)]) in normalizations:
+            return keras.tree.flatten((args, kwargs))[0]
+        return operation(*args, **kwargs)
 
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in copy.layers:
-        if layer.name in inner or not layer.weights:
+    copy = keras.models.clone_model(graph, clone_function=clone, call_function=call)
+    for layer in graph.layers:
+        if id(layer) not in copies or not copies[id(layer)].weights:
             continue
-        original = model.get_layer(layer.name)
-        if layer.name in folded:
-            layer.set_weights(_folded_weights(original, folded[layer.name]))
-        else:
-            layer.set_weights(original.get_weights())
+        weights = layer.get_weights()
+        if id(layer) in folded:
+            weights = _folded_weights(layer, folded[id(layer)])
+        copies[id(layer)].set_weights(weights)
     return copy
 
 
-def _is_graph(layer) -> bool:
-    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
-
-
-def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
-    """Return each convolution that can be folded, with its BatchNormalization."""
-    config = model.get_config()
-    readers = {}
-    for layer in config["layers"]:
-        for node in layer["inbound_nodes"]:
-            for name in _read_layers(node):
-                readers.setdefault(name, []).append(layer["name"])
-    for name in _outputs(config["output_layers"]):
-        readers.setdefault(name, []).append(None)
+def _foldable(graph: keras.Model) -> dict[int, keras.layers.BatchNormalization]:
+    """Return the BatchNormalization of each convolution that can be folded, by `id`."""
+    calls, readers = {}, {}
+    for nodes in graph._nodes_by_depth.values():
+        for node in nodes:
+            calls.setdefault(id(node.operation), []).append(node)
+            for tensor in node.input_tensors:
+                readers.setdefault(id(tensor), []).append(node)
+    outputs = {id(tensor) for tensor in graph.outputs}
     found = {}
-    for layer in model.layers:
-        names = readers.get(layer.name, [])
+    for layer in graph.layers:
+        nodes = calls.get(id(layer), [])
+        # A layer that is called twice has one set of weights for both.
+        if len(nodes) != 1 or not _is_plain_convolution(layer):
+            continue
+        (tensor,) = nodes[0].output_tensors
+        reading = readers.get(id(tensor), [])
+        if len(reading) != 1 or id(tensor) in outputs:
+            continue
+        reader = reading[0].operation
         if (
-            isinstance(layer, FOLDABLE)
-            and layer.activation is keras.activations.linear
-            and layer.data_format == "channels_last"
-            and len(names) == 1
-            and names[0] is not None
+            type(reader) is keras.layers.BatchNormalization
+            and len(calls[id(reader)]) == 1
+            and reader.compute_dtype == layer.compute_dtype
+            and not _trains(graph, reader)
+            and reader.axis in (-1, len(tensor.shape) - 1)
         ):
-            reader = model.get_layer(names[0])
-            last = len(layer.kernel.shape) - 1
-            if isinstance(reader, keras.layers.BatchNormalization) and reader.axis in (
-                -1,
-                last,
-            ):
-                found[layer.name] = reader
+            found[id(layer)] = reader
     return found
 
 
-def _read_layers(node) -> list[str]:
-    """Return the names of the layers whose output a saved call reads."""
-    if isinstance(node, dict):
-        if "keras_history" in node:
-            return [node["keras_history"][0]]
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        return [name for item in node for name in _read_layers(item)]
-    return []
+def _is_plain_convolution(layer) -> bool:
+    # Of a subclass, nobody knows what else it does.
+    return (
+        type(layer) in FOLDABLE
+        and layer.activation is keras.activations.linear
+        and layer.data_format == "channels_last"
+        and len(layer.weights) == 1 + layer.use_bias  # None of a low-rank update.
+    )
 
 
-def _outputs(config) -> list[str]:
-    # One output is stored as [name, node, tensor], several as a list or dict of them.
-    if isinstance(config, dict):
-        config = list(config.values())
-    if config and isinstance(config[0], str):
-        return [config[0]]
-    return [name for item in config for name in _outputs(item)]
+def _trains(graph: keras.Model, layer: keras.layers.Layer) -> bool:
+    """Return whether a call in the graph says `training=True`, also in inference."""
+    return any(
+        node.arguments.kwargs.get("training")
+        for nodes in graph._nodes_by_depth.values()
+        for node in nodes
+        if node.operation is layer
+    )
 
 
 def _folded_weights(layer, batch_norm) -> list[np.ndarray]:

@@ -137,7 +137,7 @@ def output_dir() -> pathlib.Path:
     configured = os.environ.get("KERAS_TRANSFER_OUTPUT_DIR")
     folder = pathlib.Path(configured or storage.build_dir() / "lessons")
     folder = folder.expanduser().absolute()
-    return storage.made_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
+    return storage.make_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
 
 
 class NotPlainError(ValueError, TypeError):

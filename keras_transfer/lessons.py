@@ -105,7 +105,7 @@ def run_lessons(
     lessons = checked_lessons(lessons)
     profile, cell_timeout = checked_run(profile, cell_timeout)
     output = file_path("output", output).absolute()
-    storage.made_folder(output, "--output")
+    storage.make_folder(output, "--output")
     for name in lesson_report.RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []

@@ -1,19 +1,26 @@
 """The precision in which kept features, and what is trained on them, are computed."""
 
+import collections
 import pathlib
 import platform
+import typing
 from collections.abc import Callable
 
 import keras
 
+from keras_transfer.arguments import shown
 from keras_transfer.blocks import HEAD
+from keras_transfer.image_networks import own_parts
 from keras_transfer.network_graph import layers_of
 
 DTYPES = ("float32", "bfloat16")
+_FLOATS = ("float16", "bfloat16", "float64")
+# Pixels keep their 8 bits until the preprocessing has centred them.
+_PIXELS = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def fast_copy(
-    model: keras.Model, dtype: str | None = None, *, frozen: bool = False
+    model: keras.Model, dtype: typing.Any = None, *, frozen: bool = False
 ) -> keras.Model:
     """Return a copy of `model` that computes as fast as is safe here.
 
@@ -21,39 +28,69 @@ def fast_copy(
     computes with it, and costs no accuracy that we could measure. Depthwise
     convolutions gain nothing as long as each has a BatchNormalization behind it, so a
     network of them stays in float32 unless it is `frozen`, and will be folded. A model
-    of mixed precision stays as it is. Variables stay float32, and so does the head.
+    that is not plain float32 stays as it is. Variables stay float32, and so does the
+    head.
     """
     dtype = fast_dtype(model, dtype, frozen=frozen)
-    if dtype in ("float32", compute_dtype(model)):
+    if own_dtype(model) or dtype == "float32":
         return model
-
-    # Pixels keep their 8 bits until the preprocessing has centred them.
-    pixels = keras.layers.Rescaling | keras.layers.Normalization
-    return _copy(
-        model,
-        "mixed_bfloat16",
-        kept=lambda x: isinstance(x, pixels) or x.name.startswith(HEAD),
-    )
+    try:
+        return _copy(
+            model,
+            "mixed_bfloat16",
+            kept=lambda x: isinstance(x, _PIXELS) or x.name.startswith(HEAD),
+        )
+    except Exception as error:
+        raise ValueError(
+            "This network cannot be copied into bfloat16, because of "
+            f"{', '.join(own_parts(model)[:3]) or 'one of its layers'}. Leave dtype "
+            "out, or build it under keras.config.set_dtype_policy('mixed_bfloat16'). "
+            f"Received: dtype={dtype}"
+        ) from error
 
 
 def fast_dtype(
-    model: keras.Model, dtype: str | None = None, *, frozen: bool = False
+    model: keras.Model, dtype: typing.Any = None, *, frozen: bool = False
 ) -> str:
     """Return the name of the precision that `fast_copy` computes in."""
-    if dtype not in (*DTYPES, None):
+    chosen, own = _name(dtype), own_dtype(model)
+    if chosen not in (*DTYPES, own, None):
         raise ValueError(
             f"dtype must be one of {', '.join(DTYPES)}, or None for the faster one "
-            f"of them on this machine. Received: dtype={dtype}"
+            f"of them on this machine. Received: dtype={shown(dtype)}"
         )
-    layers = layers_of(model)
-    if any(layer.compute_dtype != layer.variable_dtype for layer in layers):
-        return compute_dtype(model)
+    if own:
+        return own
+    if chosen:
+        return chosen
     slow = not frozen and any(
-        isinstance(layer, keras.layers.DepthwiseConv2D) for layer in layers
+        isinstance(layer, keras.layers.DepthwiseConv2D) for layer in layers_of(model)
     )
-    if dtype is None:
-        dtype = "bfloat16" if has_native_bfloat16() and not slow else "float32"
-    return dtype
+    if not has_native_bfloat16() or slow or own_parts(model):
+        return "float32"
+    return "bfloat16"
+
+
+def own_dtype(model: keras.Model) -> str | None:
+    """Return the precision that a model was built in, or `None` for plain float32."""
+    layers = [
+        layer
+        for layer in layers_of(model)
+        if not isinstance(layer, _PIXELS) and not layer.name.startswith(HEAD)
+    ]
+    found = collections.Counter(
+        layer.compute_dtype for layer in layers if layer.compute_dtype in _FLOATS
+    )
+    if found:
+        return found.most_common(1)[0][0]
+    # Of integers, as in a quantized model, a copy in another precision has none.
+    quantized = any(getattr(layer, "quantization_mode", None) for layer in layers)
+    return "float32" if quantized else None
+
+
+def described(model: keras.Model, dtype: str) -> str:
+    """Return a precision as a status line names it."""
+    return f"{dtype}, the precision of the network" if own_dtype(model) else dtype
 
 
 def float32_copy(model: keras.Model) -> keras.Model:
@@ -61,6 +98,20 @@ def float32_copy(model: keras.Model) -> keras.Model:
     if all(layer.compute_dtype == "float32" for layer in layers_of(model)):
         return model
     return _copy(model, "float32")
+
+
+def _name(dtype: typing.Any) -> str | None:
+    """Return the name of a precision: of a text, a type, or a policy of Keras."""
+    if dtype is None:
+        return None
+    name = getattr(dtype, "compute_dtype", None) or dtype
+    if isinstance(name, str):
+        # A policy of mixed precision, by its name, computes in the second one.
+        return name.removeprefix("mixed_")
+    try:
+        return keras.backend.standardize_dtype(name)
+    except (AttributeError, TypeError, ValueError):
+        return "none"
 
 
 def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras.Model:
@@ -80,8 +131,7 @@ def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras
 
 def compute_dtype(model: keras.Model) -> str:
     """Return the name of the precision that `model` computes in."""
-    last = model.layers[-1]
-    return compute_dtype(last) if isinstance(last, keras.Model) else last.compute_dtype
+    return own_dtype(model) or "float32"
 
 
 def has_native_bfloat16() -> bool:

@@ -1,12 +1,34 @@
 """Where files lie, and how they are written so that none is ever half there."""
 
 import contextlib
+import errno
+import functools
+import hashlib
 import os
 import pathlib
+import platform
+import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+
+from keras_transfer.arguments import file_path
+
+# What is not finished yet bears the machine, the process and when that began.
+_UNFINISHED = re.compile(r"\.kt-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-(.+)")
+# Files of what an interrupted run has finished, to go on from, and for how long they
+# are kept.
+PROGRESS = ".progress"
+_KEPT_SECONDS = 7 * 24 * 3600
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# How to name another folder than those that are made unasked.
+BY_ITSELF = (
+    "the argument; KERAS_TRANSFER_DATA_DIR names the one for all that is kept by itself"
+)
+
+_in_use: set[str] = set()
 
 
 def project_root() -> pathlib.Path:
@@ -25,9 +47,7 @@ def data_dir() -> pathlib.Path:
 
     `KERAS_TRANSFER_DATA_DIR` names it; without it, `data/` in the project.
     """
-    configured = os.environ.get("KERAS_TRANSFER_DATA_DIR")
-    folder = pathlib.Path(configured) if configured else project_root() / "data"
-    return folder.expanduser().absolute()
+    return _named("KERAS_TRANSFER_DATA_DIR") or (project_root() / "data").absolute()
 
 
 def weights_dir() -> pathlib.Path:
@@ -35,9 +55,12 @@ def weights_dir() -> pathlib.Path:
 
     `KERAS_TRANSFER_WEIGHTS_DIR` names it; without it, `weights/` in `data_dir()`.
     """
-    configured = os.environ.get("KERAS_TRANSFER_WEIGHTS_DIR")
-    folder = pathlib.Path(configured) if configured else data_dir() / "weights"
-    return folder.expanduser().absolute()
+    return _named("KERAS_TRANSFER_WEIGHTS_DIR") or data_dir() / "weights"
+
+
+def _named(variable: str) -> pathlib.Path | None:
+    configured = os.environ.get(variable)
+    return file_path(variable, configured).absolute() if configured else None
 
 
 def build_dir() -> pathlib.Path:
@@ -51,19 +74,212 @@ def written_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     The temporary name keeps the suffixes of `path`, because Keras chooses a file
     format by them. A block that raises leaves neither name behind, and an older
-    file at `path` stays as it was.
+    file at `path` stays as it was. What a killed process has left beside it goes.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
+    path = file_path("path", path)
+    make_folder(path.parent)
+    remove_abandoned(path.parent)
+    with _own(path) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise cannot_write(path.parent, error) from error
+            raise
+        finally:
+            _remove(temporary)
+
+
+@contextlib.contextmanager
+def unfinished_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a folder of this process alone, for what is to become `folder`.
+
+    It holds what an interrupted run of the same name has finished, and is left for the
+    next run in the same way. Anything else that a killed process has left goes, and so
+    does this folder, unless the block has renamed it.
+    """
+    make_folder(folder.parent)
+    with _own(folder) as temporary:
+        left = _left_behind(folder)
+        for abandoned in sorted(left, key=_size, reverse=True):
+            # A rename succeeds for one process only.
+            with contextlib.suppress(OSError):
+                abandoned.rename(temporary)
+                break
         else:
-            temporary.unlink(missing_ok=True)
+            temporary.mkdir()
+        for abandoned in left:
+            discard(abandoned)
+        remove_abandoned(folder.parent)
+        try:
+            yield temporary
+        except BaseException as error:
+            # A refused value will be refused again.
+            if isinstance(error, ValueError) or not _goes_on(temporary):
+                _remove(temporary)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise cannot_write(folder.parent, error) from error
+            raise
+        _remove(temporary)
+
+
+def left_bytes(folder: pathlib.Path) -> int:
+    """Return the bytes that an interrupted run has left of `folder`."""
+    return max(map(_size, _left_behind(folder)), default=0)
+
+
+def remove_abandoned(folder: pathlib.Path) -> None:
+    """Remove what processes that are gone have left unfinished in a folder.
+
+    What a run can go on from stays for a week. What belongs to a living process, or to
+    another machine that shares the folder, is never touched.
+    """
+    for path in _abandoned(folder):
+        if not _goes_on(path):
+            discard(path)
+
+
+def discard(path: pathlib.Path) -> None:
+    """Remove a file or folder which another process may want, or remove, as well.
+
+    It leaves under a name of this process first, so only one of them succeeds.
+    """
+    unfinished = _UNFINISHED.fullmatch(path.name)
+    name = unfinished[4] if unfinished else path.name
+    with _own(path.with_name(name)) as aside, contextlib.suppress(OSError):
+        path.rename(aside)
+        _remove(aside)
+
+
+def make_folder(folder: pathlib.Path, instead: str = BY_ITSELF) -> pathlib.Path:
+    """Make a folder for files, or say in one sentence that none can be written.
+
+    Args:
+        folder: The folder; those around it are made as well.
+        instead: How another one is named, for the error.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error, instead) from error
+    return folder
+
+
+def cannot_write(
+    folder: pathlib.Path, error: OSError, instead: str = BY_ITSELF
+) -> OSError:
+    """Return the error that says so in one sentence, of the same kind."""
+    why = error.strerror or str(error)
+    kind = type(error) if type(error).__module__ == "builtins" else OSError
+    said = kind(
+        f"Nothing can be written in this folder ({why}). Make room, or name another "
+        f"one with {instead}. Received: folder={folder}"
+    )
+    said.errno = error.errno
+    return said
+
+
+@contextlib.contextmanager
+def _own(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a name beside `path` by which others know whose it is."""
+    process = os.getpid()
+    name = (
+        f".kt-{_machine()}-{process}-{_started(process) or 0}-{uuid.uuid4().hex[:8]}"
+        f"-{path.name}"
+    )
+    _in_use.add(name)
+    try:
+        yield path.with_name(name)
+    finally:
+        _in_use.discard(name)
+
+
+def _abandoned(folder: pathlib.Path) -> list[pathlib.Path]:
+    try:
+        return [path for path in folder.iterdir() if _is_abandoned(path.name)]
+    except OSError:
+        return []
+
+
+def _is_abandoned(name: str) -> bool:
+    parts = _UNFINISHED.fullmatch(name)
+    if not parts or parts[1] != _machine():
+        return False
+    process, started = int(parts[2]), int(parts[3])
+    if process == os.getpid() and started == (_started(process) or 0):
+        return name not in _in_use
+    return _is_gone(process, started)
+
+
+def _is_gone(process: int, started: int) -> bool:
+    if os.name != "posix":
+        return False  # Windows ends the process that is asked in this way.
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    # Another process may have got the number since, or this one waits to be buried.
+    return started != 0 and _started(process) != started
+
+
+def _started(process: int) -> int | None:
+    """Return when a process began, in ticks since the start of the machine.
+
+    `None` for one that has ended, and where Linux's `/proc` is missing.
+    """
+    try:
+        text = pathlib.Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
+    except (OSError, ValueError):
+        return None
+    # The name of the program, in brackets, may hold anything.
+    state, *numbers = text.rpartition(")")[2].split()
+    return None if state in "ZX" else int(numbers[18])
+
+
+@functools.cache
+def _machine() -> str:
+    """Return what tells this machine, or container, from others with its folders."""
+    name = platform.node()
+    with contextlib.suppress(OSError):
+        name += str(pathlib.Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _left_behind(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [
+        path
+        for path in _abandoned(folder.parent)
+        if _UNFINISHED.fullmatch(path.name)[4] == folder.name and _goes_on(path)
+    ]
+
+
+def _goes_on(path: pathlib.Path) -> bool:
+    """Return whether a run can go on from there."""
+    with contextlib.suppress(OSError):
+        for progress in path.glob(f"*{PROGRESS}"):
+            found = progress.stat()
+            if found.st_size and time.time() - found.st_mtime < _KEPT_SECONDS:
+                return True
+    return False
+
+
+def _size(folder: pathlib.Path) -> int:
+    with contextlib.suppress(OSError):
+        return sum(path.stat().st_size for path in folder.iterdir())
+    return 0
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def existing_parent(path: str | os.PathLike) -> pathlib.Path:
@@ -71,29 +287,6 @@ def existing_parent(path: str | os.PathLike) -> pathlib.Path:
     path = pathlib.Path(path).absolute()
     while not path.exists():
         path = path.parent
-    return path
-
-
-def made_folder(path: str | os.PathLike, instead: str) -> pathlib.Path:
-    """Make a folder in which files can be made, with those around it.
-
-    Args:
-        path: The folder.
-        instead: How to name another one, for the error.
-
-    Raises:
-        OSError: If it cannot be made, or nothing can be written in it.
-    """
-    path = pathlib.Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise type(error)(
-            f"Nothing can be written in this folder ({error.strerror}). Name another "
-            f"one with {instead}, or ask for the right to write. Received: {path}"
-        ) from error
     return path
 
 

@@ -15,8 +15,9 @@ import keras_transfer as kt
 PACKAGE = pathlib.Path(kt.__file__).parent
 # One way: a module imports only from those before it.
 ORDER = [
-    ["storage", "tables", "arguments", "status_lines", "keras_settings"],
+    ["tables", "arguments", "status_lines", "keras_settings"],
     ["split_names"],
+    ["storage"],
     ["devices"],
     ["profiles"],
     ["samples", "images"],
@@ -31,9 +32,11 @@ ORDER = [
     ["carriers"],
     ["weights_file"],
     ["keras_download"],
-    ["weights", "efficientnet_lite0", "blocks", "network_graph"],
+    ["weights", "efficientnet_lite0", "network_graph", "image_networks"],
+    ["blocks", "array_files"],
     ["backbones"],
-    ["precision", "folding", "openvino_engine", "outputs"],
+    ["precision", "folding", "outputs"],
+    ["openvino_engine"],
     ["feature_store"],
     ["feature_parts"],
     ["features", "feature_maps"],

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
+from keras_transfer import storage
 from keras_transfer.samples import animals, flowers
 from keras_transfer.status_lines import say
 
@@ -105,7 +106,7 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     drawn = pathlib.Path(builder.data_path)
     try:
         # In a folder of its own: TFDS removes what another process has not finished.
-        with _quiet(), tempfile.TemporaryDirectory(prefix=".", dir=folder) as own:
+        with _quiet(), storage.unfinished_folder(folder / name) as own:
             builder = _BUILDERS[name](data_dir=own)
             builder.download_and_prepare(
                 download_dir=f"{own}/downloads", download_config=config

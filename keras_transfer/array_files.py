@@ -1,0 +1,180 @@
+"""Arrays that are written batch by batch, and go on where a killed run stopped."""
+
+import contextlib
+import io
+import math
+import os
+import pathlib
+import time
+import zlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from keras_transfer import storage
+from keras_transfer.arguments import shown
+
+
+def write_outputs(
+    run: Callable,
+    batches: Callable[[int], Iterable],
+    outputs: pathlib.Path,
+    labels: pathlib.Path,
+    shape: tuple[int, ...],
+    dtype: type,
+) -> float:
+    """Write what `run` makes of each batch into a file, and the labels into another.
+
+    Written as they come, so memory does not grow with the number of images. What an
+    interrupted run has finished of both files is kept, if it is whole.
+
+    Args:
+        run: Function from a batch of images to an array.
+        batches: Function from the number of the first image to batches of images and
+            integer labels from there on, cut as they are from the beginning.
+        outputs: Path of the file of outputs.
+        labels: Path of the file of labels.
+        shape: Shape of all outputs together.
+        dtype: What they are kept as.
+
+    Returns:
+        Seconds that the part cost which was there already.
+    """
+    count = shape[0]
+    with _Pair(outputs, labels, shape, dtype) as files:
+        if files.done == count:
+            return files.seconds
+        spared = files.seconds
+        for images, batch_labels in batches(files.done):
+            values = np.asarray(run(images))
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    "The network made numbers that are not finite, or that "
+                    f"{np.dtype(dtype).name} cannot hold. Check its weights and its "
+                    "precision, and that its images are RGB from 0 to 255. "
+                    f"Received: images from {np.min(images)} to {np.max(images)}"
+                )
+            files.append(values, np.asarray(batch_labels))
+        if files.done != count:
+            raise ValueError(
+                f"Expected {count} images, as counted before. Received: {files.done}"
+            )
+        return spared
+
+
+class _Pair:
+    """Hold two files that grow together, and a record of what of them is whole.
+
+    The record is a file of lines, one a batch: how many images until there, the seconds
+    that they took, and checksums of both files. Only these make a line trusted, so it
+    does not matter what of it all has reached the disk when a machine stops.
+    """
+
+    def __init__(self, outputs, labels, shape: tuple[int, ...], dtype: type):
+        self._shape = shape
+        self._dtypes = np.dtype(dtype), np.dtype(np.int32)
+        self._headers = _header(shape, dtype), _header(shape[:1], np.int32)
+        self._paths = outputs, labels, outputs.with_suffix(storage.PROGRESS)
+        self.done, self.seconds = 0, 0.0
+
+    def __enter__(self) -> "_Pair":
+        for path in self._paths:
+            path.touch()
+        *self._files, self._record = (path.open("r+b") for path in self._paths)
+        self._sums = [zlib.crc32(header) for header in self._headers]
+        kept = self._find_whole()
+        sizes = self._sizes(self.done)
+        for file, header, size in zip(self._files, self._headers, sizes, strict=True):
+            file.seek(0)
+            file.write(header)
+            file.seek(len(header) + size)
+            file.truncate()
+        self._record.seek(kept)
+        self._record.truncate()
+        self._start = time.perf_counter() - self.seconds
+        return self
+
+    def _find_whole(self) -> int:
+        """Set `done` to what is whole, and return the length of its record."""
+        kept = 0
+        for file, header in zip(self._files, self._headers, strict=True):
+            if file.read(len(header)) != header:
+                return kept
+        for line in self._record:
+            done, seconds = _numbers(line)
+            if not self.done < done <= self._shape[0]:
+                break
+            sizes = self._sizes(done - self.done)
+            sums = [
+                zlib.crc32(file.read(size), before)
+                for file, size, before in zip(
+                    self._files, sizes, self._sums, strict=True
+                )
+            ]
+            if line != _line(done, seconds, sums):
+                break
+            self._sums, self.done, self.seconds = sums, done, seconds
+            kept += len(line)
+        return kept
+
+    def append(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+        count = len(labels)
+        if outputs.shape != (count, *self._shape[1:]):
+            raise ValueError(
+                f"Expected outputs of shape {(count, *self._shape[1:])} for "
+                f"{count} images. Received: outputs of shape {outputs.shape}"
+            )
+        if labels.ndim != 1 or labels.dtype.kind not in "iub":
+            raise ValueError(
+                "Expected one integer label for each image. "
+                f"Received: labels={shown(labels)}"
+            )
+        if self.done + count > self._shape[0]:
+            raise ValueError(
+                f"Expected {self._shape[0]} images, as counted before. "
+                f"Received: at least {self.done + count}"
+            )
+        for place, values in enumerate((outputs, labels)):
+            data = np.ascontiguousarray(values, self._dtypes[place]).data.cast("B")
+            self._files[place].write(data)
+            self._files[place].flush()
+            self._sums[place] = zlib.crc32(data, self._sums[place])
+        self.done += count
+        seconds = time.perf_counter() - self._start
+        self._record.write(_line(self.done, seconds, self._sums))
+        self._record.flush()
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if error is None:
+                for file in self._files:
+                    os.fsync(file.fileno())
+        finally:
+            for file in (*self._files, self._record):
+                with contextlib.suppress(OSError):  # A full disk, which was said.
+                    file.close()
+
+    def _sizes(self, count: int) -> tuple[int, int]:
+        outputs, labels = (dtype.itemsize for dtype in self._dtypes)
+        return count * math.prod(self._shape[1:]) * outputs, count * labels
+
+
+def _header(shape: tuple[int, ...], dtype: type) -> bytes:
+    """Return how a `.npy` file of such an array begins."""
+    described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    header = {"descr": described, "fortran_order": False, "shape": tuple(shape)}
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+def _line(done: int, seconds: float, sums: list[int]) -> bytes:
+    return f"{done} {seconds:.3f} {' '.join(map(str, sums))}\n".encode()
+
+
+def _numbers(line: bytes) -> tuple[int, float]:
+    try:
+        done, seconds, *_ = line.split()
+        return int(done), float(seconds)
+    except ValueError:  # Torn.
+        return 0, 0.0
