@@ -245,6 +245,8 @@ def _diagnose(options: argparse.Namespace) -> int:
         print(json.dumps(found.to_dict(), indent=2))
     else:
         say(found)
+    if not found.examined:
+        return 2
     return 1 if found.serious else 0
 
 

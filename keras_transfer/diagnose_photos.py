@@ -177,6 +177,8 @@ def _folders(case: Case, names: tuple[str, ...]) -> tuple[int, list]:
             if path is None:
                 continue
             folder = next((x for x in reversed(path.parts[:-1]) if x in names), None)
+            if label >= len(names):  # That is looked at with the order of labels.
+                continue
             seen += folder is not None
             if folder is not None and names[label] != folder:
                 wrong.append((path, label, folder))

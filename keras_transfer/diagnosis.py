@@ -24,6 +24,7 @@ from keras_transfer import (
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.directories import load_directory
 from keras_transfer.examination import Case
+from keras_transfer.examination_checks import SPLITS, checked_model, checked_parts
 from keras_transfer.findings import (
     NOT_EXAMINED,
     NOTHING,
@@ -31,7 +32,7 @@ from keras_transfer.findings import (
     Diagnosis,
     NotExaminedError,
 )
-from keras_transfer.model_arrays import restored
+from keras_transfer.model_arrays import restored, restored_generators
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
 from keras_transfer.splits import Splits
 
@@ -92,12 +93,13 @@ def diagnose(
     >>> "The head was never trained" in [found.title for found in diagnosis.serious]
     True
     """
-    start, names = time.perf_counter(), None
-    if isinstance(model, Classifier):
-        model, names = model.model, model.class_names
-    case = Case(model, splits, history, predictions, names)
+    start = time.perf_counter()
+    model, names = checked_model(model)
+    parts = checked_parts(splits)
+    datasets = [parts[name] for name in SPLITS if name in parts]
     findings, not_examined, checks = [], {}, []
-    with restored(model):
+    with restored(model), restored_generators(datasets):
+        case = Case(model, splits, history, predictions, names)
         for check in CHECKS:
             result = NOTHING
             try:

@@ -58,6 +58,15 @@ def steps(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     return found
 
 
+def variables(dataset: tf.data.Dataset) -> list[tf.Variable]:
+    """Return what the functions of a pipeline change, such as states of seeds."""
+    found = [v for part in dataset._inputs() for v in variables(part)]
+    for name in ("_map_func", "_predicate"):
+        function = getattr(getattr(dataset, name, None), "function", None)
+        found += getattr(function, "variables", ())
+    return found
+
+
 def in_order(
     dataset: tf.data.Dataset, without: Collection[int] = (), every: int = 1
 ) -> tf.data.Dataset:
@@ -187,6 +196,12 @@ def read(dataset: tf.data.Dataset, limit: int) -> tuple[np.ndarray, np.ndarray]:
         count += len(images[-1])
         if count >= limit:
             break
+    if not images:
+        spec = dataset.element_spec[0]
+        return (
+            np.zeros([0, *(side or 0 for side in spec.shape[1:])], "float32"),
+            np.zeros(0),
+        )
     return np.concatenate(images)[:limit], np.concatenate(labels)[:limit]
 
 
