@@ -8,7 +8,7 @@ from keras_transfer import imagenet_kernels, network_graph, train_step
 from keras_transfer.compiling import compile_settings
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
-from keras_transfer.findings import Check, Finding, NotExaminedError
+from keras_transfer.findings import Check, Finding, NotExaminedError, reason
 from keras_transfer.model_arrays import restored
 from keras_transfer.outputs import as_array
 
@@ -205,8 +205,7 @@ def _steps(case: Case, optimizer):
             losses.append(float(loss_of(unseen, False)))
             after = [as_array(kernel) for kernel in kernels]
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
-        raise NotExaminedError(f"a training step failed: {reason}") from error
+        raise NotExaminedError(f"a training step failed: {reason(error)}") from error
     return before, after, losses, rate
 
 

@@ -31,8 +31,8 @@ def check_head(case: Case) -> list[Finding]:
             "The head was never trained",
             f"The weights of {layer.name} are as its initializer draws them"
             + (", and its bias is exactly 0" if layer.use_bias else "")
-            + f". {accuracy:.1%} of {len(right):,} {case.scored} photos are right; chance is "
-            f"{1 / case.num_classes:.1%}.",
+            + f". {accuracy:.1%} of {len(right):,} {case.scored} photos are right; "
+            f"chance is {1 / case.num_classes:.1%}.",
             "The answers are a random mixture of features. Fine-tuning a backbone "
             "under such a head also sends large, random gradients into it.",
             """

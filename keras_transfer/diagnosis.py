@@ -31,6 +31,7 @@ from keras_transfer.findings import (
     SEVERITIES,
     Diagnosis,
     NotExaminedError,
+    reason,
 )
 from keras_transfer.model_arrays import restored, restored_generators
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
@@ -109,10 +110,9 @@ def diagnose(
                 result = NOT_EXAMINED
             except Exception as error:
                 # One check that a model is too unusual for must not hide the others.
-                reason = (str(error).strip().splitlines() or [""])[0][:150]
                 found, result = [], NOT_EXAMINED
                 not_examined[check.name] = (
-                    f"this check failed ({type(error).__name__}: {reason})"
+                    f"this check failed ({type(error).__name__}: {reason(error)})"
                 )
             if found:
                 result = ", ".join(each.severity for each in found)

@@ -230,7 +230,7 @@ def _photos(case: Case, split: str) -> Photos:
 
 
 def _read_photos(case: Case, split: str, every: int, seconds: float):
-    """Return fingerprints and small images, and whether the data set came to its end."""
+    """Return fingerprints, small images, and whether the data set came to its end."""
     dataset, limit = case.dataset(split), PHOTO_LIMITS[split]
     augmentations = {
         step.index

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_transfer import pipelines
 from keras_transfer.arguments import shown, texts, whole_number
 from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.findings import reason
 from keras_transfer.prediction import Classifier
 
 SPLITS = ("train", "validation", "test")
@@ -186,9 +187,8 @@ def _called(model, datasets: Iterable[tf.data.Dataset]) -> tuple:
     try:
         outputs = getattr(model(images, training=False), "shape", None)
     except Exception as error:  # It is somebody else's code.
-        reason = (str(error).strip().splitlines() or [""])[0][:150]
         raise ValueError(
             f"{CLASSIFIER}It cannot be called with images of shape {images.shape} "
-            f"({type(error).__name__}: {reason}). Received: model={shown(model)}"
+            f"({type(error).__name__}: {reason(error)}). Received: model={shown(model)}"
         ) from error
     return outputs and tuple(outputs), (None, *images.shape[1:])

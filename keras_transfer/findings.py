@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 import io
+import re
 import textwrap
 import typing
 from collections.abc import Callable
@@ -19,6 +20,12 @@ WIDTH = 88
 
 class NotExaminedError(Exception):
     """Says why a check could not be made."""
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what an error says, without TensorFlow's marks."""
+    lines = re.sub(r"\{\{.*?\}\}|\[Op:\w*\].*", "", str(error)).strip().splitlines()
+    return (lines or [""])[0].strip()[:150]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
