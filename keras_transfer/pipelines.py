@@ -25,6 +25,8 @@ PASSING = {
     "_IgnoreErrorsDataset",
 }
 KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | TRANSPARENT | PASSING
+# Sources that give the same elements in the same order in each pass.
+FIXED = {"_TensorSliceDataset", "_TensorDataset", "_RangeDataset"}
 # So that a random mirroring shows, which is the same in half of all draws.
 DRAWS = 8
 
@@ -99,6 +101,58 @@ def in_order(
         elif kind(step) in BATCHES:
             replayed = replayed.batch(step._batch_size)
     return without_autotune(replayed.prefetch(2))
+
+
+def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
+    """Return the same pipeline with each image in the same place of every pass.
+
+    All steps stay but for shuffling and repeating, so of a part that is taken others
+    may come; caches begin empty. A source that may change its order is read once, and
+    of that one at most `most` elements are kept.
+    """
+    found = steps(dataset)
+    replayed = found[0]
+    if not fixed_order(replayed):
+        replayed = replayed.take(most).cache()
+    filling = False
+    for step in found[1:]:
+        name = kind(step)
+        if name in CACHES | SHUFFLES:
+            # A full buffer of images has filled the cache before it.
+            filling = name in SHUFFLES
+        if name in MAPS:
+            replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
+        elif name in BATCHES:
+            replayed = replayed.batch(step._batch_size, step._drop_remainder)
+        elif name in CACHES:
+            replayed = replayed.cache()
+        elif name == "_TakeDataset":
+            replayed = _first(replayed, step._count, filling)
+        elif name == "_SkipDataset":
+            replayed = replayed.skip(step._count)
+        elif name == "_ShardDataset":
+            replayed = replayed.shard(step._num_shards, step._index)
+        elif name == "_FilterDataset":
+            replayed = replayed.filter(_predicate(step))
+        elif name == "_IgnoreErrorsDataset":
+            replayed = replayed.ignore_errors()
+    return without_autotune(replayed)
+
+
+def _first(dataset: tf.data.Dataset, count: tf.Tensor, to_the_end: bool):
+    """Take so many elements, and read the others too, so that a cache is filled."""
+    if not to_the_end or int(count) < 0:
+        return dataset.take(count)
+    numbered = dataset.enumerate().filter(lambda index, _: index < count)
+    return numbered.map(lambda _, element: element)
+
+
+def fixed_order(dataset: tf.data.Dataset) -> bool:
+    """Tell whether a pipeline is known to give its elements in one order."""
+    known = MAPS | BATCHES | TRANSPARENT | PASSING | {"_ZipDataset"}
+    return kind(dataset) in FIXED or (
+        kind(dataset) in known and all(map(fixed_order, dataset._inputs()))
+    )
 
 
 def count(dataset: tf.data.Dataset) -> int | None:
@@ -229,6 +283,11 @@ def _function(step: tf.data.Dataset):
         return tf.nest.pack_sequence_as(step.element_spec, outputs)
 
     return apply
+
+
+def _predicate(step: tf.data.Dataset):
+    function = step._predicate.function
+    return lambda *element: function(*tf.nest.flatten(element))[0]
 
 
 def _draws(step: tf.data.Dataset, element: tuple) -> list:
