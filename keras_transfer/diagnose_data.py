@@ -95,14 +95,14 @@ def _seen(case: Case, split: str) -> None:
 def check_leaks(case: Case) -> list[Finding]:
     """Find photos that are in the training split and in another one."""
     train = case.photos("train")
-    findings = []
+    findings, size = [], case.image_size
     for split in ("test", "validation"):
         if split not in case.datasets:
             continue
         photos = case.photos(split)
         found = match(train.prints, photos.prints)
         if found:
-            findings.append(_leak(split, train, photos, found))
+            findings.append(_leak(split, train, photos, found, size))
     if findings or len(case.datasets) > 1:
         return findings
     raise NotExaminedError("no other split than the training one was given")
@@ -162,7 +162,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _leak(split: str, train: Photos, photos: Photos, found) -> Finding:
+def _leak(split: str, train: Photos, photos: Photos, found, size: int) -> Finding:
     exact = sum(each.exact for each in found)
     words = f"{{}} {split} photos are among {{}} training photos"
     shared = shared_photos(len(found), train, photos, words)
@@ -177,10 +177,10 @@ def _leak(split: str, train: Photos, photos: Photos, found) -> Finding:
         f"Accuracy there can be too high by at most {100 * shared.high:.1f} points.",
         "The model may have learnt these by heart. What it scores on them says nothing "
         "about new photos.",
-        """
-kt.verify.assert_disjoint_splits(splits)  # names the pairs and shows them
+        f"""
 # Split once, by file, before anything is shuffled; keep series of one scene together.
-splits = kt.load_directory("path/to/photos", image_size=160)  # skips exact copies
+splits = kt.load_directory("path/to/photos", image_size={size})  # skips exact copies
+kt.verify.assert_disjoint_splits(splits)  # names pairs that are left
 """,
         numbers,
         _side_by_side(train.images, photos.images, found[:SHOWN_PAIRS]),
@@ -228,9 +228,10 @@ def check_label_order(case: Case) -> list[Finding]:
             f"numbered, {best:.1%} if the classes change places: {', '.join(shown)}.",
             "The model knows the classes and is marked wrong, because a number means "
             "one class in training and another one here.",
-            """
-splits = kt.load_directory("path/to/photos", image_size=160)  # one order for all
+            f"""
+splits = kt.load_directory("path/to/photos", image_size={case.image_size})  # one order
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+model = kt.fit_head(model, kt.extract_features(backbone, splits))
 # In Keras, pass class_names=[...] to each image_dataset_from_directory.
 """,
             {"accuracy": right, "accuracy_in_other_order": best},

@@ -11,18 +11,6 @@ from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError, reason
 from keras_transfer.outputs import as_array
 
-REPAIR = """
-model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
-kt.compile_classifier(model, "adam")  # the loss and the metric that fit the last layer
-# In Keras: Dense(num_classes, activation="softmax") with
-# SparseCategoricalCrossentropy(), or Dense(num_classes) with from_logits=True.
-"""
-COMPILE = """
-kt.compile_classifier(model, "adam")  # the loss and the metric that fit the last layer
-# In Keras, for integer labels: SparseCategoricalCrossentropy() for softmax, or with
-# from_logits=True for Dense(num_classes); BinaryCrossentropy() for one sigmoid unit.
-# For one-hot labels: CategoricalCrossentropy().
-"""
 # Losses by what they compare, each with the names that Keras has for it.
 KINDS = {
     "categorical": (
@@ -66,11 +54,13 @@ def check_last_layer(case: Case) -> list[Finding]:
     if units == 1 and activation == "softmax":
         return [
             _misfit(
+                case,
                 "Softmax over a single unit",
                 f"The last layer is one unit with softmax: all of {len(outputs):,} "
                 f"answers are {outputs.min():.3g}.",
                 "Softmax makes its units sum to 1, so a single one is always 1, "
                 "whatever the photo. Nothing can be learnt.",
+                other=True,
             )
         ]
     exclusive = _exclusive(case)
@@ -79,12 +69,14 @@ def check_last_layer(case: Case) -> list[Finding]:
         sums = outputs.sum(axis=1)
         return [
             _misfit(
+                case,
                 "Sigmoid for classes that exclude each other",
                 f"{units} sigmoid units, and each photo has one label of {classes}. "
                 f"The answers of a photo sum to {sums.min():.2f} to {sums.max():.2f}.",
                 "Each unit is a yes or no of its own, so the answers are no "
                 "probabilities of one class against the others.",
                 severity="warning",
+                other=True,
             )
         ]
     settings = _settings(case.model)
@@ -173,6 +165,7 @@ def _impossible(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
     except Exception as error:  # As `fit` would raise it.
         return [
             _misfit(
+                case,
                 "A loss that cannot take these labels",
                 f"The loss is {loss.name}, the last layer has {case.units} "
                 f"{'unit' if case.units == 1 else 'units'}, and the data give "
@@ -180,7 +173,6 @@ def _impossible(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
                 "Sparse losses take numbers of classes, categorical ones one-hot "
                 "labels, and both one unit a class; binary ones take one unit for two "
                 "classes.",
-                repair=COMPILE,
             )
         ]
     return []
@@ -197,6 +189,7 @@ def _other_form(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
         lowest = _lowest_loss(loss.kind, case.num_classes)
         return [
             _misfit(
+                case,
                 f"{activation.capitalize()} and from_logits=True",
                 f"The last activation is {activation}, and the loss is told that it "
                 "gets logits: it applies its own again, and gives a perfectly sure, "
@@ -210,6 +203,7 @@ def _other_form(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
         outside = float(np.mean((outputs < 0) | (outputs > 1)))
         return [
             _misfit(
+                case,
                 "Logits without from_logits=True",
                 f"The last layer has no activation, so it gives logits, here "
                 f"{outputs.min():.3g} to {outputs.max():.3g}; the loss takes them for "
@@ -244,6 +238,7 @@ def _blind(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
     here = loss.measure(targets, outputs)
     return [
         _misfit(
+            case,
             "A loss that does not tell right from wrong answers",
             f"The loss is {loss.name}, the last layer has {case.units} "
             f"{'unit' if case.units == 1 else 'units'}, and the data give "
@@ -253,7 +248,6 @@ def _blind(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
             "Training lowers the loss, and a loss that wrong answers do not raise "
             "teaches nothing. Nothing fails.",
             {"right": right, "wrong": others[words], "loss": here},
-            repair=COMPILE if case.units > 1 else REPAIR,
         )
     ]
 
@@ -280,6 +274,7 @@ def _yes_or_no(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
         proper = float(-np.log(np.maximum(chosen, 1e-7)).mean())
         return [
             _misfit(
+                case,
                 "Binary crossentropy for classes that exclude each other",
                 f"{case.units} units with {case.activation}, and each photo has one "
                 f"label; {loss.name} takes each unit for a yes or no of its own. On "
@@ -289,13 +284,13 @@ def _yes_or_no(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
                 "small, and learning slows down with each class more.",
                 {"loss": own, "crossentropy": proper},
                 severity="warning",
-                repair=COMPILE,
             )
         ]
     if case.units == 1 and case.activation == "linear" and loss.kind == "distance":
         apart = float(np.mean((outputs > 0) != (outputs > 0.5)))
         return [
             _misfit(
+                case,
                 "A number that is trained towards the label, and read as a logit",
                 f"{loss.name} pulls the single output to 0 or 1, so the classes part "
                 "at 0.5; a last layer without activation is read as a logit, whose "
@@ -332,6 +327,7 @@ def _metrics(case: Case, settings: dict, outputs: np.ndarray) -> list[Finding]:
         far = not abs(value - accuracy) < 0.1
         findings.append(
             _misfit(
+                case,
                 "A metric that is not the accuracy of these answers",
                 f"On {len(outputs):,} {case.scored} photos the metric {name} {shown}; "
                 f"{accuracy:.1%} of them are right. The last layer has {case.units} "
@@ -342,16 +338,39 @@ def _metrics(case: Case, settings: dict, outputs: np.ndarray) -> list[Finding]:
                 "BinaryAccuracy(threshold=0).",
                 {"metric": value, "accuracy": accuracy},
                 severity="warning" if far else "note",
-                repair=COMPILE,
             )
         )
     return findings
 
 
 def _misfit(
-    title, evidence, why, numbers=None, severity="serious", repair=REPAIR
+    case: Case, title, evidence, why, numbers=None, severity="serious", other=False
 ) -> Finding:
+    """Return a finding; `other` says that it takes another last layer."""
+    repair = _repair(case, other)
     return Finding(severity, title, evidence, why, repair, numbers or {})
+
+
+def _repair(case: Case, other: bool) -> str:
+    # One unit has no room for one-hot labels.
+    other |= case.units == 1 and not _numbered(case)
+    build = """
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+# In Keras: Dense(num_classes, activation="softmax")"""
+    if _numbered(case):
+        loss = """
+kt.compile_classifier(model, "adam")  # the loss and the metric that fit the last layer
+# In Keras: SparseCategoricalCrossentropy() for softmax, or with from_logits=True for
+# Dense(num_classes); BinaryCrossentropy() for one sigmoid unit.
+"""
+    else:
+        logits = case.activation == "linear" and not other
+        loss = f"""
+# For one-hot labels:
+loss = keras.losses.CategoricalCrossentropy(from_logits={logits})
+model.compile("adam", loss, metrics=["accuracy"])
+"""
+    return (build if other else "") + loss
 
 
 def _lowest_loss(kind: str, classes: int) -> float:

@@ -46,8 +46,11 @@ def check_imbalance(case: Case) -> list[Finding]:
             """
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)
 report.macro  # each class counts the same
+_, train_labels = splits.arrays("train")
 shares = np.bincount(train_labels) / len(train_labels)
 weights = {i: 1 / (len(shares) * share) for i, share in enumerate(shares)}
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+features = kt.extract_features(backbone, splits)
 model = kt.fit_head(model, features, class_weight=weights)
 """,
             {"accuracy": accuracy, "most_common": most, "recall": np.mean(recalls)},
@@ -92,8 +95,9 @@ def check_test_size(case: Case) -> list[Finding]:
             f"95 % interval is {low:.1%} to {high:.1%}.",
             "An interval as wide as this holds the true accuracy; to halve it takes "
             f"four times as many photos. Chance would be {chance:.1%}.",
-            """
-splits = kt.load_directory("path/to/photos")  # of more photos; 15 % are held out
+            f"""
+# Of more photos; 15 % of them are held out:
+splits = kt.load_directory("path/to/photos", image_size={case.image_size})
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)
 report.accuracy_interval  # report it with the accuracy
 """,
@@ -180,7 +184,10 @@ def _chosen(severity: str, evidence: str, number: float) -> Finding:
         "The best of many epochs or settings is partly luck on these photos. Reported "
         "on the same ones, the luck is reported too.",
         """
-model.fit(train, validation_data=validation)  # to choose epochs and settings
+# Split by file, once:
+splits = kt.load_directory("path/to/photos", image_size=model.input_shape[1])
+# To choose epochs and settings,
+history = model.fit(splits.train, validation_data=splits.validation)
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)  # once
 """,
         {"share": number},

@@ -84,8 +84,10 @@ def check_backbone(case: Case) -> list[Finding]:
             ),
             "Random features know little of photos: transfer learning has nothing to "
             "transfer. If it was meant to be trained from scratch, it has not been.",
-            """
-backbone = kt.build_backbone("resnet50", weights="imagenet", image_size=160)
+            f"""
+backbone = kt.build_backbone("efficientnet_lite0", image_size={case.image_size})
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+model = kt.fit_head(model, kt.extract_features(backbone, splits))
 # In Keras: weights="imagenet" in place of weights=None
 """,
             {"fresh": len(fresh), "convolutions": len(layers)},

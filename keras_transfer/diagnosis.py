@@ -62,7 +62,9 @@ def diagnose(
     augmentation, photos in two splits, labels in another order, a head that was never
     trained, and more: each finding has its evidence, why it matters and a repair in
     code. What could not be examined is listed with the reason. A few hundred photos
-    are looked at; the model is left as it was, bit for bit.
+    are predicted, and all are compared with those of the other splits (up to 20,000 of
+    training). The model is left as it was, bit for bit, and so are the generators of
+    random numbers, also where the examination is interrupted.
 
     Args:
         model: Any built Keras classifier of images, compiled or not, with one output
@@ -70,7 +72,8 @@ def diagnose(
             names are then compared as well.
         splits: `Splits`, or a mapping with any of `"train"`, `"validation"` and
             `"test"`, each a batched `tf.data.Dataset` of images as the model takes them
-            and labels, and with `"class_names"`, where there are any.
+            and labels, and with `"class_names"`, where there are any. `"val"` means
+            `"validation"`; other names are refused.
         history: What `fit` or `fine_tune` returned, or its dictionary. Defaults to
             none.
         predictions: What is going to be reported: a report of `evaluate_classifier`, or
@@ -78,11 +81,12 @@ def diagnose(
             `(count, num_classes)`. Defaults to none.
 
     Returns:
-        A `Diagnosis` with `findings`, `serious`, `not_examined`, `checks` and
-        `to_dict()` for JSON.
+        A `Diagnosis` with `findings`, `serious`, `examined`, `not_examined`, `checks`
+        and `to_dict()` for JSON.
 
     Raises:
-        ValueError: If this is no classifier of images, or the data do not fit it.
+        ValueError: If this is no classifier of images with one input and one output, or
+            the data, the history or the predictions do not fit it.
 
     Example:
 

@@ -240,7 +240,8 @@ def test_splits_from_code_of_ones_own():
     class Own:
         train, test = data()["train"], data()["test"]
 
-    assert "train" not in str(kt.diagnose(healthy(), Own()).not_examined.values())
+    reasons = kt.diagnose(healthy(), Own()).not_examined.values()
+    assert not any("split was given" in reason for reason in reasons)
     with_none = {"val": data()["validation"], "test": None, "class_names": None}
     assert kt.diagnose(healthy(), with_none).examined
 
@@ -320,9 +321,7 @@ def patient():
 
 def test_everything_is_as_it_was():
     model, layer, splits, _ = patient()
-    before = state(model, layer)
     name = keras.layers.Dense(1).name
-    following = keras.random.uniform((3,))
     keras.utils.set_random_seed(0)
     first = keras.random.uniform((3,))
     keras.utils.set_random_seed(0)
@@ -330,7 +329,6 @@ def test_everything_is_as_it_was():
     kt.diagnose(model, splits, model.history)
     assert state(model, layer) == before
     assert np.array_equal(keras.random.uniform((3,)), first)
-    assert following is not None
     index = int(name.rpartition("_")[2]) if "_" in name else 0
     assert keras.layers.Dense(1).name == f"dense_{index + 1}"
 
@@ -344,7 +342,7 @@ def test_an_interrupted_examination_leaves_everything_as_it_was(monkeypatch):
         # In the middle of what changes most.
         case.model(case.some("train", 8), training=True)
         case.random_maps("train")
-        case.model.compute_loss(None, np.eye(2)[[0]], np.ones((1, 2)) / 2)
+        case.model.compute_loss(None, np.zeros(1, int), np.ones((1, 2)) / 2)
         random.random(), np.random.random()
         raise KeyboardInterrupt
 
@@ -356,7 +354,7 @@ def test_an_interrupted_examination_leaves_everything_as_it_was(monkeypatch):
 
 
 def test_a_loss_that_was_not_used_yet_is_not_used():
-    model = healthy()
+    model = healthy(compiled=False)
     model.compile("adam", "crossentropy")
     assert not model._compile_loss.built
     kt.diagnose(model, data())
