@@ -27,6 +27,8 @@ KINDS = {
 }
 # A sure answer in logits.
 SURE = 20.0
+# What a sure answer leaves to all others, in probabilities.
+DOUBT = 1e-3
 # A loss that differs by less, as a share of its size, is the same.
 SAME = 1e-4
 
@@ -258,9 +260,12 @@ def _answered(case: Case, loss: Loss, labels: np.ndarray) -> np.ndarray:
         outputs = labels[:, None].astype("float32")
     else:
         outputs = np.eye(case.units, dtype="float32")[labels]
-    if case.activation == "linear" and loss.kind != "distance":
+    if loss.kind == "distance":
+        return outputs
+    if case.activation == "linear":
         return SURE * (2 * outputs - 1)
-    return outputs
+    # A softmax never gives all units 0, which some losses divide by the sum of.
+    return outputs * (1 - DOUBT) + DOUBT / max(2, case.units)
 
 
 def _yes_or_no(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:

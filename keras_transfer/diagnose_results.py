@@ -1,7 +1,7 @@
 """Checks of a result: whether accuracy means what it seems to mean."""
 
 import numpy as np
-from scipy.stats import chi2_contingency
+from scipy.stats import binomtest, chi2_contingency
 
 from keras_transfer.diagnose_data import LEAK, Shared, interval, shared_photos
 from keras_transfer.duplicates import match
@@ -14,6 +14,7 @@ UNBALANCED = 1.2
 # Fewer test photos than this say nothing; half an interval of more is worth a note.
 FEWEST, WIDE = 30, 0.05
 SAME_LOSS, LEAST_LOSS = 1e-4, 1e-3
+UNLIKELY = 1e-3
 
 
 def check_imbalance(case: Case) -> list[Finding]:
@@ -79,7 +80,9 @@ def check_test_size(case: Case) -> list[Finding]:
     measured = len(right)
     accuracy, chance = float(right.mean()), 1 / case.num_classes
     low, high = interval(int(right.sum()), measured)
-    reaches = low <= chance <= high
+    # An accuracy far below chance is no chance either: labels are in another order.
+    below = binomtest(int(right.sum()), measured, chance, "less").pvalue < UNLIKELY
+    reaches = low <= chance and not below
     # What only some were looked at for is no fault of the data.
     narrow = measured < count or (high - low) / 2 <= WIDE
     if count >= FEWEST and not reaches and narrow:

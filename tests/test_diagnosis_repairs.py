@@ -374,23 +374,20 @@ def test_predictions():
     moved = answers[np.random.default_rng(0).permutation(len(answers))]
     images, _ = own.arrays("test")
     dropped = np.array(model(images.astype("float32"), training=True))
-    report = kt.evaluate_classifier(model, own.validation, own.class_names)
+    # Of another number than the test photos, which these photos of noise are like.
+    held["validation"] = own.validation.unbatch().take(40).batch(16)
+    report = kt.evaluate_classifier(model, held["validation"], own.class_names)
     other = np.random.default_rng(0).dirichlet([1, 1], len(answers))
+    still = in_the_order_of_the_folder(healthy())
     for given, title, name in (
         (moved, "Predictions in another order", "report"),
-        (
-            report if len(report.labels) != len(answers) else None,
-            "The result",
-            "report",
-        ),
+        (report, "The result is reported on validation", "report"),
         (dropped, "Predictions in training mode", "predictions"),
         (other, "Predictions that this model", "report"),
     ):
-        if given is None:
-            continue
         cure(
             "predictions",
-            model,
+            still if given is other else model,
             held,
             title,
             after=lambda names, name=name: {"predictions": names[name]},
