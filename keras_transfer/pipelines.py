@@ -121,7 +121,9 @@ def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
             # A full buffer of images has filled the cache before it.
             filling = name in SHUFFLES
         if name in MAPS:
-            replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
+            # Side by side, draws by one seed would come in another order each time.
+            calls = None if name == "_MapDataset" else os.cpu_count()
+            replayed = replayed.map(_function(step), num_parallel_calls=calls)
         elif name in BATCHES:
             replayed = replayed.batch(step._batch_size, step._drop_remainder)
         elif name in CACHES:
