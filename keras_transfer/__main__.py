@@ -409,6 +409,8 @@ def _diagnose(options: argparse.Namespace) -> int:
         return 2
     if not options.json:
         say(found)
+    if not found.examined:
+        return 2
     return 1 if found.serious else 0
 
 

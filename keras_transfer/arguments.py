@@ -10,6 +10,7 @@ import math
 import numbers
 import os
 import pathlib
+import re
 import typing
 from collections.abc import Collection, Iterable, Mapping
 
@@ -346,7 +347,8 @@ def _plain(value):
 
 def reason(error: Exception, width: int = 150) -> str:
     """Return in one line, without a full stop, what another library's error says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:\w*\].*", "", str(error))  # TensorFlow's marks.
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     # TensorFlow puts a traceback before what was raised inside of a graph.

@@ -2,11 +2,11 @@
 
 import contextlib
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import keras_transfer as kt
-from keras_transfer.own_content import Content, new_folder
+from keras_transfer import storage
+from keras_transfer.own_content import Content, own_data_dir
 from keras_transfer.own_data import OwnData, fingerprint
 from keras_transfer.splits import OWN, Splits, own_splits
 
@@ -20,8 +20,7 @@ def handed_over(splits: Splits) -> Iterator[dict]:
     if splits.loader["function"] != OWN:
         yield splits.loader
         return
-    folder = new_folder()
-    try:
+    with storage.scratch_folder(own_data_dir()) as folder:
         splits._content.save(folder / splits.fingerprint)
         arguments = {
             "folder": str(folder / splits.fingerprint),
@@ -29,8 +28,6 @@ def handed_over(splits: Splits) -> Iterator[dict]:
             "name": splits.name,
         }
         yield {"function": OWN, "arguments": arguments | splits.loader["arguments"]}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_again(loader: dict, expected: str) -> Splits:

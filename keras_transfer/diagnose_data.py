@@ -1,11 +1,14 @@
 """Checks of the data: augmentation, shared photos, the order of labels and answers."""
 
+import typing
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
 
 from keras_transfer import network_graph, pipelines
-from keras_transfer.duplicates import find_duplicates
-from keras_transfer.examination import Case
+from keras_transfer.duplicates import match
+from keras_transfer.examination import Case, Photos
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import is_fresh
 
@@ -92,43 +95,104 @@ def _seen(case: Case, split: str) -> None:
 def check_leaks(case: Case) -> list[Finding]:
     """Find photos that are in the training split and in another one."""
     train = case.photos("train")
-    findings = []
+    findings, size = [], case.image_size
     for split in ("test", "validation"):
         if split not in case.datasets:
             continue
         photos = case.photos(split)
-        found = find_duplicates(train, photos)
+        found = match(train.prints, photos.prints)
         if found:
-            findings.append(_leak(split, train, photos, found))
+            findings.append(_leak(split, train, photos, found, size))
     if findings or len(case.datasets) > 1:
         return findings
     raise NotExaminedError("no other split than the training one was given")
 
 
-def _leak(split: str, train, photos, found) -> Finding:
-    exact = sum(each.exact for each in found)
-    share = len(found) / len(photos)
-    grave = "serious" if split == "test" else "warning"
-    return Finding(
-        grave if share >= LEAK else "note",
-        f"The same photo in training and in {split}",
-        f"{len(found)} of {len(photos):,} {split} photos ({share:.1%}) are among "
-        f"{len(train):,} training photos: {exact} pixel for pixel, "
-        f"{len(found) - exact} nearly. Accuracy "
-        f"there can be too high by at most {100 * share:.1f} points.",
-        "The model may have learnt these by heart. What it scores on them says nothing "
-        "about new photos.",
-        """
-kt.verify.assert_disjoint_splits(splits)  # names the pairs and shows them
-# Split once, by file, before anything is shuffled; keep series of one scene together.
-splits = kt.load_directory("path/to/photos", image_size=160)  # skips exact copies
-""",
-        {"photos": len(found), "exact": exact, "share": share},
-        _side_by_side(train, photos, found[:SHOWN_PAIRS]),
+class Shared(typing.NamedTuple):
+    """Say which share of a split's photos another split holds as well.
+
+    Attributes:
+        share: That share, 0 to 1; an estimate where not all photos were looked at.
+        low: Lower end of its 95 % interval; `share` where all were.
+        high: Upper end.
+        known: Whether all photos were looked at.
+        text: What was found, without a full stop.
+    """
+
+    share: float
+    low: float
+    high: float
+    known: bool
+    text: str
+
+
+def shared_photos(found: int, first: Photos, second: Photos, words: str) -> Shared:
+    """Return which share of the second split is in the first one, too.
+
+    Args:
+        found: How many that were looked at are in both.
+        first: Photos of the first split. Of those in both, as many were found as
+            photos of the first split were looked at.
+        second: Photos of the second split.
+        words: What the photos found are, such as "test photos are among ... training
+            photos", with places for two numbers.
+    """
+    count, share = len(second.images), found / len(second.images)
+    text = words.format(f"{found:,} of {count:,}", f"{len(first.images):,}")
+    if first.share == second.share == 1:
+        return Shared(share, share, share, True, f"{text} ({share:.1%})")
+    low, high = interval(found, count)
+    if first.share is None:
+        # Of how many, nobody knows: there may be any number more.
+        return Shared(share, low, 1.0, False, f"{text}, at least {low:.1%} of them")
+    share, low, high = (min(1.0, x / first.share) for x in (share, low, high))
+    return Shared(
+        share,
+        low,
+        high,
+        False,
+        f"{text}. Not all photos were looked at, so this is an estimate: about "
+        f"{share:.1%} are in both (95 % interval {low:.1%} to {high:.1%})",
     )
 
 
-def _side_by_side(first: np.ndarray, second: np.ndarray, pairs) -> np.ndarray:
+def interval(right: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval (Wilson) of a share."""
+    found = binomtest(right, count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _leak(split: str, train: Photos, photos: Photos, found, size: int) -> Finding:
+    exact = sum(each.exact for each in found)
+    words = f"{{}} {split} photos are among {{}} training photos"
+    shared = shared_photos(len(found), train, photos, words)
+    grave = "serious" if split == "test" else "warning"
+    numbers = {"photos": len(found), "exact": exact, "share": shared.share}
+    if not shared.known:
+        numbers |= {"low": shared.low, "high": shared.high}
+    return Finding(
+        grave if shared.share >= LEAK else "note",
+        f"The same photo in training and in {split}",
+        f"{shared.text}: {exact} pixel for pixel, {len(found) - exact} nearly. "
+        f"Accuracy there can be too high by at most {100 * shared.high:.1f} points.",
+        "The model may have learnt these by heart. What it scores on them says nothing "
+        "about new photos.",
+        f"""
+# Split once, by file, before anything is shuffled; keep series of one scene together.
+splits = kt.load_directory("path/to/photos", image_size={size})  # skips exact copies
+kt.verify.assert_disjoint_splits(splits)  # names pairs that are left
+""",
+        numbers,
+        _side_by_side(train.images, photos.images, found[:SHOWN_PAIRS]),
+    )
+
+
+def _side_by_side(first: np.ndarray, second: np.ndarray, pairs) -> np.ndarray | None:
+    # Of a large split they are kept smaller.
+    larger = max(1, round(second.shape[1] / first.shape[1]))
+    second = second[:, ::larger, ::larger]
+    larger = max(1, round(first.shape[1] / second.shape[1]))
+    first = first[:, ::larger, ::larger]
     columns = [
         np.concatenate([first[pair.first_index], second[pair.second_index]])
         for pair in pairs
@@ -164,9 +228,10 @@ def check_label_order(case: Case) -> list[Finding]:
             f"numbered, {best:.1%} if the classes change places: {', '.join(shown)}.",
             "The model knows the classes and is marked wrong, because a number means "
             "one class in training and another one here.",
-            """
-splits = kt.load_directory("path/to/photos", image_size=160)  # one order for all
+            f"""
+splits = kt.load_directory("path/to/photos", image_size={case.image_size})  # one order
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+model = kt.fit_head(model, kt.extract_features(backbone, splits))
 # In Keras, pass class_names=[...] to each image_dataset_from_directory.
 """,
             {"accuracy": right, "accuracy_in_other_order": best},
@@ -202,7 +267,8 @@ CHECKS = (
     Check(
         "photos in two splits",
         check_leaks,
-        "up to 2,000 training photos beside up to 500 of each other split",
+        "all photos, up to 20,000 for training and 5,000 of each other split; of more, "
+        "or where reading is slow, as many from all over the split",
         "Other photos of the same thing, and copies that were turned or much cropped.",
     ),
     Check(

@@ -115,10 +115,11 @@ def _repair(architecture: str, size: int) -> str:
     }[architecture]
     return f"""
 # Raw RGB pixels, 0 to 255, into a backbone that preprocesses them itself:
+splits = kt.load_directory("path/to/photos", image_size={size})
 backbone = kt.build_backbone("{architecture}", image_size={size})
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
 # Or with a backbone of your own, once, and without Rescaling or `/ 255` anywhere:
-{keras_way}
+# {keras_way}
 """
 
 
@@ -159,9 +160,14 @@ def _by_statistics(case: Case, first: First) -> list[Finding]:
             "Either pixels are preprocessed otherwise than in training, or training "
             "was too short for the moving statistics. Then all layers after it get "
             "numbers that they never saw in training, and nothing fails.",
-            """
-# Give the network the pixels that it was trained with, once. For keras.applications:
-x = keras.applications.mobilenet_v2.preprocess_input(x)  # the module of your network
+            f"""
+# Give the network the pixels that it was trained with, once. For keras.applications,
+# that is preprocess_input of the module of your network. These would agree with what
+# BatchNormalization remembers (mostly it is 255 or 127.5 that was left out):
+train, validation, test = (
+    dataset.map(lambda x, y: (x * {ratio**-0.5:.4g}, y))
+    for dataset in (train, validation, test)
+)
 """,
             {"variance_ratio": ratio},
         )
@@ -186,9 +192,11 @@ def check_pixel_range(case: Case) -> list[Finding]:
                 "The splits give pixels in different forms",
                 f"{shown}.",
                 "What was learnt from one kind of numbers does not hold for another.",
-                "# The same function for every split:\n"
-                "train, validation, test = (\n"
-                "    dataset.map(prepare) for dataset in (train, validation, test)\n)",
+                f"""
+# One reader for all splits, and nothing that is mapped over one of them alone:
+splits = kt.load_directory("path/to/photos", image_size={case.image_size})
+train, validation, test = splits.train, splits.validation, splits.test
+""",
                 {"low": min(lows.values()), "high": max(highs.values())},
             )
         ]
@@ -206,8 +214,12 @@ def check_pixel_range(case: Case) -> list[Finding]:
             "again.",
             "All photos become nearly the same dark grey, so little is left to learn "
             "from.",
-            "# Rescale in one place: take `/ 255` out of the data set,\n"
-            "# or `keras.layers.Rescaling` out of the model.",
+            """
+# Rescale in one place. The model does it, so take `/ 255` out of the data set, or undo:
+train, validation, test = (
+    dataset.map(lambda x, y: (x * 255, y)) for dataset in (train, validation, test)
+)
+""",
             {"scale": scale, "high": max(highs.values())},
         )
     ]
@@ -220,7 +232,16 @@ def _not_finite(split: str, images: np.ndarray) -> Finding:
         "Images that hold NaN or infinity",
         f"{share:.1%} of the {split} images that were looked at.",
         "One such image in a batch makes all weights NaN.",
-        "dataset = dataset.map(lambda x, y: (tf.debugging.check_numerics(x, 'x'), y))",
+        """
+# tf.debugging.check_numerics(x, "x") in a map ends at the step that makes them.
+# Until it is repaired, leave these images out:
+train, validation, test = (
+    dataset.unbatch()
+    .filter(lambda x, y: tf.reduce_all(tf.math.is_finite(x)))
+    .batch(32)
+    for dataset in (train, validation, test)
+)
+""",
         {"share": share},
     )
 

@@ -108,8 +108,10 @@ def _active(title: str, evidence: str, difference: float) -> Finding:
         "Dropout then throws away features in use, and BatchNormalization takes a few "
         "photos for all. The same photo gets other answers.",
         """
-x = keras.layers.Dropout(0.3)(x)  # never training=True: fit switches it on by itself
-outputs = model(images, training=False)
+# A head without it. fit switches dropout on by itself:
+model = kt.build_classifier(backbone, len(splits.class_names), dropout=0.3)
+model = kt.fit_head(model, kt.extract_features(backbone, splits))
+# In Keras: x = keras.layers.Dropout(0.3)(x), never with training=True
 """,
         {"difference": difference},
     )
@@ -136,8 +138,9 @@ def check_outputs(case: Case) -> list[Finding]:
                 "Training diverged, or an image held NaN. Such a model cannot recover.",
                 """
 # Begin from the weights before, with a lower learning rate or with clipped gradients:
-optimizer = keras.optimizers.Adam(1e-4, clipnorm=1.0)
-callbacks = [keras.callbacks.TerminateOnNaN()]
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+kt.compile_classifier(model, keras.optimizers.Adam(1e-4, clipnorm=1.0))
+model.fit(splits.train, epochs=5, callbacks=[keras.callbacks.TerminateOnNaN()])
 """,
                 {"share": lost, "arrays": len(broken)},
             )

@@ -7,12 +7,15 @@ from keras_transfer.images import RESIZE_RULE
 
 # Photos that are hardly made smaller lose nothing without antialiasing.
 SHRUNK = 1.2
-REPAIR = """
-splits = kt.load_directory("path/to/photos", image_size=160)  # for training
-image = kt.load_image("photo.jpg", image_size=160)  # for prediction
-# Or, with Keras alone, the same in both places:
-image = PIL.ImageOps.exif_transpose(PIL.Image.open("photo.jpg")).convert("RGB")
-image = tf.image.resize(np.asarray(image), (160, 160), antialias=True)
+
+
+def _repair(size: int) -> str:
+    return f"""
+splits = kt.load_directory("path/to/photos", image_size={size})  # for training
+image = kt.load_image("photo.jpg", image_size={size})  # for prediction
+# Or, without this package, the same in both places:
+# image = PIL.ImageOps.exif_transpose(PIL.Image.open("photo.jpg")).convert("RGB")
+# image = tf.image.resize(np.asarray(image), ({size}, {size}), antialias=True)
 """
 
 
@@ -26,13 +29,14 @@ def check_resizing(case: Case) -> list[Finding]:
             reasons[split] = str(error)
     if not matches:
         raise NotExaminedError("; ".join(f"{k}: {v}" for k, v in reasons.items()))
-    findings = [*_aliased(matches), *_not_turned(matches)]
+    repair = _repair(case.image_size)
+    findings = [*_aliased(matches, repair), *_not_turned(matches, repair)]
     if len(matches) > 1:
-        findings += _in_two_ways(matches)
+        findings += _in_two_ways(matches, repair)
     return findings
 
 
-def _aliased(matches: dict) -> list[Finding]:
+def _aliased(matches: dict, repair: str) -> list[Finding]:
     for split, found in matches.items():
         fit, _, how = found.way.partition(", ")
         if how.startswith(photo_files.SMOOTH) or found.shrunk < SHRUNK:
@@ -56,14 +60,14 @@ def _aliased(matches: dict) -> list[Finding]:
                 "Every pixel that is left out lets fine patterns come out as others. "
                 "Networks were trained on antialiased photos, and a network that was "
                 "trained on one kind of pixels is worse on the other.",
-                REPAIR,
+                repair,
                 {"shrunk": found.shrunk, "levels": smooth},
             )
         ]
     return []
 
 
-def _in_two_ways(matches: dict) -> list[Finding]:
+def _in_two_ways(matches: dict, repair: str) -> list[Finding]:
     ways = {split: found.way for split, found in matches.items()}
     levels = [
         matches[first].levels[ways[second]] - matches[first].levels[ways[first]]
@@ -80,13 +84,13 @@ def _in_two_ways(matches: dict) -> list[Finding]:
             f"{listed}. The same photo differs by {max(levels):.1f} levels of 255.",
             "What the model learns about shapes and sizes in training does not hold "
             "for photos that are stretched or cropped otherwise afterwards.",
-            REPAIR,
+            repair,
             {"levels": max(levels)},
         )
     ]
 
 
-def _not_turned(matches: dict) -> list[Finding]:
+def _not_turned(matches: dict, repair: str) -> list[Finding]:
     turned = sum(found.turned for found in matches.values())
     lying = sum(found.not_turned for found in matches.values())
     if not lying:
@@ -100,7 +104,7 @@ def _not_turned(matches: dict) -> list[Finding]:
             f"their EXIF data, and {lying} of these are given as they are stored.",
             "Phones store photos as the sensor lay. People, and the photos that the "
             "weights were trained on, stand upright.",
-            REPAIR,
+            repair,
             {"turned": turned, "not_turned": lying},
         )
     ]
@@ -121,6 +125,7 @@ def check_folder_names(case: Case) -> list[Finding]:
                     f"By {where} the classes are {', '.join(others)}; the names given "
                     f"with the data are {', '.join(names)}.",
                     len(names),
+                    case.image_size,
                 )
             )
     seen, wrong = _folders(case, names)
@@ -132,6 +137,7 @@ def check_folder_names(case: Case) -> list[Finding]:
                 f"than the one of their label: {path.name} lies in {folder} and has "
                 f"the label {label}, which is {names[label]} here.",
                 len(wrong),
+                case.image_size,
             )
         )
     if not (known or seen):
@@ -141,15 +147,15 @@ def check_folder_names(case: Case) -> list[Finding]:
     return findings[:1]
 
 
-def _wrong_names(evidence: str, count: int) -> Finding:
+def _wrong_names(evidence: str, count: int, size: int) -> Finding:
     return Finding(
         "serious",
         "Class names in another order than the labels",
         evidence,
         "Accuracy does not show it: every answer is right by its number and wrong by "
         "its name.",
-        """
-splits = kt.load_directory("path/to/photos", image_size=160)
+        f"""
+splits = kt.load_directory("path/to/photos", image_size={size})
 kt.save_classifier(model, "model.keras", splits.class_names)  # never typed by hand
 # In Keras: train = keras.utils.image_dataset_from_directory(...); train.class_names
 # In TensorFlow Datasets: builder.info.features["label"].names
@@ -177,6 +183,8 @@ def _folders(case: Case, names: tuple[str, ...]) -> tuple[int, list]:
             if path is None:
                 continue
             folder = next((x for x in reversed(path.parts[:-1]) if x in names), None)
+            if label >= len(names):  # That is looked at with the order of labels.
+                continue
             seen += folder is not None
             if folder is not None and names[label] != folder:
                 wrong.append((path, label, folder))

@@ -17,6 +17,9 @@ def check_predictions(case: Case) -> list[Finding]:
     if case.given is None:
         raise NotExaminedError("no predictions were given")
     labels, given = case.given
+    lost = float(np.mean(~np.isfinite(given)))
+    if lost:
+        return [_unknown(f"{lost:.1%} of the predictions given are NaN or infinite")]
     given, split = _scores(case, given), case.scored
     held_out = [split, *(x for x in ("validation", "test") if x in case.datasets)]
     for other in held_out:
@@ -45,7 +48,12 @@ def _count(case: Case, split: str) -> int:
 
 def _scores(case: Case, given: np.ndarray) -> np.ndarray:
     """Return given predictions with one column a class, or as class numbers."""
-    if given.ndim == 1 and given.dtype.kind in "iu":
+    whole = given.dtype.kind in "iu" or (
+        # Numbers of classes that were read as floats; of two, they are probabilities.
+        given.max() > 1 and bool(np.all(given == given.round()))
+    )
+    if whole and given.size == len(given):
+        given = given.reshape(-1).astype("int64")
         if given.min(initial=0) < 0 or given.max(initial=0) >= case.num_classes:
             raise NotExaminedError(
                 f"the predictions are no numbers of {case.num_classes} classes"
@@ -109,7 +117,7 @@ def _other_order(case: Case, split: str, given, own) -> Finding:
         """
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)  # one pass
 # Or with a data set that keeps its order, as splits.test does:
-test = keras.utils.image_dataset_from_directory("photos/test", shuffle=False)
+# test = keras.utils.image_dataset_from_directory("photos/test", shuffle=False)
 """,
         {"moved": moved},
     )
@@ -156,7 +164,7 @@ def _mode(case: Case, split: str, given, own) -> Finding:
             f"{change:.3g}.",
             "Dropout then throws away features in use, and BatchNormalization takes a "
             "few photos for all.",
-            "outputs = model(images, training=False)  # or model.predict(images)",
+            "predictions = model.predict(splits.test)  # or model(x, training=False)",
             {"difference": apart.mean(), "training_mode": change},
         )
     return _unknown(evidence)

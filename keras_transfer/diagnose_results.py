@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import binomtest, chi2_contingency
 
-from keras_transfer.diagnose_data import LEAK
-from keras_transfer.duplicates import find_duplicates
+from keras_transfer.diagnose_data import LEAK, Shared, interval, shared_photos
+from keras_transfer.duplicates import match
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 
@@ -14,6 +14,7 @@ UNBALANCED = 1.2
 # Fewer test photos than this say nothing; half an interval of more is worth a note.
 FEWEST, WIDE = 30, 0.05
 SAME_LOSS, LEAST_LOSS = 1e-4, 1e-3
+UNLIKELY = 1e-3
 
 
 def check_imbalance(case: Case) -> list[Finding]:
@@ -25,7 +26,7 @@ def check_imbalance(case: Case) -> list[Finding]:
     if np.count_nonzero(shares) < 2 or most < UNBALANCED / case.num_classes:
         return []
     accuracy = float(right.mean())
-    low, _ = _interval(int(right.sum()), len(right))
+    low, _ = interval(int(right.sum()), len(right))
     # A bad model that answers all kinds of classes has another fault.
     named = float(np.mean(predicted == shares.argmax()))
     if low > most or named < (1 + most) / 2:
@@ -46,8 +47,11 @@ def check_imbalance(case: Case) -> list[Finding]:
             """
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)
 report.macro  # each class counts the same
+_, train_labels = splits.arrays("train")
 shares = np.bincount(train_labels) / len(train_labels)
 weights = {i: 1 / (len(shares) * share) for i, share in enumerate(shares)}
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+features = kt.extract_features(backbone, splits)
 model = kt.fit_head(model, features, class_weight=weights)
 """,
             {"accuracy": accuracy, "most_common": most, "recall": np.mean(recalls)},
@@ -72,35 +76,37 @@ def check_test_size(case: Case) -> list[Finding]:
     right, count = case.correct(split), case.size(split)
     if count is None:
         raise NotExaminedError(f"how many {split} photos there are is not known")
+    # Of those that were measured: how many more there are makes it no surer.
+    measured = len(right)
     accuracy, chance = float(right.mean()), 1 / case.num_classes
-    low, high = _interval(round(accuracy * count), count)
-    reaches = low <= chance < accuracy
-    if count >= FEWEST and not reaches and (high - low) / 2 <= WIDE:
+    low, high = interval(int(right.sum()), measured)
+    # An accuracy far below chance is no chance either: labels are in another order.
+    below = binomtest(int(right.sum()), measured, chance, "less").pvalue < UNLIKELY
+    reaches = low <= chance and not below
+    # What only some were looked at for is no fault of the data.
+    narrow = measured < count or (high - low) / 2 <= WIDE
+    if count >= FEWEST and not reaches and narrow:
         return []
-    why = (
-        f"An interval as wide as this holds the true accuracy; to halve it takes four "
-        f"times as many photos. Chance would be {chance:.1%}."
-    )
+    part = f" that were looked at (there are {count:,})" if measured < count else ""
     return [
         Finding(
             "serious" if count < FEWEST or reaches else "note",
-            "Few photos for a claim",
-            f"{accuracy:.1%} of {count:,} {split} photos are right, so the 95 % "
-            f"interval is {low:.1%} to {high:.1%}.",
-            why,
-            """
-splits = kt.load_directory("path/to/photos")  # of more photos; 15 % are held out
+            "Accuracy that may be chance"
+            if measured < count
+            else "Few photos for a claim",
+            f"{accuracy:.1%} of {measured:,} {split} photos{part} are right, so the "
+            f"95 % interval is {low:.1%} to {high:.1%}.",
+            "An interval as wide as this holds the true accuracy; to halve it takes "
+            f"four times as many photos. Chance would be {chance:.1%}.",
+            f"""
+# Of more photos; 15 % of them are held out:
+splits = kt.load_directory("path/to/photos", image_size={case.image_size})
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)
 report.accuracy_interval  # report it with the accuracy
 """,
-            {"photos": count, "low": low, "high": high},
+            {"photos": measured, "low": low, "high": high},
         )
     ]
-
-
-def _interval(right: int, count: int) -> tuple[float, float]:
-    found = binomtest(right, count).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def check_chosen_on_test(case: Case) -> list[Finding]:
@@ -109,9 +115,12 @@ def check_chosen_on_test(case: Case) -> list[Finding]:
         raise NotExaminedError("no test split was given")
     history, findings, missing = case.history or {}, [], None
     if "validation" in case.datasets:
-        found = find_duplicates(case.photos("validation"), case.photos("test"))
+        first, second = case.photos("validation"), case.photos("test")
+        found = match(first.prints, second.prints)
         if found:
-            findings.append(_shared(len(found), len(case.photos("test")), history))
+            words = "{} test photos are among {} validation photos"
+            shared = shared_photos(len(found), first, second, words)
+            findings.append(_shared(shared, history))
     if case.history is None:
         missing = "no history was given"
     elif {"val_accuracy", "val_loss"} <= {*history}:
@@ -126,14 +135,14 @@ def check_chosen_on_test(case: Case) -> list[Finding]:
     return findings
 
 
-def _shared(shared: int, photos: int, history) -> Finding:
+def _shared(shared: Shared, history) -> Finding:
     watched = sum(name.startswith("val_") for name in history)
-    share = shared / photos
-    evidence = f"{shared} of {photos:,} test photos ({share:.1%}) are validation photos"
+    evidence = shared.text
     if watched:
-        evidence += f", which training was watched on ({watched} metrics of `history`)"
+        evidence += f"; training was watched on these ({watched} metrics of `history`)"
     severity = "serious" if watched else "warning"
-    return _chosen(severity if share >= LEAK else "note", evidence, share)
+    found = severity if shared.share >= LEAK else "note"
+    return _chosen(found, evidence, shared.share)
 
 
 def _same_numbers(case: Case, history: dict) -> list[Finding]:
@@ -143,7 +152,7 @@ def _same_numbers(case: Case, history: dict) -> list[Finding]:
     epochs = [
         epoch
         for epoch, values in enumerate(
-            zip(history["val_accuracy"], history["val_loss"], strict=True)
+            zip(history["val_accuracy"], history["val_loss"], strict=False)
         )
         if abs(values[0] - accuracy) < 1e-6 and abs(values[1] - loss) < SAME_LOSS * loss
     ]
@@ -178,7 +187,10 @@ def _chosen(severity: str, evidence: str, number: float) -> Finding:
         "The best of many epochs or settings is partly luck on these photos. Reported "
         "on the same ones, the luck is reported too.",
         """
-model.fit(train, validation_data=validation)  # to choose epochs and settings
+# Split by file, once:
+splits = kt.load_directory("path/to/photos", image_size=model.input_shape[1])
+# To choose epochs and settings,
+history = model.fit(splits.train, validation_data=splits.validation)
 report = kt.evaluate_classifier(model, splits.test, splits.class_names)  # once
 """,
         {"share": number},

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import imagenet_kernels, network_graph, train_step
+from keras_transfer.arguments import reason
 from keras_transfer.compiling import compile_settings
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
@@ -52,12 +53,11 @@ def check_batch_normalization(case: Case) -> list[Finding]:
             "statistics drift away from those that the weights were trained with. Only "
             "`trainable = False` holds them still.",
             """
-kt.freeze(model)  # or kt.unfreeze(model, from_block="conv5"): both hold them still
-# In Keras, after any unfreezing and before compile:
-for layer in base._flatten_layers():
+# As kt.freeze(model) and kt.unfreeze(model, from_block=...) do; after any unfreezing,
+for layer in model._flatten_layers():
     if isinstance(layer, keras.layers.BatchNormalization):
         layer.trainable = False
-model.compile(optimizer, loss)
+kt.compile_classifier(model, keras.optimizers.Adam(1e-5))  # and before compile
 """,
             {"layers": np.count_nonzero(moved), "moved": float(np.median(moved))},
         )
@@ -109,9 +109,8 @@ def check_trainable(case: Case) -> list[Finding]:
             "Keras takes note of `trainable` when it compiles and when it traces the "
             "training step. A change after that is ignored without a word.",
             """
-kt.unfreeze(model, from_block="conv5")  # or kt.freeze(model): both compile again
-# In Keras: change `trainable` first, then
-model.compile(optimizer=keras.optimizers.Adam(1e-5), loss=loss, metrics=["accuracy"])
+# Change `trainable` first, then compile; kt.freeze and kt.unfreeze do both.
+kt.compile_classifier(model, keras.optimizers.Adam(1e-5))
 """,
             {"updated": len(updated), "not_trained": len(ignored)},
         )
@@ -160,9 +159,10 @@ def check_learning_rate(case: Case) -> list[Finding]:
             "What the backbone learnt from millions of photos is gone before it can "
             "help, and a few photos cannot bring it back.",
             """
-kt.fine_tune(model, splits, epochs=5, from_block="conv5", learning_rate=1e-4)
-# In Keras: train the head with a frozen backbone first, then
-model.compile(optimizer=keras.optimizers.Adam(1e-5), loss=loss, metrics=["accuracy"])
+# Train the head with a frozen backbone first, then all with small steps:
+kt.compile_classifier(model, keras.optimizers.Adam(1e-5))
+# Or only the last block:
+# kt.fine_tune(model, splits, epochs=5, from_block="conv5", learning_rate=1e-4)
 """,
             {"moved": movement, "loss_before": losses[0], "loss_after": losses[1]},
         )
@@ -205,8 +205,7 @@ def _steps(case: Case, optimizer):
             losses.append(float(loss_of(unseen, False)))
             after = [as_array(kernel) for kernel in kernels]
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
-        raise NotExaminedError(f"a training step failed: {reason}") from error
+        raise NotExaminedError(f"a training step failed: {reason(error)}") from error
     return before, after, losses, rate
 
 

@@ -31,8 +31,8 @@ def check_head(case: Case) -> list[Finding]:
             "The head was never trained",
             f"The weights of {layer.name} are as its initializer draws them"
             + (", and its bias is exactly 0" if layer.use_bias else "")
-            + f". {accuracy:.1%} of the {case.scored} photos are right; chance is "
-            f"{1 / case.num_classes:.1%}.",
+            + f". {accuracy:.1%} of {len(right):,} {case.scored} photos are right; "
+            f"chance is {1 / case.num_classes:.1%}.",
             "The answers are a random mixture of features. Fine-tuning a backbone "
             "under such a head also sends large, random gradients into it.",
             """
@@ -84,8 +84,10 @@ def check_backbone(case: Case) -> list[Finding]:
             ),
             "Random features know little of photos: transfer learning has nothing to "
             "transfer. If it was meant to be trained from scratch, it has not been.",
-            """
-backbone = kt.build_backbone("resnet50", weights="imagenet", image_size=160)
+            f"""
+backbone = kt.build_backbone("efficientnet_lite0", image_size={case.image_size})
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+model = kt.fit_head(model, kt.extract_features(backbone, splits))
 # In Keras: weights="imagenet" in place of weights=None
 """,
             {"fresh": len(fresh), "convolutions": len(layers)},

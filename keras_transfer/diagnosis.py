@@ -20,10 +20,11 @@ from keras_transfer import (
     diagnose_training,
     diagnose_weights,
 )
-from keras_transfer.arguments import file_path
+from keras_transfer.arguments import file_path, reason
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.directories import load_directory
 from keras_transfer.examination import Case
+from keras_transfer.examination_checks import SPLITS, checked_model, checked_parts
 from keras_transfer.findings import (
     NOT_EXAMINED,
     NOTHING,
@@ -31,7 +32,7 @@ from keras_transfer.findings import (
     Diagnosis,
     NotExaminedError,
 )
-from keras_transfer.model_arrays import restored
+from keras_transfer.model_arrays import restored, restored_generators
 from keras_transfer.model_files import model_path, read_model
 from keras_transfer.network_graph import image_shape
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
@@ -62,7 +63,9 @@ def diagnose(
     augmentation, photos in two splits, labels in another order, a head that was never
     trained, and more: each finding has its evidence, why it matters and a repair in
     code. What could not be examined is listed with the reason. A few hundred photos
-    are looked at; the model is left as it was, bit for bit.
+    are predicted, and all are compared with those of the other splits (up to 20,000 of
+    training). The model is left as it was, bit for bit, and so are the generators of
+    random numbers, also where the examination is interrupted.
 
     Args:
         model: Any built Keras classifier of images, compiled or not, with one output
@@ -70,7 +73,8 @@ def diagnose(
             names are then compared as well.
         splits: `Splits`, or a mapping with any of `"train"`, `"validation"` and
             `"test"`, each a batched `tf.data.Dataset` of images as the model takes them
-            and labels, and with `"class_names"`, where there are any.
+            and labels, and with `"class_names"`, where there are any. `"val"` means
+            `"validation"`; other names are refused.
         history: What `fit` or `fine_tune` returned, or its dictionary. Defaults to
             none.
         predictions: What is going to be reported: a report of `evaluate_classifier`, or
@@ -78,11 +82,12 @@ def diagnose(
             `(count, num_classes)`. Defaults to none.
 
     Returns:
-        A `Diagnosis` with `findings`, `serious`, `not_examined`, `checks` and
-        `to_dict()` for JSON.
+        A `Diagnosis` with `findings`, `serious`, `examined`, `not_examined`, `checks`
+        and `to_dict()` for JSON.
 
     Raises:
-        ValueError: If this is no classifier of images, or the data do not fit it.
+        ValueError: If this is no classifier of images with one input and one output, or
+            the data, the history or the predictions do not fit it.
 
     Example:
 
@@ -94,12 +99,13 @@ def diagnose(
     >>> "The head was never trained" in [found.title for found in diagnosis.serious]
     True
     """
-    start, names = time.perf_counter(), None
-    if isinstance(model, Classifier):
-        model, names = model.model, model.class_names
-    case = Case(model, splits, history, predictions, names)
+    start = time.perf_counter()
+    model, names = checked_model(model)
+    parts = checked_parts(splits)
+    datasets = [parts[name] for name in SPLITS if name in parts]
     findings, not_examined, checks = [], {}, []
-    with restored(model):
+    with restored(model), restored_generators(datasets):
+        case = Case(model, splits, history, predictions, names)
         for check in CHECKS:
             result = NOTHING
             try:
@@ -109,10 +115,9 @@ def diagnose(
                 result = NOT_EXAMINED
             except Exception as error:
                 # One check that a model is too unusual for must not hide the others.
-                reason = (str(error).strip().splitlines() or [""])[0][:150]
                 found, result = [], NOT_EXAMINED
                 not_examined[check.name] = (
-                    f"this check failed ({type(error).__name__}: {reason})"
+                    f"this check failed ({type(error).__name__}: {reason(error)})"
                 )
             if found:
                 result = ", ".join(each.severity for each in found)

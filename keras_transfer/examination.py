@@ -1,6 +1,8 @@
 """The evidence of an examination: read or computed once, then shared by all checks."""
 
 import functools
+import math
+import time
 import typing
 from collections.abc import Callable, Mapping
 
@@ -9,8 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import pipelines
+from keras_transfer.duplicates import Fingerprints, fingerprints
 from keras_transfer.examination_checks import (
-    check_data,
+    SPLITS,
+    checked_history,
+    checked_parts,
     checked_predictions,
     checked_units,
 )
@@ -19,11 +24,14 @@ from keras_transfer.model_arrays import integer_labels
 from keras_transfer.outputs import as_array, class_scores, output_activation
 from keras_transfer.splits import Splits
 
-SPLITS = ("train", "validation", "test")
 # Enough for what is looked at, and few enough for a minute on two cores.
 LIMITS = {"train": 48, "validation": 384, "test": 384}
-PHOTO_LIMITS = {"train": 2000, "validation": 500, "test": 500}
-PHOTO_SIDE = 96
+# All photos are compared with each other, as long as that takes no longer than this.
+# Decoding and comparing 10,000 photos of 160 px took 30 s of one core.
+PHOTO_LIMITS = {"train": 20_000, "validation": 5_000, "test": 5_000}
+SECONDS = {"train": 90.0, "validation": 30.0, "test": 30.0}
+# As they are compared, and as so many are kept to be shown.
+PHOTO_SIDE, SHOWN_SIDE, MANY = 96, 48, 4096
 BATCH_SIZE = 32
 
 
@@ -39,6 +47,21 @@ class Sample(typing.NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     targets: np.ndarray
+
+
+class Photos(typing.NamedTuple):
+    """Hold what the photos of a split are recognised by in another split.
+
+    Attributes:
+        prints: `Fingerprints` of those that were looked at.
+        images: uint8 images of them, small.
+        share: How many these are of all photos of the split, 0 to 1, or `None` where
+            it is not known how many there are.
+    """
+
+    prints: Fingerprints
+    images: np.ndarray
+    share: float | None
 
 
 class Case:
@@ -64,19 +87,18 @@ class Case:
         model_class_names: tuple[str, ...] | None = None,
     ):
         self.model = model
-        get = splits.get if isinstance(splits, Mapping) else _getter(splits)
-        self.datasets = {name: get(name) for name in SPLITS if get(name) is not None}
-        check_data(self.datasets)
+        parts = checked_parts(splits)
+        self.datasets = {name: parts[name] for name in SPLITS if name in parts}
         self.units = checked_units(model, self.datasets)
-        names = get("class_names")
+        names = parts.get("class_names")
         for dataset in self.datasets.values():
             # Where Keras's own loader made it.
             if names is None:
                 names = pipelines.attribute(dataset, "class_names")
         self.class_names = tuple(names) if names is not None else None
         self.model_class_names = model_class_names
-        self.counts = dict(get("counts") or {})
-        self.history = getattr(history, "history", history)
+        self.counts = parts.get("counts", {})
+        self.history = checked_history(history)
         self.given = checked_predictions(predictions)
         self._known = {}
 
@@ -146,8 +168,8 @@ class Case:
         """Return the steps of a split that change its images at random."""
         return self.once(_random_maps, split)
 
-    def photos(self, split: str) -> np.ndarray:
-        """Return uint8 images of a split, without augmentation, in stored order."""
+    def photos(self, split: str) -> Photos:
+        """Return what the photos of a split, without augmentation, are known by."""
         return self.once(_photos, split)
 
     def outputs(self, split: str) -> np.ndarray:
@@ -186,6 +208,8 @@ class Case:
 def _sample(case: Case, split: str) -> Sample:
     dataset = pipelines.in_order(case.dataset(split), every=case.every(split))
     images, labels = pipelines.read(dataset, LIMITS[split])
+    if not len(images):
+        raise NotExaminedError(f"the {split} split has no images")
     return Sample(images.astype("float32"), integer_labels(labels), labels)
 
 
@@ -193,20 +217,50 @@ def _random_maps(case: Case, split: str) -> list[pipelines.RandomMap]:
     return pipelines.random_maps(case.dataset(split))
 
 
-def _photos(case: Case, split: str) -> np.ndarray:
-    dataset = case.dataset(split)
+def _photos(case: Case, split: str) -> Photos:
+    dataset, count = case.dataset(split), pipelines.count(case.dataset(split))
+    every, seconds = pipelines.spacing(dataset, PHOTO_LIMITS[split]), SECONDS[split]
+    prints, images, ended = _read_photos(case, split, every, seconds)
+    if not ended and count:
+        # Too slow for all of them, so a part that is even over the whole split.
+        every *= math.ceil(count / every / max(1, len(images)))
+        prints, images, _ = _read_photos(case, split, every, 2 * seconds)
+    total = count or case.counts.get(split) or (len(images) if ended else None)
+    return Photos(prints, images, min(1.0, len(images) / total) if total else None)
+
+
+def _read_photos(case: Case, split: str, every: int, seconds: float):
+    """Return fingerprints, small images, and whether the data set came to its end."""
+    dataset, limit = case.dataset(split), PHOTO_LIMITS[split]
     augmentations = {
         step.index
         for step in case.random_maps(split)
         if pipelines.keeps_shape(dataset, step.index)
     }
-    every = pipelines.spacing(dataset, PHOTO_LIMITS[split])
-    dataset = pipelines.in_order(dataset, augmentations, every).map(_small)
-    images, _ = pipelines.read(dataset, PHOTO_LIMITS[split])
-    low, high = float(images.min()), float(images.max())
-    if low >= 0 and 2 < high <= 255:
-        return images.astype("uint8")
-    return np.uint8(255 * (images - low) / max(high - low, 1e-12))
+    dataset = pipelines.in_order(dataset, augmentations, every)
+    sample, kept, ended = case.sample(split).images, [], True
+    low, high = float(sample.min()), float(sample.max())
+    if low >= 0 and high > 2:
+        low, high = 0.0, 255.0
+    shown = SHOWN_SIDE if (pipelines.count(dataset) or limit) > MANY else PHOTO_SIDE
+    end = time.monotonic() + seconds
+
+    def batches():
+        nonlocal ended
+        for images in dataset.map(_small, num_parallel_calls=2):
+            levels = 255 * (images.numpy() - low) / max(high - low, 1e-12)
+            images = np.uint8(np.clip(np.nan_to_num(levels), 0, 255).round())
+            step = math.ceil(max(images.shape[1:3]) / shown)
+            kept.append(images[:, ::step, ::step])
+            yield images
+            if sum(map(len, kept)) >= limit or time.monotonic() > end:
+                ended = False
+                return
+
+    prints = fingerprints(batches())
+    if not kept:
+        raise NotExaminedError(f"the {split} split has no images")
+    return prints, np.concatenate(kept), ended
 
 
 def _outputs(case: Case, split: str) -> np.ndarray:
@@ -220,12 +274,10 @@ def _outputs(case: Case, split: str) -> np.ndarray:
     return np.concatenate([as_array(part) for part in parts])
 
 
-def _small(images, labels, *_):
+def _small(images, *_):
     # Small ones show what they share as well, and many have room in memory.
     images = tf.cast(images, tf.float32)
     sides = tf.minimum(tf.shape(images)[1:3], PHOTO_SIDE)
-    return tf.image.resize(images, sides, antialias=True), labels
-
-
-def _getter(splits):
-    return lambda name: getattr(splits, name, None)
+    images = tf.image.resize(images, sides, antialias=True)
+    # Grey ones are compared as colours are.
+    return tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images

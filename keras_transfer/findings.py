@@ -103,6 +103,11 @@ class Diagnosis:
         """The serious findings."""
         return tuple(x for x in self.findings if x.severity == "serious")
 
+    @property
+    def examined(self) -> bool:
+        """Whether any check at all could be made."""
+        return len(self.not_examined) < len(self.checks)
+
     def to_dict(self) -> dict:
         """Return all but the pictures as plain values for JSON."""
         return {

@@ -7,6 +7,7 @@ import numpy as np
 
 # How the first eight filters of each network answer to plain red, green and blue (or
 # blue, green and red, where it was trained so), in thousandths of its length.
+FILTERS = 8
 COLOUR_SUMS = {
     "resnet50": (
         (9, -48, 49, -35, -2, 302, 58, -45),
@@ -58,7 +59,10 @@ def recognise(layer: keras.layers.Conv2D) -> Recognised | None:
     Returns:
         `Recognised`, or `None` for a kernel that is not known here.
     """
-    sums = colour_sums(keras.ops.convert_to_numpy(layer.kernel))
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    if kernel.ndim != 4 or kernel.shape[2] != 3 or kernel.shape[3] < FILTERS:
+        return None  # Nor has any backbone of the table so few filters.
+    sums = colour_sums(kernel)
     found = [
         Recognised(name, _correlation(np.array(known), sums[::order]), order < 0)
         for name, known in COLOUR_SUMS.items()
@@ -72,7 +76,7 @@ def colour_sums(kernel: np.ndarray) -> np.ndarray:
     """Return what the table holds, of shape `(3, 8)`, for a kernel."""
     kernel = np.asarray(kernel, "float64")
     length = max(np.linalg.norm(kernel), 1e-12)
-    return 1000 * kernel[..., :8].sum(axis=(0, 1)) / length
+    return 1000 * kernel[..., :FILTERS].sum(axis=(0, 1)) / length
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

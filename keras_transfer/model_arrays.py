@@ -1,10 +1,15 @@
 """Labels as integers, and a model that is put back as it was."""
 
 import contextlib
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
+from keras.src.backend.common import global_state
+
+from keras_transfer import pipelines
 
 
 def integer_labels(labels: np.ndarray) -> np.ndarray:
@@ -19,8 +24,42 @@ def restored(model: keras.Model) -> Iterator[None]:
     """Put back all weights, statistics and random states of a model at the end."""
     variables = [*model.variables, *model.metrics_variables]
     before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in variables]
+    # It notes the shape of the first labels that it sees, which must not be these.
+    loss = getattr(model, "_compile_loss", None)
+    known = None if loss is None else dict(vars(loss))
     try:
         yield
     finally:
         for variable, value in before:
             variable.assign(value)
+        if loss is not None:
+            vars(loss).clear()
+            vars(loss).update(known)
+
+
+@contextlib.contextmanager
+def restored_generators(datasets: Iterable[tf.data.Dataset]) -> Iterator[None]:
+    """Put back what random numbers come next: for Python, NumPy, Keras, augmentation.
+
+    Keras's numbering of names is put back as well, so that the next layer is called as
+    it would have been.
+    """
+    own = [v for dataset in datasets for v in pipelines.variables(dataset)]
+    shared = global_state.get_global_attribute("global_seed_generator")
+    own += [shared.state] if shared is not None else []
+    before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in own]
+    names = global_state.get_global_attribute("object_name_uids")
+    numbering = dict(names or {})
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        for variable, value in before:
+            variable.assign(value)
+        if shared is None:
+            global_state.set_global_attribute("global_seed_generator", None)
+        if names is not None:
+            names.clear()
+            names.update(numbering)

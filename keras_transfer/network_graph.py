@@ -169,17 +169,21 @@ def arrival(
 
         return call
 
-    for layer in layers:
-        layer.call = watched(layer)
+    # Where somebody put a `call` of their own on a layer, it stays there.
+    own = [(layer, vars(layer).get("call")) for layer in layers]
     try:
+        for layer in layers:
+            layer.call = watched(layer)
         model(images, training=False)
     except _ReachedError:
         layer, inputs = seen[0]
         values = keras.ops.convert_to_numpy(keras.ops.cast(inputs, "float32"))
         return Arrival(layer, values)
     finally:
-        for layer in layers:
-            del layer.call
+        for layer, call in own:
+            vars(layer).pop("call", None)
+            if call is not None:
+                layer.call = call
     return None
 
 

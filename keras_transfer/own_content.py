@@ -3,9 +3,6 @@
 import contextlib
 import hashlib
 import pathlib
-import shutil
-import time
-import uuid
 import weakref
 
 import numpy as np
@@ -16,8 +13,6 @@ from keras_transfer import storage
 MEMORY_BYTES = 2 * 1024**3
 # What is kept in one array, or in one file.
 BLOCK_BYTES = 64 * 1024**2
-# What a process that was killed has left is taken away by the next one after so long.
-ABANDONED_SECONDS = 7 * 24 * 3600
 
 
 class Content:
@@ -123,13 +118,19 @@ class Content:
 
     def _on_disk(self, block: np.ndarray) -> np.ndarray:
         if self._folder is None:
-            self._folder = new_folder()
-            # With the data set, at the latest with the process.
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            # It goes with the data set, at the latest with the process.
+            scratch = contextlib.ExitStack()
+            weakref.finalize(self, scratch.close)
+            self._folder = scratch.enter_context(storage.scratch_folder(own_data_dir()))
         storage.check_room(self._folder, block.nbytes)
         path = self._folder / f"{len(self.blocks):05}.npy"
         np.save(path, block)
         return np.load(path, mmap_mode="r")
+
+
+def own_data_dir() -> pathlib.Path:
+    """Return where own data lie that are too large for memory, or on their way."""
+    return storage.data_dir() / "own_data"
 
 
 def compact(images: np.ndarray) -> np.ndarray:
@@ -157,15 +158,3 @@ def digest(image: np.ndarray) -> bytes:
     image = np.ascontiguousarray(compact(image))
     described = repr((image.shape, image.dtype.kind)).encode()
     return hashlib.sha256(described + image.tobytes()).digest()
-
-
-def new_folder() -> pathlib.Path:
-    """Return a new folder for the content of own data, and take old ones away."""
-    parent = storage.data_dir() / "own_data"
-    for folder in parent.glob(".content-*"):
-        with contextlib.suppress(OSError):  # Another process may have been quicker.
-            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(folder)
-    folder = parent / f".content-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    return folder

@@ -29,14 +29,10 @@ PASSING = {
     "_IgnoreErrorsDataset",
 }
 KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | UNBATCHES | TRANSPARENT | PASSING
-# They give the same in every pass if all that they are made of does.
-SOURCES = {
-    "_TensorDataset",
-    "_TensorSliceDataset",
-    "_RangeDataset",
-    "_ZipDataset",
-    "_ConcatenateDataset",
-}
+# Sources that give the same elements in the same order in each pass.
+FIXED = {"_TensorSliceDataset", "_TensorDataset", "_RangeDataset"}
+# So do these if all that they are made of does.
+SOURCES = FIXED | {"_ZipDataset", "_ConcatenateDataset"}
 # A step that is to change a picture at random leaves its range about as it is. One that
 # also divides by 255 may not be left out with it.
 RANGE_RATIO = 4.0
@@ -72,6 +68,15 @@ def steps(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     found = [dataset]
     while kind(found[0]) in KNOWN:
         found.insert(0, found[0]._inputs()[0])
+    return found
+
+
+def variables(dataset: tf.data.Dataset) -> list[tf.Variable]:
+    """Return what the functions of a pipeline change, such as states of seeds."""
+    found = [v for part in dataset._inputs() for v in variables(part)]
+    for name in ("_map_func", "_predicate"):
+        function = getattr(getattr(dataset, name, None), "function", None)
+        found += getattr(function, "variables", ())
     return found
 
 
@@ -111,6 +116,60 @@ def in_order(
         elif kind(step) in UNBATCHES:
             replayed = replayed.unbatch()
     return without_autotune(replayed.prefetch(2))
+
+
+def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
+    """Return the same pipeline with each image in the same place of every pass.
+
+    All steps stay but for shuffling and repeating, so of a part that is taken others
+    may come; caches begin empty. A source that may change its order is read once, and
+    of that one at most `most` elements are kept.
+    """
+    found = steps(dataset)
+    replayed = found[0]
+    if not fixed_order(replayed):
+        replayed = replayed.take(most).cache()
+    filling = False
+    for step in found[1:]:
+        name = kind(step)
+        if name in CACHES | SHUFFLES:
+            # A full buffer of images has filled the cache before it.
+            filling = name in SHUFFLES
+        if name in MAPS:
+            # Side by side, draws by one seed would come in another order each time.
+            calls = None if name == "_MapDataset" else os.cpu_count()
+            replayed = replayed.map(_function(step), num_parallel_calls=calls)
+        elif name in BATCHES:
+            replayed = replayed.batch(step._batch_size, step._drop_remainder)
+        elif name in UNBATCHES:
+            replayed = replayed.unbatch()
+        elif name in CACHES:
+            replayed = replayed.cache()
+        elif name == "_TakeDataset":
+            replayed = _first(replayed, step._count, filling)
+        elif name == "_SkipDataset":
+            replayed = replayed.skip(step._count)
+        elif name == "_ShardDataset":
+            replayed = replayed.shard(step._num_shards, step._index)
+        elif name == "_FilterDataset":
+            replayed = replayed.filter(_predicate(step))
+        elif name == "_IgnoreErrorsDataset":
+            replayed = replayed.ignore_errors()
+    return without_autotune(replayed)
+
+
+def _first(dataset: tf.data.Dataset, count: tf.Tensor, to_the_end: bool):
+    """Take so many elements, and read the others too, so that a cache is filled."""
+    if not to_the_end or int(count) < 0:
+        return dataset.take(count)
+    numbered = dataset.enumerate().filter(lambda index, _: index < count)
+    return numbered.map(lambda _, element: element)
+
+
+def fixed_order(dataset: tf.data.Dataset) -> bool:
+    """Tell whether a pipeline is known to give its elements in one order."""
+    known = SOURCES | MAPS | BATCHES | UNBATCHES | TRANSPARENT | PASSING
+    return kind(dataset) in known and all(map(fixed_order, dataset._inputs()))
 
 
 def count(dataset: tf.data.Dataset) -> int | None:
@@ -264,6 +323,12 @@ def read(dataset: tf.data.Dataset, limit: int) -> tuple[np.ndarray, np.ndarray]:
         count += len(images[-1])
         if count >= limit:
             break
+    if not images:
+        spec = dataset.element_spec[0]
+        return (
+            np.zeros([0, *(side or 0 for side in spec.shape[1:])], "float32"),
+            np.zeros(0),
+        )
     return np.concatenate(images)[:limit], np.concatenate(labels)[:limit]
 
 
@@ -295,6 +360,11 @@ def _function(step: tf.data.Dataset):
         return tf.nest.pack_sequence_as(step.element_spec, outputs)
 
     return apply
+
+
+def _predicate(step: tf.data.Dataset):
+    function = step._predicate.function
+    return lambda *element: function(*tf.nest.flatten(element))[0]
 
 
 def _draws(step: tf.data.Dataset, element: tuple) -> list:

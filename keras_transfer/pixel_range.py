@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import network_graph
+from keras_transfer import network_graph, pipelines
+from keras_transfer.arguments import batched_dataset, keras_model, shown
 from keras_transfer.backbones import ARCHITECTURES
 
 # Layers that only these networks have; their relatives lack one of them.
@@ -18,6 +19,8 @@ SIGNATURES = {
 # As a share of the range: how far any channel may lie outside of it, and how much of
 # either end all channels may leave out.
 OUTSIDE, LEFT_OUT = 0.05, 0.35
+# So many tell the range.
+IMAGES = 256
 
 
 def assert_pixel_range(
@@ -27,10 +30,11 @@ def assert_pixel_range(
 ) -> tuple[float, float]:
     """Assert that pixels reach the first convolution in the range it was trained with.
 
-    What the first batch has become where it arrives at the first convolution is looked
-    at, behind whatever preprocessing data set and model have between them. So a
-    preprocessing that is missing, is another network's or is there twice is found where
-    it changes the range. The order of the channels (RGB or BGR) cannot be known so.
+    What images from all over the data set have become where they arrive at the first
+    convolution is looked at, behind whatever preprocessing data set and model have
+    between them. So a preprocessing that is missing, is another network's or is there
+    twice is found where it changes the range. The order of the channels (RGB or BGR)
+    cannot be known so.
 
     Args:
         dataset: Batched `tf.data.Dataset` of images as the model takes them, or of
@@ -57,12 +61,13 @@ def assert_pixel_range(
     >>> -1 <= low < -0.5, 0.5 < high <= 1
     (True, True)
     """
+    model = keras_model("model", model)
+    batched_dataset("dataset", dataset, labeled=False)
     if expected is None:
         name, low, high = known_range(model)
     else:
-        name, low, high = model.name, *map(np.atleast_1d, expected)
-    element = next(iter(dataset))
-    images = np.asarray(element[0] if isinstance(element, tuple) else element)
+        name, low, high = model.name, *_checked_range(expected)
+    images = _images(dataset)
     convolutions = network_graph.first_convolutions(model)
     arrived = network_graph.arrival(model, convolutions, images)
     if arrived is None:
@@ -86,6 +91,39 @@ def assert_pixel_range(
             "RGB from 0 to 255."
         )
     return float(found.min()), float(found.max())
+
+
+def _checked_range(expected) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        low, high = (np.atleast_1d(np.asarray(end, "float64")) for end in expected)
+        fits = {low.shape, high.shape} <= {(1,), (3,)} and bool(np.all(low < high))
+        fits &= bool(np.isfinite([*low, *high]).all())
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            "expected must be the lowest and the highest value, (low, high), each one "
+            f"number or one for each channel. Received: expected={shown(expected)}"
+        )
+    return low, high
+
+
+def _images(dataset: tf.data.Dataset) -> np.ndarray:
+    """Return images from all over a data set: one batch may be darker than others."""
+    every, batches, count = pipelines.spacing(dataset, IMAGES), [], 0
+    for element in pipelines.in_order(dataset, every=every):
+        batches.append(
+            np.asarray(element[0] if isinstance(element, tuple) else element)
+        )
+        count += len(batches[-1])
+        if count >= IMAGES:
+            break
+    if not count or batches[0].ndim != 4:
+        raise ValueError(
+            "dataset must give batches of images, of shape (batch, height, width, 3). "
+            f"Received: dataset={shown(dataset)} of {count} images"
+        )
+    return np.concatenate(batches)
 
 
 def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:

@@ -80,6 +80,18 @@ def assert_same_predictions(
             f"({reason(error)}). "
             f"Received: images={shown(getattr(images, 'shape', images))}"
         ) from error
+    if np.isnan(expected).any():
+        raise AssertionError(
+            f"The model gives NaN for {np.isnan(expected).sum()} of {expected.size} "
+            "outputs, and NaN says nothing about the file: training diverged."
+        )
+    differ = len(images) > 1 and bool(np.any(images != images[:1]))
+    if differ and bool(np.all(expected == expected[:1])):
+        raise AssertionError(
+            f"The model gives all {len(images)} images the same outputs, which another "
+            "model might give as well: pass images that it tells apart, or look why "
+            "its outputs are dead."
+        )
     found = _predict_elsewhere(path, images)
     if found.shape != expected.shape:
         raise AssertionError(

@@ -1,11 +1,15 @@
 """Proof that the splits of a data set share no image."""
 
+import collections
+import contextlib
 import itertools
 import typing
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 
+from keras_transfer.arguments import real_number, shown
 from keras_transfer.duplicates import Duplicate, fingerprints, match
 from keras_transfer.splits import Splits
 
@@ -63,6 +67,12 @@ def assert_disjoint_splits(
     >>> kt.verify.assert_disjoint_splits(splits)
     []
     """
+    max_share = real_number("max_share", max_share, least=0, most=1)
+    if not isinstance(splits, Splits | Mapping):
+        raise ValueError(
+            "splits must be Splits, or a dictionary from the name of each split to its "
+            f"images. Received: splits={shown(splits)}"
+        )
     names = list(splits.counts if isinstance(splits, Splits) else splits)
     taken = {name: fingerprints(_batches(splits, name)) for name in names}
     counts = {name: len(prints.digests) for name, prints in taken.items()}
@@ -71,11 +81,15 @@ def assert_disjoint_splits(
             "Expected at least two splits, each with images. "
             f"Received: splits of {counts}"
         )
-    shared, too_many = [], False
+    shared, places = [], collections.defaultdict(set)
     for first, second in itertools.combinations(names, 2):
+        # A score is that of the split that is not trained on, mostly the smaller one.
+        if second == "train" or (first != "train" and counts[first] < counts[second]):
+            first, second = second, first
         found = match(taken[first], taken[second])
         shared += [SharedImage(first, second, duplicate) for duplicate in found]
-        too_many |= len(found) > max_share * counts[second]
+        places[second] |= {duplicate.second_index for duplicate in found}
+    too_many = any(len(x) > max_share * counts[name] for name, x in places.items())
     if shared:
         _show(splits, shared[:SHOWN_PAIRS])
     if too_many:
@@ -93,12 +107,18 @@ def assert_disjoint_splits(
 def _batches(splits, name: str) -> Iterator[np.ndarray]:
     if isinstance(splits, Splits):
         return (images for images, _ in splits.ordered(name).as_numpy_iterator())
-    if np.ndim(splits[name]) != 4 or np.shape(splits[name])[-1] != 3:
+    images, kind, shape = splits[name], "?", None
+    if not isinstance(images, tf.data.Dataset):  # Which NumPy would read as a list.
+        with contextlib.suppress(TypeError, ValueError):
+            images = np.asarray(images)
+            kind, shape = images.dtype.kind, images.shape
+    if kind not in "biuf" or len(shape) != 4 or shape[-1] != 3:
+        received = f"={shown(splits[name])}" if shape is None else f" of shape {shape}"
         raise ValueError(
-            "Expected images of shape (count, height, width, 3). Received: "
-            f"splits[{name!r}] of shape {np.shape(splits[name])}"
+            "Expected images of shape (count, height, width, 3). "
+            f"Received: splits[{name!r}]{received}"
         )
-    return iter([splits[name]])
+    return iter([images])
 
 
 def _show(splits, shared: list[SharedImage]) -> None:

@@ -124,6 +124,19 @@ def unfinished_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         _remove(temporary)
 
 
+@contextlib.contextmanager
+def scratch_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a new folder of this process alone, which goes when the block ends."""
+    make_folder(parent)
+    remove_abandoned(parent)
+    with _own(parent / "scratch") as folder:
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
 def left_bytes(folder: pathlib.Path) -> int:
     """Return the bytes that an interrupted run has left of `folder`."""
     return max(map(_size, _left_behind(folder)), default=0)

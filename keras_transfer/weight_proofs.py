@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_transfer.arguments import keras_model, shown, texts
 from keras_transfer.blocks import block_layers
 
 STATISTICS = ("moving_mean", "moving_variance")
@@ -29,6 +30,7 @@ def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
     >>> kt.verify.snapshot(backbone)["block1_conv1/kernel"].shape
     (3, 3, 3, 64)
     """
+    model = _model(model)
     return {path: _value(variable) for path, variable in _variables(model).items()}
 
 
@@ -62,6 +64,7 @@ def assert_frozen(
     >>> kt.verify.assert_frozen(before, model)
     14714688
     """
+    model = _model(model)
     after = _chosen(before, model, blocks)
     changed = [k for k, v in after.items() if not same_bits(before[k], _value(v))]
     if changed and all(after[path].name in STATISTICS for path in changed):
@@ -112,6 +115,7 @@ def assert_updated(
     >>> list(moved)
     ['head_predictions/kernel', 'head_predictions/bias']
     """
+    model, blocks = _model(model), _blocks(blocks)
     _chosen(before, model, blocks)
     trainable = {id(variable) for variable in model.trainable_variables}
     moved = {}
@@ -125,6 +129,13 @@ def assert_updated(
                 "before compile, as kt.unfreeze does."
             )
         moved |= {k: _moved(before[k], _value(v)) for k, v in trained.items()}
+    lost = [path for path, share in moved.items() if np.isnan(share)]
+    if lost:
+        raise AssertionError(
+            f"{len(lost)} of {len(moved)} trainable arrays hold NaN, the first is "
+            f"{lost[0]}: training diverged. Begin again from the weights before, with "
+            "a lower learning rate."
+        )
     layers = collections.defaultdict(list)
     for path, share in moved.items():
         layers[path.rpartition("/")[0]].append(share)
@@ -155,7 +166,8 @@ def assert_batch_normalization_still(
 
     Raises:
         AssertionError: If the statistics of any layer changed.
-        ValueError: If `before` and the model do not fit together.
+        ValueError: If `before` and the model do not fit together, or `before` holds
+            nothing of the BatchNormalization that the model has.
 
     Example:
 
@@ -166,8 +178,15 @@ def assert_batch_normalization_still(
     >>> kt.verify.assert_batch_normalization_still(before, model)
     53
     """
+    model = _model(model)
     after = _chosen(before, model)
     statistics = {k: v for k, v in after.items() if v.name in STATISTICS}
+    if not statistics and any(v.name in STATISTICS for v in model.weights):
+        raise ValueError(
+            "Expected `before` to hold BatchNormalization of this model: take "
+            "kt.verify.snapshot of all of it. "
+            f"Received: {len(after)} arrays, none of them a moving mean or variance"
+        )
     moved = [k for k, v in statistics.items() if not same_bits(before[k], _value(v))]
     if moved:
         raise AssertionError(
@@ -207,9 +226,27 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     return named
 
 
+def _model(model) -> keras.Model:
+    """Return a built model, also that of a `Classifier`."""
+    held = getattr(model, "model", None)
+    return keras_model("model", held if isinstance(held, keras.Model) else model)
+
+
+def _blocks(blocks: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Return names of blocks, also of a single one."""
+    if blocks is None:
+        return None
+    return texts("blocks", [blocks] if isinstance(blocks, str) else blocks)
+
+
 def _chosen(before, model, blocks: Sequence[str] | None = None) -> dict:
     """Return the variables that `before` has values of, in the blocks if any."""
-    variables = _variables(model)
+    if not isinstance(before, Mapping):
+        raise ValueError(
+            "before must be what kt.verify.snapshot returned before training. "
+            f"Received: before={shown(before)}"
+        )
+    blocks, variables = _blocks(blocks), _variables(model)
     unknown = [
         path
         for path, value in before.items()

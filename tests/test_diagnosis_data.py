@@ -1,12 +1,13 @@
 """The doctor finds what is wrong with the pipeline, without training on it."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from small_patients import data, dataset, found, healthy, not_examined, one, photos
 
 import keras_transfer as kt
-from keras_transfer import pipelines
+from keras_transfer import examination, pipelines
 from keras_transfer.diagnose_data import (
     check_augmented_evaluation,
     check_cached_augmentation,
@@ -226,3 +227,66 @@ def test_order_after_a_part_was_taken():
     assert np.array_equal(read, images[6:])
     read, _ = pipelines.read(pipelines.in_order(train, every=9), 1000)
     assert np.array_equal(read, images[6::9])
+
+
+def leaking(train=3000, test=400, share=0.2):
+    images, labels = photos(test, seed=3)
+    leaked = int(share * test)
+    # From all over the training split.
+    images[:leaked] = photos(train, seed=1)[0][:: train // leaked][:leaked]
+    order = np.random.default_rng(0).permutation(test)
+    test = tf.data.Dataset.from_tensor_slices((images[order], labels[order]))
+    return data(train=dataset(train, seed=1), test=test.batch(16))
+
+
+def test_all_photos_are_compared():
+    finding = one(check_leaks, splits=leaking())
+    assert finding.numbers == {"photos": 80, "exact": 80, "share": 0.2}
+    assert "80 of 400 test photos are among 3,000 training photos" in finding.evidence
+    assert "at most 20.0 points" in finding.evidence
+
+
+@pytest.mark.parametrize("limit", ["photos", "time"])
+def test_where_not_all_photos_can_be_compared_the_share_is_estimated(
+    limit, monkeypatch
+):
+    if limit == "photos":
+        limits = {"train": 1000, "validation": 100, "test": 200}
+        monkeypatch.setattr(examination, "PHOTO_LIMITS", limits)
+    else:
+        monkeypatch.setitem(examination.SECONDS, "train", 0.05)
+    finding = one(check_leaks, splits=leaking())
+    assert "this is an estimate" in finding.evidence
+    low, high = finding.numbers["low"], finding.numbers["high"]
+    assert low <= 0.2 <= high
+    assert low <= finding.numbers["share"] <= high
+    assert f"at most {100 * high:.1f} points" in finding.evidence
+    # What was looked at says it would be fewer.
+    assert finding.numbers["photos"] < 80
+
+
+def test_a_leak_among_photos_whose_number_is_not_known(monkeypatch):
+    monkeypatch.setattr(
+        examination, "PHOTO_LIMITS", dict.fromkeys(("train", "validation", "test"), 48)
+    )
+    images, labels = photos(60, seed=3)
+    images[:6] = photos(96, seed=1)[0][:6]
+    test = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
+    train = slices().filter(lambda x, y: y >= 0).batch(16)
+    finding = one(check_leaks, splits=data(train=train, test=test))
+    assert "at least" in finding.evidence
+    assert finding.numbers["high"] == 1
+
+
+def test_grey_photos_in_two_splits():
+    images, labels = photos(60, seed=3)
+    images[:6] = photos(96, seed=1)[0][:6]
+    test = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
+    grey = {
+        name: part.map(lambda x, y: (x[..., :1], y))
+        for name, part in (("train", data()["train"]), ("test", test))
+    }
+    x = inputs = keras.Input((16, 16, 1))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    assert one(check_leaks, model, grey).numbers["photos"] == 6

@@ -87,7 +87,7 @@ def test_sigmoid_for_exclusive_classes():
 def test_a_loss_that_is_not_known_is_not_judged():
     assert "not compiled" in not_examined(check_last_layer, healthy(compiled=False))
     model = healthy()
-    model.compile("adam", "mse")
+    model.compile("adam", LOSSES.Dice())
     assert "no crossentropy" in not_examined(check_last_layer, model)
     model.compile("adam", lambda y, p: keras.ops.mean(p))
     assert "describe" in not_examined(check_last_layer, model)

@@ -15,6 +15,7 @@ from small_patients import (
     photos,
 )
 
+from keras_transfer import examination
 from keras_transfer.diagnose_data import check_label_order
 from keras_transfer.diagnose_results import (
     check_chosen_on_test,
@@ -93,6 +94,34 @@ def test_an_interval_that_reaches_chance():
     finding = one(check_test_size, splits=data(test=batched(images, labels)))
     assert finding.severity == "serious"
     assert finding.numbers["low"] <= 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_coin_flip_on_many_photos(seed):
+    images, _ = photos(3000, seed=3)
+    labels = np.random.default_rng(seed).integers(0, 2, 3000)
+    splits = data(test=batched(images, labels))
+    finding = one(check_test_size, splits=splits)
+    assert finding.severity == "serious"
+    assert finding.title == "Accuracy that may be chance"
+    measured = len(Case(healthy(), splits).sample("test").images)
+    assert finding.numbers["photos"] == measured < 400
+    assert f"of {measured} test photos that were looked at (there are 3,000)" in (
+        finding.evidence
+    )
+    # The interval is that of the photos that were measured.
+    assert finding.numbers["high"] - finding.numbers["low"] > 0.08
+
+
+def test_a_share_of_validation_photos_that_is_estimated(monkeypatch):
+    limits = {"train": 100, "validation": 200, "test": 400}
+    monkeypatch.setattr(examination, "PHOTO_LIMITS", limits)
+    images, labels = photos(400, seed=3)
+    images[::5] = photos(600, seed=2)[0][:: 600 // 80][:80]
+    splits = data(validation=dataset(600, seed=2), test=batched(images, labels))
+    finding = one(check_chosen_on_test, splits=splits)
+    assert "this is an estimate" in finding.evidence
+    assert 0.1 < finding.numbers["share"] < 0.35
 
 
 def test_a_test_split_that_is_the_validation_split():
