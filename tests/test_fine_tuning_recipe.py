@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
+from keras_transfer.soft_labels import SoftBinaryAccuracy
 from tests.small_networks import (
     changed_blocks,
     small_backbone,
@@ -443,3 +444,15 @@ def test_labels_beyond_the_model_are_refused():
     more = dataclasses.replace(splits(), class_names=("cat", "dog", "fox"))
     with pytest.raises(ValueError, match=r"has 2 classes, the data 3.*num_classes=len"):
         kt.fine_tune(classifier(), more, 1, verbose=0)
+
+
+def test_mixed_labels_count_on_the_side_of_their_larger_share():
+    accuracy = SoftBinaryAccuracy(name="accuracy")
+    shares = np.array([[0.1], [0.4], [0.6], [0.9]], "float32")
+    accuracy.update_state(shares, np.array([[0.2], [0.7], [0.7], [0.8]], "float32"))
+    assert float(accuracy.result()) == pytest.approx(0.75)
+    written = keras.saving.serialize_keras_object(accuracy)
+    assert (written["module"], written["class_name"]) == (
+        "keras.metrics",
+        "BinaryAccuracy",
+    )
