@@ -108,7 +108,7 @@ def sequential():
     )
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("model_kinds")
 class Subclassed(keras.Model):
     def __init__(self, top=True, **settings):
         super().__init__(**settings)
