@@ -83,59 +83,6 @@ ODD = {
 NEVER_RIGHT = ("nan", "inf", "symbolic", "bytes", "object", "module", "figure")
 # Whatever it is, it is given back.
 ANYTHING = {"Profile.pick": ("quick", "lesson", "full")}
-# Rows that other parts of this work repair; their failures do not count yet.
-OTHERS = {
-    "profile",
-    "load_dataset",
-    "load_directory",
-    "load_image",
-    "build_backbone",
-    "block_names",
-    "extract_features",
-    "split_at_block",
-    "extract_feature_maps",
-    "build_classifier",
-    "compile_classifier",
-    "fit_head",
-    "freeze",
-    "unfreeze",
-    "trainable_summary",
-    "discriminative_learning_rates",
-    "find_learning_rate",
-    "fine_tune",
-    "compare",
-    "callbacks.GradualUnfreezing",
-    "callbacks.LearningRateFinder",
-    "save_classifier",
-    "load_classifier",
-    "class_probabilities",
-    "evaluate_classifier",
-    "expected_calibration_error",
-    "fit_temperature",
-    "apply_temperature",
-    "diagnose",
-    "grad_cam",
-    "verify.assert_augmentation_rests",
-    "verify.assert_augmentation_varies",
-    "verify.assert_batch_normalization_still",
-    "verify.assert_disjoint_splits",
-    "verify.assert_frozen",
-    "verify.assert_label_order",
-    "verify.assert_order_kept",
-    "verify.assert_pixel_range",
-    "verify.assert_reproducible",
-    "verify.assert_same_predictions",
-    "verify.assert_updated",
-    "verify.snapshot",
-    "Splits.ordered",
-    "Splits.arrays",
-    "FeatureMaps.arrays",
-    "Classifier.predict",
-    "ClassificationReport.mistakes",
-    "GradualUnfreezing.trainable_blocks",
-    "Profile.dataset_name",
-    "Profile.pick",
-}
 
 
 class AcceptedError(Exception):
@@ -582,8 +529,6 @@ def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
         if done not in ("works", "refused")
         or (done == "refused" and what.startswith("as it is"))
     ]
-    if failures and name.split(" (")[0] in OTHERS:
-        pytest.xfail("\n".join(failures))
     assert not failures, f"{name}\n" + "\n".join(failures)
 
 
