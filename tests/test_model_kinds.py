@@ -328,6 +328,34 @@ LOOKING = {
     "verify.assert_batch_normalization_still",
 }
 
+# For each function, in the order of KINDS: what it does.
+TABLE = {
+    "build_classifier": "yyyyyy-y--",
+    "block_names": "yyyyy-----",
+    "split_at_block": "yyyyy-----",
+    "extract_features": "yyy-yy----",
+    "extract_feature_maps": "yyy-yy----",
+    "freeze": "yyyyy-----",
+    "unfreeze": "yyyyy-----",
+    "trainable_summary": "yyyyy-----",
+    "discriminative_learning_rates": "yyyyy-----",
+    "compile_classifier": "yyyyyy-y--",
+    "find_learning_rate": "yyyyyyyy--",
+    "fit_head": "yyyy------",
+    "fine_tune": "yyy-------",
+    "class_probabilities": "yyyyyyyy--",
+    "evaluate_classifier": "yyyyyyyy--",
+    "grad_cam": "yyyyyy----",
+    "save_classifier": "yyyyyyy---",
+    "load_classifier": "yyyyyyy---",
+    "diagnose": "yyyyyyy---",
+    "verify.snapshot": "yyyyyyyyyy",
+    "verify.assert_frozen": "yyyyyyyyy-",
+    "verify.assert_updated": "yyyyyyyyy-",
+    "verify.assert_batch_normalization_still": "yyyyyyyyy-",
+    "verify.assert_pixel_range": "yyyyyyy-y-",
+}
+
 
 def tried(kind, function, folder):
     """Try one cell; return what happened, and the error."""
