@@ -262,7 +262,8 @@ def batched_dataset(name: str, value: typing.Any, *, labeled: bool = True):
         )
     if spec[1].shape.rank == 0:  # The label of a single image.
         raise ValueError(
-            f"{name} must give batches. Add .batch(32). Received: {name}={shown(value)}"
+            f"{name} must be batched: a data set of single images needs .batch(32). "
+            f"Received: {name}={shown(value)}"
         )
     if value.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
@@ -310,7 +311,7 @@ def class_weights(
             pairs = None
             break
         weights[int(index)] = float(number)
-    if pairs is None:
+    if pairs is None or not weights:
         raise ValueError(
             f"class_weight must hold a number from 0 for labels {known}: as a dict, or "
             f"a list of {num_classes}. Received: class_weight={shown(value)}"
@@ -434,3 +435,27 @@ def verbosity(value: typing.Any) -> int | str:
         raise ValueError(
             f"verbose must be auto, 0, 1 or 2. Received: verbose={shown(value)}"
         ) from error
+
+
+def check_keeps_shape(name: str, layer: typing.Any, shape: tuple) -> None:
+    """Raise an error if a layer is known to give images of another shape.
+
+    Args:
+        name: Name of the argument, for the error.
+        layer: Keras layer that changes images.
+        shape: Shape of one image.
+    """
+    try:
+        # Not called: that would use up a draw.
+        made = tuple(layer.compute_output_shape((None, *shape)))
+    except NotImplementedError:
+        return
+    except Exception as error:
+        made = reason(error)
+    if len(made) != len(shape) + 1 or any(
+        side not in (None, given) for side, given in zip(made[1:], shape, strict=True)
+    ):
+        raise ValueError(
+            f"{name} must be a layer that gives images of the shape it takes, {shape}. "
+            f"Received: {name}={shown(layer)}, which gives {made}"
+        )

@@ -53,8 +53,9 @@ HEAD = "head"
 
 def block_ends(model: keras.Model) -> dict[str, str]:
     """Return the blocks of `model`, each with the name of its last layer."""
-    keras_model("model", model)
-    names = [layer.name for layer in model.layers] if as_graph(model) else []
+    keras_model("model", model, built=False)
+    built = model.built and as_graph(model)
+    names = [layer.name for layer in model.layers] if built else []
     found = [
         {block: end for block, end in blocks.items() if end in names}
         for blocks in ARCHITECTURES

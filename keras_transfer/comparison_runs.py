@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.arguments import flag, shown, whole_number
+from keras_transfer.arguments import elements, flag, shown, whole_number
 from keras_transfer.comparison import Comparison, summarize
 from keras_transfer.comparison_data import handed_over
 from keras_transfer.comparison_process import RecipeProcess, ready_processes
@@ -173,7 +173,7 @@ def _check(experiments, splits) -> None:
 def _seeds(seeds) -> list[int]:
     try:
         # What Keras takes.
-        whole = [whole_number("seeds", seed, 0, 2**32 - 1) for seed in seeds]
+        whole = [whole_number("seeds", seed, 0, 2**32 - 1) for seed in elements(seeds)]
     except (TypeError, ValueError):  # A single number, or what is none.
         whole = []
     if not whole or len({*whole}) != len(whole):

@@ -88,6 +88,7 @@ def compile_built(
     not fit is refused before anything is changed.
     """
     if optimizer is not None:
+        optimizer = checked_optimizer(optimizer)
         _check_known(optimizer, model.trainable_variables)
         scaling = keras.optimizers.LossScaleOptimizer
         mixed = model.dtype_policy.name == "mixed_float16"

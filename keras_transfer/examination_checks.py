@@ -92,7 +92,12 @@ def checked_history(history) -> dict[str, list[float]] | None:
         return None
     values = getattr(history, "history", history)
     try:
-        return {str(k): [float(x) for x in v] for k, v in values.items()}
+        return {
+            str(name): [float(number) for number in numbers]
+            for name, numbers in values.items()
+            # `fine_tune` names the stage of each epoch beside its numbers.
+            if not all(isinstance(each, str) for each in numbers)
+        }
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             "history must be what fit or fine_tune returned, or its dictionary of one "

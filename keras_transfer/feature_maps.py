@@ -11,7 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import feature_store, storage
-from keras_transfer.arguments import image_layer, shown, whole_number
+from keras_transfer.arguments import (
+    check_keeps_shape,
+    image_layer,
+    shown,
+    whole_number,
+)
 from keras_transfer.array_files import write_outputs
 from keras_transfer.precision import described, fast_copy, fast_dtype
 from keras_transfer.splits import Splits, checked_splits, without_autotune
@@ -97,6 +102,9 @@ def extract_feature_maps(
     checked_splits(splits)
     shape = feature_store.check_network(network, splits)
     augmentation = image_layer("augmentation", augmentation)
+    if augmentation is not None:
+        image_shape = tuple(splits.train.element_spec[0].shape[1:])
+        check_keeps_shape("augmentation", augmentation, image_shape)
     copies = whole_number("augmented_copies", augmented_copies, 1)
     copies = 0 if augmentation is None else copies
     batch_size = whole_number("batch_size", batch_size, 1)

@@ -7,7 +7,7 @@ import typing
 import numpy as np
 
 from keras_transfer import feature_store
-from keras_transfer.arguments import shown, whole_number
+from keras_transfer.arguments import elements, shown, whole_number
 from keras_transfer.splits import Splits
 
 
@@ -15,7 +15,7 @@ def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:
     """Return the index of a part and their number, or refuse what is no such pair."""
     fewest = min(splits.counts.values())
     try:
-        index, count = shard
+        index, count = elements(shard)
         count = whole_number("count", count, 1, fewest)
         return whole_number("index", index, 0, count - 1), count
     except (TypeError, ValueError) as error:

@@ -147,6 +147,9 @@ def fine_tune(
         learning_rate, head_learning_rate, schedule, callbacks
     )
     augmentation = arguments.image_layer("augmentation", augmentation)
+    if augmentation is not None:
+        image_shape = tuple(splits.train.element_spec[0].shape[1:])
+        arguments.check_keeps_shape("augmentation", augmentation, image_shape)
     class_weight = arguments.class_weights(
         class_weight, len(splits.class_names), splits.class_names
     )

@@ -213,6 +213,12 @@ def _checked_data(model: keras.Model, dataset) -> tf.data.Dataset:
     spec = getattr(dataset, "element_spec", None)
     if not isinstance(dataset, tf.data.Dataset) or not isinstance(spec, tuple):
         return batched_dataset("dataset", dataset)
+    outputs = len(getattr(model, "outputs", None) or [None])
+    if outputs > 1 and isinstance(spec[1], tf.TensorSpec):
+        raise ValueError(
+            f"The model has {outputs} outputs, so the data set must give as many "
+            f"labels of each image. Received: dataset with elements {spec}"
+        )
     images, shape = spec[0], getattr(model, "input_shape", None)
     if isinstance(images, tf.TensorSpec) and isinstance(shape, tuple):
         if images.shape.rank == len(shape) - 1:

@@ -149,11 +149,7 @@ def _name(argument: str, value: Any, beside: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     name = getattr(value, "name", None)
-    if (
-        isinstance(value, type)
-        or not isinstance(name, str)
-        or (not hasattr(value, beside))
-    ):
+    if not isinstance(name, str) or not hasattr(value, beside):
         raise ValueError(
             f"{argument} must be a text, or have a name as what keras_transfer makes. "
             f"Received: {argument}={shown(value)}"

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import pipelines
-from keras_transfer.arguments import batched_dataset, shown
+from keras_transfer.arguments import batched_dataset, check_keeps_shape, shown
 from keras_transfer.duplicates import digest, fingerprints, match
 
 # The share of images that must come anew.
@@ -66,6 +66,7 @@ def assert_augmentation_varies(
                 f"images={shown(images)}"
             )
         images = _images(images)
+        check_keeps_shape("augmented", augmented, images.shape[1:])
         changed = _changed(
             map(digest, _array(augmented(images, training=True))) for _ in range(PASSES)
         )
@@ -149,6 +150,7 @@ def assert_augmentation_rests(
             f"Received: augmentation={shown(augmentation)}"
         )
     images, changed = _images(images), 0
+    check_keeps_shape("augmentation", augmentation, images.shape[1:])
     # What changes some by chance may leave a few as they are.
     for _ in range(1 if len(images) >= FEW else PASSES):
         after = _array(augmentation(images, training=False))
@@ -232,7 +234,7 @@ def _batches(dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
 def _images(images) -> np.ndarray:
     try:
         found = np.asarray(images, "float32")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = np.zeros(0)
     if found.ndim != 4 or not len(found):
         raise ValueError(

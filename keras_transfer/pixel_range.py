@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import network_graph, pipelines
-from keras_transfer.arguments import batched_dataset, keras_model, shown
+from keras_transfer.arguments import batched_dataset, elements, keras_model, shown
 from keras_transfer.backbones import ARCHITECTURES
 
 # Layers that only these networks have; their relatives lack one of them.
@@ -95,7 +95,8 @@ def assert_pixel_range(
 
 def _checked_range(expected) -> tuple[np.ndarray, np.ndarray]:
     try:
-        low, high = (np.atleast_1d(np.asarray(end, "float64")) for end in expected)
+        ends = elements(expected)
+        low, high = (np.atleast_1d(np.asarray(end, "float64")) for end in ends)
         fits = {low.shape, high.shape} <= {(1,), (3,)} and bool(np.all(low < high))
         fits &= bool(np.isfinite([*low, *high]).all())
     except (TypeError, ValueError):

@@ -11,13 +11,20 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
 
 from keras_transfer import storage
-from keras_transfer.arguments import file_path, keras_model, reason, shown, square_size
+from keras_transfer.arguments import (
+    elements,
+    file_path,
+    keras_model,
+    reason,
+    shown,
+    square_size,
+)
 from keras_transfer.images import RESIZE_RULE, load_image
 from keras_transfer.model_files import model_path, read_model, write_model
 from keras_transfer.network_graph import image_shape
@@ -234,14 +241,12 @@ def _description(path: pathlib.Path) -> dict:
 def _photo_paths(paths) -> list[pathlib.Path]:
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    if not isinstance(paths, Iterable) or isinstance(paths, bytes | Mapping):
-        paths = None
-    found = [] if paths is None else list(paths)
-    if paths is None or not all(isinstance(each, str | os.PathLike) for each in found):
+    found = elements(paths)
+    if found is None or not all(isinstance(each, str | os.PathLike) for each in found):
         raise ValueError(
             "paths must be the path of a photo, or a list of paths; of images in "
             "memory, class_probabilities(model, model.predict(images)) makes answers. "
-            f"Received: paths={shown(paths if paths is None else found)}"
+            f"Received: paths={shown(paths if found is None else found)}"
         )
     files = [file_path("paths", each) for each in found]
     for path in files:

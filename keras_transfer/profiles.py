@@ -39,6 +39,11 @@ class Profile:
 
     def dataset_name(self, name: str) -> str:
         """Return the data set that stands for `name`: drawn in quick, else itself."""
+        if not isinstance(name, str):
+            raise ValueError(
+                "name must be the name of a data set, such as tf_flowers. "
+                f"Received: name={shown(name)}"
+            )
         return SAMPLE_DATA.get(name, name) if self.name == "quick" else name
 
     def pick(self, *, quick: typing.Any, lesson: typing.Any, full: typing.Any):

@@ -4,7 +4,7 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 
-from keras_transfer.arguments import real_number, shown
+from keras_transfer.arguments import elements, real_number, shown
 
 # Shares of the images where none are asked for.
 FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
@@ -52,8 +52,8 @@ def shares(fractions: typing.Any) -> dict[str, float]:
     if fractions is None:
         return {}
     given = fractions
-    if not isinstance(given, Mapping | str | bytes) and isinstance(given, Iterable):
-        values = list(given)
+    if not isinstance(given, Mapping):
+        values = elements(given) or ()
         given = dict(zip(FRACTIONS, values, strict=True)) if len(values) == 3 else None
     named = isinstance(given, Mapping) and set(given) <= set(FRACTIONS)
     if not named or not set(given) - {"train"}:

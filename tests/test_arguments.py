@@ -138,6 +138,8 @@ def world(tmp_path_factory):
         backbone=small_backbone(),
         other=keras.Model(inputs, keras.layers.Dense(3)(inputs)),
         images=found.arrays("train")[0].astype("float32"),
+        own=rng.integers(0, 255, (24, 8, 8, 3), "uint8"),
+        own_labels=np.arange(24) % 2,
         features=(np.eye(8, 2, dtype="float32"), np.arange(8) % 2),
         history=history,
         report=report,
@@ -362,13 +364,22 @@ ROWS = {
     "verify.assert_same_predictions": lambda world: {
         "model": world.kept,
         "path": world.saved,
-        "images": world.images,
+        # That the model tells apart, or the proof would prove nothing.
+        "images": 255 * np.eye(64).reshape(64, 8, 8, 1).repeat(3, -1)[:4],
     },
     "verify.assert_updated": lambda world: {
         "before": world.before,
         "model": world.model,
     },
     "verify.snapshot": lambda world: {"model": world.model},
+    "Splits.from_arrays": lambda world: {
+        "train": (world.own, world.own_labels),
+        "class_names": NAMES,
+    },
+    "Splits.from_datasets": lambda world: {
+        "train": tf.data.Dataset.from_tensor_slices((world.own, world.own_labels)),
+        "class_names": NAMES,
+    },
     "Splits.ordered": lambda world: {"split": "train"},
     "Splits.arrays": lambda world: {"split": "test"},
     "FeatureMaps.arrays": lambda world: {"split": "test"},
@@ -397,7 +408,7 @@ SKIPPED = {
     for value in ("layer", "Dense", "model", "unbuilt", "class")
 } | {
     ("compare", "seeds", value): "right, and its process takes seconds to start"
-    for value in ("[1]", "{1}", "np.array([1, 2])")
+    for value in ("[1]", "{1}", "np.array([1, 2])", "generator")
 }
 
 RETURNED = (
@@ -423,6 +434,7 @@ RETURNED = (
 def public_names():
     """Return every public function and class, and every method with arguments."""
     names = {name: getattr(kt, name) for name in kt.__all__}
+    del names["Splits"]  # Made by functions and by methods of its class.
     for name in [name for name, value in names.items() if inspect.ismodule(value)]:
         module = names.pop(name)
         names |= {f"{name}.{each}": getattr(module, each) for each in module.__all__}
@@ -430,6 +442,8 @@ def public_names():
         for name, value in vars(returned).items():
             # What begins with on_ or set_ is called by Keras.
             public = not name.startswith(("_", "on_", "set_"))
+            if public and isinstance(value, classmethod):
+                names[f"{returned.__name__}.{name}"] = getattr(returned, name)
             if public and inspect.isfunction(value):
                 takes = len(inspect.signature(value).parameters) > 1
                 if takes:

@@ -197,8 +197,8 @@ def test_notebook_run_asks_each_check_about_wrong_answers(tmp_path):
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-v"]
     command = [sys.executable, "-m", "pytest", "tests", "01_a.ipynb", *options]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    # The lesson, and for each exercise: answer, check, the stub, one wrong answer.
-    assert "8 passed" in ended.stdout
+    # The lesson, and for each exercise: answer, check, both again, one wrong answer.
+    assert "13 passed" in ended.stdout
     assert "1 failed" in ended.stdout
     assert "Cell 4 refuses: Five of them FAILED" in ended.stdout
     assert "The check accepts a wrong answer" in ended.stdout

@@ -123,7 +123,7 @@ def here(tmp_path, monkeypatch):
         ("features resnet50@32 photos --shard 1", "--shard 1"),
         ("features resnet50@32 photos --shard a/b", "--shard a/b"),
         ("features resnet50@32 photos --shard 1/2/3", "--shard 1/2/3"),
-        ("features resnet50@32 photos", "Received: photos/cats with 0 readable"),
+        ("features resnet50@32 photos", "with 0 readable"),
         ("diagnose modle.keras photos", "no model at this path. Near it: model.keras."),
         ("diagnose photos photos", "no model at this path. Received: photos"),
         ("diagnose model.keras photso", "Near it: photos. Received: photso"),
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
     assert __main__.main(arguments.split()) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: Nothing can be written in this folder (")
-    assert "Received: /sys" in error
+    assert "Received: folder=/sys" in error
 
 
 def test_interrupted(monkeypatch, capsys):

@@ -129,10 +129,10 @@ OFFERS = {
         lambda name: kt.build_classifier(
             small_backbone(), 2, activation=None if name == "None" else name
         ),
-        after("must be "),
+        after("must be one of "),
         3,
     ),
-    "Splits.ordered": (lambda name: splits().ordered(name), after("the splits "), 3),
+    "Splits.ordered": (lambda name: splits().ordered(name), after("one of "), 3),
     "optimizer": (
         lambda name: kt.discriminative_learning_rates(
             small_classifier(),
