@@ -234,6 +234,12 @@ def _checked_inputs(model: keras.Model, dataset: tf.data.Dataset):
             "takes them; a data set of single images needs .batch(32). "
             f"Received: images of shape {', '.join(str(x.shape) for x in given)}"
         )
+    # What TensorFlow does not know of the data, such as after a py_function, the model
+    # says.
+    known = iter(shapes)
     return keras.tree.map_structure(
-        lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), spec[0]
+        lambda x: tf.TensorSpec(
+            (None, *x.shape.merge_with(next(known, x.shape))[1:]), x.dtype
+        ),
+        spec[0],
     )

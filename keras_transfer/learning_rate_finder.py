@@ -220,6 +220,13 @@ def _checked_data(model: keras.Model, dataset) -> tf.data.Dataset:
             f"labels of each image. Received: dataset with elements {spec}"
         )
     images, shape = spec[0], getattr(model, "input_shape", None)
+    if None in [getattr(x.shape, "rank", None) for x in tf.nest.flatten(spec)]:
+        raise ValueError(
+            "Keras needs to know the shapes of what it trains on. Say them by "
+            "tf.ensure_shape(images, (None, height, width, 3)) and "
+            "tf.ensure_shape(labels, (None,)) in dataset.map. "
+            f"Received: dataset with elements {spec}"
+        )
     if isinstance(images, tf.TensorSpec) and isinstance(shape, tuple):
         if images.shape.rank == len(shape) - 1:
             raise ValueError(

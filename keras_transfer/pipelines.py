@@ -129,6 +129,8 @@ def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
     replayed = found[0]
     if not fixed_order(replayed):
         replayed = replayed.take(most).cache()
+        for _ in replayed:  # To its end, or a part that is taken would be read anew.
+            pass
     filling = False
     for step in found[1:]:
         name = kind(step)

@@ -658,3 +658,20 @@ def test_calibration_takes_what_has_one_meaning():
             kt.fit_temperature(wrong, probabilities)
         with pytest.raises(ValueError, match="Received: "):
             kt.expected_calibration_error(labels, wrong)
+
+
+def test_shapes_that_tensorflow_does_not_know_are_those_of_the_model():
+    probabilities, labels = random_answers(2)
+    dataset = batched(probabilities, labels)
+
+    def nameless(*parts):
+        return tf.py_function(lambda *each: each, parts, [x.dtype for x in parts])
+
+    model = answering(2, "softmax")
+    unknown = dataset.map(nameless)
+    assert unknown.element_spec[0].shape.rank is None
+    report = kt.evaluate_classifier(model, unknown, names(2))
+    assert report.accuracy == evaluate(probabilities, labels).accuracy
+    kt.compile_classifier(model, "adam")
+    with pytest.raises(ValueError, match=r"ensure_shape.*Received: dataset"):
+        kt.find_learning_rate(model, unknown)

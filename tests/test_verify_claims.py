@@ -348,3 +348,25 @@ def test_outputs_that_prove_nothing(tmp_path):
     model.layers[-1].set_weights([np.full((2, 2), np.nan), np.zeros(2)])
     with pytest.raises(AssertionError, match="NaN says nothing"):
         verify.assert_same_predictions(model, path, images)
+
+
+@pytest.mark.parametrize("part", ["photos", "batches"])
+def test_a_part_of_a_source_that_shuffles_is_no_augmentation(part):
+    dataset = generated()
+    whole = dataset.take(30).batch(8) if part == "photos" else dataset.batch(8).take(4)
+    with pytest.raises(AssertionError, match="Two passes gave the same pixels"):
+        verify.assert_augmentation_varies(whole)
+
+
+def test_what_a_source_augments_beyond_likeness_is_seen():
+    rng = np.random.default_rng(0)
+
+    def draw():
+        for index in range(COUNT):
+            photo = PHOTOS[index]
+            yield (photo[::-1] if rng.random() < 0.5 else photo), index
+
+    spec = tf.TensorSpec((8, 8, 3)), tf.TensorSpec((), tf.int64)
+    dataset = tf.data.Dataset.from_generator(draw, output_signature=spec)
+    for whole in (dataset.batch(16), dataset.take(30).batch(16)):
+        assert 0.2 < verify.assert_augmentation_varies(whole) < 0.8
