@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from keras_transfer.arguments import real_number, shown, whole_number
+from keras_transfer.arguments import number_array, real_number, whole_number
 
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)
@@ -170,7 +170,7 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
 def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return integer labels of shape `(count,)`, or raise an error."""
-    labels = _numbers("labels", labels)
+    labels = number_array("labels", labels)
     if labels.shape[1:] == (num_classes,):
         classes = labels.argmax(axis=1)
         if not np.array_equal(labels, np.eye(num_classes)[classes]):
@@ -196,20 +196,6 @@ def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return labels.astype("int64")
 
 
-def _numbers(name: str, value) -> np.ndarray:
-    """Return an array of numbers, or raise an error."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # Rows of different lengths.
-        array = None
-    # NumPy takes bfloat16 for a kind of its own.
-    if array is None or not (array.dtype.kind in "biuf" or "float" in str(array.dtype)):
-        raise ValueError(
-            f"{name} must be an array of numbers. Received: {name}={shown(value)}"
-        )
-    return array
-
-
 def _checked(
     labels: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +210,7 @@ def _checked(
 
 
 def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    probabilities = _numbers("probabilities", probabilities).astype("float64")
+    probabilities = number_array("probabilities", probabilities).astype("float64")
     shape = probabilities.shape
     if len(shape) != 2 or shape[0] < 1 or shape[1] < 2:
         raise ValueError(

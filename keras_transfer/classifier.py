@@ -270,12 +270,11 @@ def _copy(network: keras.Model) -> keras.Model:
             if isinstance(layer, keras.Layer):  # Not an operation of keras.ops.
                 _copy_values(layer, new)
     except Exception as error:  # A layer's own code may fail in any way.
-        reason = " ".join(str(error).split())
         raise ValueError(
             "This backbone cannot be copied, because Keras cannot make one of its "
             "layers anew from its get_config. Pass share_backbone=True to use its "
             "layers themselves: then whatever the classifier learns, this backbone "
-            f"has learnt. Received: backbone={network.name} ({reason[:200]})"
+            f"has learnt. Received: backbone={network.name} ({arguments.reason(error)})"
         ) from error
     finally:
         random.setstate(drawn)

@@ -15,15 +15,12 @@ from keras_transfer.comparison_process import RecipeProcess, ready_processes
 from keras_transfer.comparison_store import (
     Run,
     describe,
-    pretrained,
     read_run,
     run_path,
 )
-from keras_transfer.keras_download import network_allowed
 from keras_transfer.recipes import Recipe
 from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
-from keras_transfer.weights import fetch_weights, weights_digest
 
 
 def compare(
@@ -88,10 +85,6 @@ def compare(
     _check(experiments, splits)
     seeds = _seeds(seeds)
     verbose = flag("verbose", verbose)
-    for name in {each.backbone for each in experiments.values() if pretrained(each)}:
-        # Before the runs are looked for, because their names tell by which weights.
-        if weights_digest(name) is None and network_allowed():
-            fetch_weights(name)
     paths, runs, missing = {}, {}, {}
     for name, recipe in experiments.items():
         paths[name] = {seed: run_path(recipe, splits, seed) for seed in seeds}

@@ -7,7 +7,7 @@ import shutil
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
@@ -37,7 +37,7 @@ def load_dataset(
     batch_size: int = 32,
     seed: int = 0,
     data_dir: str | os.PathLike | None = None,
-    fractions: Mapping[str, float] | None = None,
+    fractions: Mapping[str, float] | Sequence[float] | None = None,
 ) -> Splits:
     """Load an image-classification data set of TensorFlow Datasets in three splits.
 

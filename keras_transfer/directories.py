@@ -5,7 +5,7 @@ import os
 import pathlib
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -45,7 +45,7 @@ def load_directory(
     max_images: int | None = None,
     batch_size: int = 32,
     seed: int = 0,
-    fractions: Mapping[str, float] | None = None,
+    fractions: Mapping[str, float] | Sequence[float] | None = None,
 ) -> Splits:
     """Load a folder of photos, one subfolder a class, in three splits.
 
@@ -273,7 +273,7 @@ def _split(
         ]
         order = np.random.default_rng([seed, label]).permutation(len(rest))
         start = 0
-        for name, count in _sizes(len(rest), taken, fractions).items():
+        for name, count in split_names.sizes(len(rest), taken, fractions).items():
             pools[name].append([rest[i] for i in order[start : start + count]])
             start += count
         pools["train"].append([rest[i] for i in order[start:]])
@@ -290,15 +290,6 @@ def _split(
             f"{WAYS_OUT} Received: path={folder} with {'; '.join(few[:SHOWN])}"
         )
     return pools
-
-
-def _sizes(count: int, taken: list[str], fractions: Mapping) -> dict[str, int]:
-    """Return how many of a class go into each split that is taken from it."""
-    sizes = {name: max(1, round(count * fractions[name])) for name in taken}
-    # Of few photos with large shares, one must be left to train on.
-    while sizes and sum(sizes.values()) >= count and max(sizes.values()) > 1:
-        sizes[max(sizes, key=sizes.get)] -= 1
-    return sizes
 
 
 def _capped(

@@ -18,7 +18,7 @@ from keras_transfer.arguments import batched_dataset, keras_model, reason, shown
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.devices import on_all_devices
-from keras_transfer.network_graph import functional
+from keras_transfer.image_networks import as_graph
 from keras_transfer.outputs import (
     as_array,
     checked_class_names,
@@ -192,7 +192,7 @@ def _num_classes(model: keras.Model, run, inputs) -> int:
 
 def _checked_inputs(model: keras.Model, dataset: tf.data.Dataset):
     """Return the specification of the model's inputs, for batches of any size."""
-    tensors = getattr(functional(model), "inputs", None) or ()
+    tensors = getattr(as_graph(model), "inputs", None) or ()
     shapes = [tf.TensorShape((None, *x.shape[1:])) for x in tensors]
     spec = getattr(dataset, "element_spec", None)
     if isinstance(dataset, tf.data.Dataset):

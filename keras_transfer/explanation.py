@@ -12,11 +12,11 @@ import tensorflow as tf
 from keras_transfer.arguments import keras_model, shown
 from keras_transfer.blocks import block_ends
 from keras_transfer.classifier import POOLING_NAME
+from keras_transfer.image_networks import as_graph
 from keras_transfer.network_graph import (
     Call,
     calls,
     calls_back,
-    functional,
     image_shape,
     source,
 )
@@ -159,7 +159,7 @@ def _watched(model: keras.Model, place: _Place) -> Iterator[list]:
     """Yield a list that gets the tensor at a place at each call of its layer."""
     layer = model
     for name in place.path:
-        layer = next(x for x in functional(layer).operations if x.name == name)
+        layer = next(x for x in as_graph(layer).operations if x.name == name)
     call, seen = layer.call, []
 
     def watched(*args, **kwargs):
@@ -240,7 +240,7 @@ def _last_feature_map(model: keras.Model) -> _Place:
         if (
             _is_feature_map(tensor)
             and tuple(tensor.shape[1:3]) != (1, 1)
-            and not (outer == () and tensor is functional(model).inputs[0])
+            and not (outer == () and tensor is as_graph(model).inputs[0])
         ):
             return _place(call, incoming=True)
     raise ValueError(
@@ -257,7 +257,7 @@ def _is_feature_map(tensor) -> bool:
 def _checked_classes(model: keras.Model) -> int:
     """Return the number of classes, if the graph says what is asked of it."""
     # A subclassed model, and a Sequential one before its first call, have none.
-    graph = functional(model) if isinstance(model, keras.Model) else None
+    graph = as_graph(model) if isinstance(model, keras.Model) else None
     inputs, outputs = (getattr(graph, name, None) for name in ("inputs", "outputs"))
     if isinstance(model, keras.Model) and (
         [len(x.shape) for x in inputs or ()] != [4]

@@ -18,8 +18,9 @@ from keras_transfer.arguments import (
     whole_number,
 )
 from keras_transfer.array_files import write_outputs
+from keras_transfer.pipelines import without_autotune
 from keras_transfer.precision import described, fast_copy, fast_dtype
-from keras_transfer.splits import Splits, checked_splits, without_autotune
+from keras_transfer.splits import Splits, checked_splits
 from keras_transfer.status_lines import say
 
 FILES = ("maps", "labels")

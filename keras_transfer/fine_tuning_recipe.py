@@ -100,7 +100,7 @@ def fine_tune(
         augmented_copies: With `cache_prefix` and `augmentation`, the number of changed
             versions of each training photo. Defaults to `2`.
         dtype: Precision of what is computed from kept features or maps, as in
-            `extract_features`. The model and its weights stay float32.
+            `extract_features`. The precision of the model and of its weights stays.
         callbacks: One Keras callback or a list, for the second stage. With
             `cache_prefix` their model is the part that is trained, from `from_block`
             on. With `keras.callbacks.BackupAndRestore` a run that was killed goes on
@@ -216,7 +216,8 @@ def fine_tune(
                 )
             finally:
                 # Also after an interruption, what was learnt so far is in the model.
-                network.set_weights(learner.get_weights())
+                if learner is not network:
+                    network.set_weights(learner.get_weights())
         _compile_with_stock(model, optimizer, learning_rate)
     except BaseException:
         before.put_back()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.arguments import shown
+from keras_transfer.arguments import reason, shown
 
 
 def as_graph(model: keras.Model) -> keras.Model | None:
@@ -102,8 +102,8 @@ def output_shape(model: keras.Model, image_shape: tuple) -> tuple:
             outputs = keras.tree.flatten(model.compute_output_spec(images))
         except Exception as error:
             raise ValueError(
-                f"The network does not take images of shape {tuple(image_shape)}: "
-                f"{' '.join(str(error).split())[:300]} Received: model={shown(model)}"
+                f"The network does not take images of shape {tuple(image_shape)} "
+                f"({reason(error)}). Received: model={shown(model)}"
             ) from error
     if len(outputs) != 1:
         raise ValueError(

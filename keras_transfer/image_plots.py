@@ -9,6 +9,7 @@ import numpy as np
 from keras_transfer.arguments import (
     image_layer,
     number_array,
+    reason,
     shown,
     text,
     whole_number,
@@ -147,8 +148,9 @@ def show_augmentation(
         changed = layer(np.stack([image] * count), training=True)
         changed = image_list("layer", keras.ops.convert_to_numpy(changed))
     except Exception as error:  # A layer of one's own may raise anything.
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{wanted} ({reason}). Received: layer={layer}") from error
+        raise ValueError(
+            f"{wanted} ({reason(error)}). Received: layer={shown(layer)}"
+        ) from error
     title = text("title", title) or layer.name.replace("_", " ").capitalize()
     return show_images(
         [image, *changed], ["original"] + [""] * count, columns=columns, title=title

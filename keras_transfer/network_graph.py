@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_transfer.arguments import shown
+from keras_transfer.image_networks import as_graph
 
 
 class Call(typing.NamedTuple):
@@ -43,7 +44,7 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
     A model in the model comes before its own layers. A subclassed model, which Keras
     cannot look into, yields nothing.
     """
-    by_depth = getattr(functional(model), "_nodes_by_depth", {})
+    by_depth = getattr(as_graph(model), "_nodes_by_depth", {})
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
             if node.is_input:
@@ -51,11 +52,6 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
             yield Call(node.operation, node, outer)
             if isinstance(node.operation, keras.Model):
                 yield from calls(node.operation, (*outer, node))
-
-
-def functional(model: keras.Model) -> keras.Model | None:
-    """Return the functional graph of a model; a subclassed one itself, without one."""
-    return model._functional if isinstance(model, keras.Sequential) else model
 
 
 def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
@@ -70,7 +66,7 @@ def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
     """
     while outer and _node(tensor).is_input:
         *rest, around = outer
-        inputs = functional(around.operation).inputs
+        inputs = as_graph(around.operation).inputs
         place = next(i for i, given in enumerate(inputs) if given is tensor)
         tensor, outer = around.input_tensors[place], tuple(rest)
     return tensor, outer
@@ -82,14 +78,14 @@ def calls_back(model: keras.Model) -> Iterator[Call]:
     Nothing is yielded past a call with several inputs, nor of what is inside of a
     subclassed model. Models in the model are looked into, and not yielded themselves.
     """
-    tensors = getattr(functional(model), "outputs", None) or ()
+    tensors = getattr(as_graph(model), "outputs", None) or ()
     outer = ()
     while len(tensors) == 1:
         tensor, outer = source(tensors[0], outer)
         node = _node(tensor)
         if node.is_input:
             return
-        inner = isinstance(node.operation, keras.Model) and functional(node.operation)
+        inner = isinstance(node.operation, keras.Model) and as_graph(node.operation)
         if inner and getattr(inner, "outputs", None):
             outer = (*outer, node)
             tensors = [inner.outputs[tensor._keras_history.tensor_index]]
@@ -107,7 +103,7 @@ def image_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     Raises:
         ValueError: If the model takes anything but one batch of images.
     """
-    inputs = getattr(functional(model), "inputs", None)
+    inputs = getattr(as_graph(model), "inputs", None)
     if inputs is None:
         return None
     shapes = [tuple(each.shape) for each in inputs]

@@ -18,9 +18,7 @@ from keras_transfer.arguments import shown
 from keras_transfer.images import resize
 from keras_transfer.own_content import Content
 from keras_transfer.pipelines import without_autotune
-from keras_transfer.split_names import FRACTIONS, shares
-
-SPLIT_NAMES = ("train", "validation", "test")
+from keras_transfer.split_names import FRACTIONS, shares, sizes
 
 
 class OwnData(typing.NamedTuple):
@@ -169,14 +167,14 @@ def finished(content, labels, width, class_names, shares, seed) -> OwnData:
     _warn_of_copies(content, names)
     if shares:
         _cut(content, shares, seed, names)
-    content.parts = {name: content.parts[name] for name in SPLIT_NAMES}
+    content.parts = {name: content.parts[name] for name in FRACTIONS}
     return OwnData(content, names, fingerprint(content, names))
 
 
 def fingerprint(content: Content, class_names: Sequence[str]) -> str:
     """Return a checksum of all images and labels, in stored order."""
     described = [tuple(class_names), content.side]
-    for name in SPLIT_NAMES:
+    for name in FRACTIONS:
         chosen = content.parts[name]
         pairs = [(content.digests[i].hex(), int(content.labels[i])) for i in chosen]
         described.append((name, pairs))
@@ -218,17 +216,16 @@ def _cut(content: Content, shares: dict[str, float], seed: int, names) -> None:
     split_of = {}
     for label, name in enumerate(names):
         own = different[labels == label]
-        sizes = {x: max(1, round(len(own) * shares[x])) for x in reversed(shares)}
-        if sum(sizes.values()) >= len(own):
+        if len(own) <= len(shares):
             raise ValueError(
                 f"Expected at least {len(shares) + 1} different images of each class, "
                 f"one for train and one for {' and '.join(shares)}, which are cut from "
-                "it; more where their fractions are large. "
+                "it. "
                 f"Received: {len(own)} different images of {name}"
             )
         order = np.random.default_rng([seed, label]).permutation(len(own))
         start = 0
-        for split, size in sizes.items():
+        for split, size in sizes(len(own), reversed(shares), shares).items():
             split_of |= {own[i]: split for i in order[start : start + size]}
             start += size
     member = np.array([split_of.get(index, "train") for index in first])

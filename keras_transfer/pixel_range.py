@@ -5,7 +5,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import network_graph, pipelines
-from keras_transfer.arguments import batched_dataset, elements, keras_model, shown
+from keras_transfer.arguments import (
+    batched_dataset,
+    elements,
+    keras_model,
+    reason,
+    shown,
+)
 from keras_transfer.backbones import ARCHITECTURES
 
 # Layers that only these networks have; their relatives lack one of them.
@@ -69,7 +75,13 @@ def assert_pixel_range(
         name, low, high = model.name, *_checked_range(expected)
     images = _images(dataset)
     convolutions = network_graph.first_convolutions(model)
-    arrived = network_graph.arrival(model, convolutions, images)
+    try:
+        arrived = network_graph.arrival(model, convolutions, images)
+    except Exception as error:  # Of another size, or one of several inputs.
+        raise ValueError(
+            f"The model cannot be called on these images ({reason(error)}). Received: "
+            f"model={shown(model)}, images of shape {images.shape}"
+        ) from error
     if arrived is None:
         raise ValueError(
             "Expected a model of RGB images that has a convolution. "

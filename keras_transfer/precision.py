@@ -22,7 +22,7 @@ _PIXELS = (keras.layers.Rescaling, keras.layers.Normalization)
 def fast_copy(
     model: keras.Model, dtype: typing.Any = None, *, frozen: bool = False
 ) -> keras.Model:
-    """Return a copy of `model` that computes as fast as is safe here.
+    """Return `model`, or a copy of it that computes as fast as is safe here.
 
     bfloat16 takes half to two thirds of the time of float32 where the processor
     computes with it, and costs no accuracy that we could measure. Depthwise

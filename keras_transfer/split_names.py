@@ -42,6 +42,21 @@ def _meaning(name: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def sizes(count: int, cut: Iterable[str], fractions: Mapping) -> dict[str, int]:
+    """Return how many images of a class go into each split that is cut from it.
+
+    Args:
+        count: Number of images of the class, more than there are splits to cut.
+        cut: Names of the splits.
+        fractions: Their shares.
+    """
+    found = {name: max(1, round(count * fractions[name])) for name in cut}
+    # Of few photos with large shares, one must be left to train on.
+    while found and sum(found.values()) >= count and max(found.values()) > 1:
+        found[max(found, key=found.get)] -= 1
+    return found
+
+
 def shares(fractions: typing.Any) -> dict[str, float]:
     """Return the shares of validation and test that were asked for, by their names.
 

@@ -61,8 +61,9 @@ class Splits:
         fingerprint: Changes when any image, label, split or size changes.
         image_size: Side of the square images, in pixels.
         loader: The public function that loads them again, by its name, and its
-            arguments; plain values, so that another process can be told. `None` for
-            splits that were made in another way.
+            arguments; plain values, so that another process can be told. Own data,
+            which no function can load again, have `OWN` in place of its name, and are
+            handed over in files. `None` for splits that were made in another way.
         skipped: What was left out of the data set, each with `path` and `reason`;
             `source` counts it.
     """
@@ -347,7 +348,8 @@ def build_splits(
         image_size: Side of the square images, in pixels.
         batch_size: Images in a batch.
         seed: Seed of the order of training images.
-        **described: `class_names`, `name`, `source`, `fingerprint` and `loader`.
+        **described: `class_names`, `name`, `source`, `fingerprint`, `loader` and
+            `skipped`.
     """
 
     def read(encoded, label):

@@ -166,7 +166,8 @@ def fetch_weights(name: str) -> pathlib.Path | None:
 def weights_digest(name: str) -> str | None:
     """Return what tells the ImageNet weights of a backbone that would be loaded apart.
 
-    Weights that are not on this machine yet are fetched.
+    Weights that are not on this machine yet are fetched, but not again where that has
+    failed before.
 
     Args:
         name: Name of the backbone, such as `"resnet50"`.
@@ -180,8 +181,10 @@ def weights_digest(name: str) -> str | None:
     if name == "efficientnet_lite0":
         return carriers.EFFICIENTNET_LITE0.sha256
     path = cached_file(_application(name))
-    if path is None:
-        path = fetch_weights(name) if network_allowed() else None
+    # Each try may wait for a network, and this is asked for each run of a comparison.
+    tried = any(failed == name for failed, _ in _failed)
+    if path is None and network_allowed() and not tried:
+        path = fetch_weights(name)
     return content_digest(path) if path else None
 
 

@@ -109,6 +109,7 @@ def test_maps_go_on_with_the_same_random_numbers(splits, tmp_path, monkeypatch):
         extract(splits, stopped)
     extract(splits, stopped)
     assert len(runs) == 11 + 2
+    assert len(list((tmp_path / "alone").iterdir())) == 4  # One of each part.
     for folder in (tmp_path / "alone").iterdir():
         assert files(folder) == files(stopped / folder.name)
 
