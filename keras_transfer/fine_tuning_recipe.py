@@ -8,7 +8,7 @@ from keras_transfer import arguments
 from keras_transfer.best_weights import BestWeights
 from keras_transfer.blocks import block_names, split_at_block
 from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
-from keras_transfer.compiling import ModelState
+from keras_transfer.compiling import ModelState, keep_exclusions
 from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import freeze, unfreeze
@@ -246,7 +246,9 @@ def _compile_with_stock(model, optimizer, learning_rate) -> None:
     stock = keras.optimizers.get(optimizer)
     config = stock.get_config() | {"learning_rate": learning_rate}
     # The class of a file, which has no rates by depth.
-    compile_classifier(model, stock.__class__.from_config(config))
+    fresh = stock.__class__.from_config(config)
+    keep_exclusions(stock, fresh)
+    compile_classifier(model, fresh)
 
 
 def _schedule(learning_rate: float, steps: int):
