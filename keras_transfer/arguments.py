@@ -185,19 +185,19 @@ def keras_model(name: str, value: typing.Any, *, built: bool = True):
 
 
 def callback_list(value: typing.Any) -> list:
-    """Return callbacks as a list: of none, of one, or of several."""
+    """Return callbacks as a list, of none, one or several, `~` in paths resolved."""
     import keras
 
     if value is None:
         return []
     if isinstance(value, keras.callbacks.CallbackList):
-        return list(value.callbacks)
+        return _with_whole_paths(value.callbacks)
     one = isinstance(value, keras.callbacks.Callback)
     given = (value,) if one else elements(value)
     if given is not None and all(
         isinstance(each, keras.callbacks.Callback) for each in given
     ):
-        return list(given)
+        return _with_whole_paths(given)
     raise ValueError(
         "callbacks must be a Keras callback, or a list of them; of a class, pass an "
         f"instance, with brackets after its name. Received: callbacks={shown(value)}"
@@ -459,3 +459,35 @@ def check_keeps_shape(name: str, layer: typing.Any, shape: tuple) -> None:
             f"{name} must be a layer that gives images of the shape it takes, {shape}. "
             f"Received: {name}={shown(layer)}, which gives {made}"
         )
+
+
+# Where Keras's callbacks hold paths. Keras takes `~` for the name of a folder.
+_CALLBACK_PATHS = {
+    "BackupAndRestore": (
+        "backup_dir",
+        "_weights_path",
+        "_training_metadata_path",
+        "_prev_weights_path",
+        "_prev_training_metadata_path",
+    ),
+    "ModelCheckpoint": ("filepath",),
+    "CSVLogger": ("filename",),
+    "TensorBoard": ("log_dir",),
+}
+
+
+def _with_whole_paths(callbacks: Iterable) -> list:
+    """Resolve `~` in the paths of callbacks, so that all write to one place."""
+    import keras
+
+    callbacks = list(callbacks)
+    for kind, attributes in _CALLBACK_PATHS.items():
+        for callback in callbacks:
+            if not isinstance(callback, getattr(keras.callbacks, kind)):
+                continue
+            for attribute in attributes:
+                path = getattr(callback, attribute, None)
+                if str(path).startswith("~"):
+                    whole = file_path(f"{kind}.{attribute}", path)
+                    setattr(callback, attribute, str(whole))
+    return callbacks

@@ -1,13 +1,12 @@
 """Keep the best weights of a training, also over a restart."""
 
 import os
-import pathlib
 import zipfile
 
 import keras
 import numpy as np
 
-from keras_transfer import storage
+from keras_transfer import arguments, storage
 
 FILE = "best_weights.npz"
 
@@ -40,7 +39,8 @@ class BestWeights(keras.callbacks.Callback):
                 folder = os.fspath(callback.backup_dir)
                 # Keras also writes into stores that are no folders.
                 if "://" not in folder:
-                    self._path = pathlib.Path(folder) / FILE
+                    folder = arguments.file_path("backup_dir", folder)
+                    self._path = folder / FILE
                 break
 
     def on_train_begin(self, logs: dict | None = None) -> None:

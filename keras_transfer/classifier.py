@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_transfer import arguments
 from keras_transfer.arguments import shown
+from keras_transfer.best_weights import BestWeights
 from keras_transfer.compiling import checked_optimizer, compile_built
 from keras_transfer.devices import device_count
 from keras_transfer.feature_store import weight_digests
@@ -153,6 +154,8 @@ def fit_head(
             name for `Features`, in which classes left out weigh 1; or a list or array
             of one weight a class. Defaults to none.
         callbacks: One Keras callback or a list, added to those that this function uses.
+            With `keras.callbacks.BackupAndRestore` a run that was killed goes on after
+            its last whole epoch, and the best head of all its epochs is kept.
         verbose: As in `keras.Model.fit`. Defaults to `0`.
 
     Returns:
@@ -200,7 +203,14 @@ def fit_head(
         # A step is so small that starting it costs more than computing it. On several
         # devices Keras cannot run more than one at a time.
         head.steps_per_execution = -(-len(train[0]) // batch_size)
-    if validation is not None:
+    best = None
+    if validation is not None and any(
+        isinstance(callback, keras.callbacks.BackupAndRestore) for callback in callbacks
+    ):
+        # Keras's own memory of the best epoch is lost over a restart.
+        best = BestWeights(np.inf, head.get_weights(), callbacks)
+        callbacks.insert(0, best)
+    elif validation is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor="val_loss", patience=epochs, restore_best_weights=True
@@ -217,6 +227,8 @@ def fit_head(
             callbacks=callbacks,
             verbose=verbose,
         )
+        if best is not None and best.trained:
+            head.set_weights(best.weights)
         done = True
     finally:
         # The head's layers are the model's own, so the model has learnt with it.

@@ -73,16 +73,17 @@ def checked_rates(
                 "Learning rates of fine_tune are numbers above 0; a Keras schedule is "
                 f"passed as schedule. Received: {name}={shown(rate)}"
             ) from error
-    if schedule is not None and not isinstance(schedule, schedules):
+    constant = isinstance(schedule, str) and schedule == "constant"
+    if schedule is not None and not constant and not isinstance(schedule, schedules):
         raise ValueError(
             "schedule must be a Keras schedule, such as "
-            "keras.optimizers.schedules.ExponentialDecay(1e-4, 100, 0.9), or None. For "
-            "a function of the epoch, pass callbacks="
+            "keras.optimizers.schedules.ExponentialDecay(1e-4, 100, 0.9), "
+            '"constant", or None. For a function of the epoch, pass callbacks='
             "keras.callbacks.LearningRateScheduler(function). "
             f"Received: schedule={shown(schedule)}"
         )
     setters = [type(x).__name__ for x in callbacks if isinstance(x, RATE_CALLBACKS)]
-    if schedule is not None and setters:
+    if isinstance(schedule, schedules) and setters:
         raise ValueError(
             "Both schedule and a callback would set the learning rate. Leave one out. "
             f"Received: schedule={type(schedule).__name__}, {setters[0]} in callbacks"

@@ -37,7 +37,7 @@ def fine_tune(
     freeze_epochs: int = 1,
     from_block: str | None = None,
     learning_rate: float = 1e-4,
-    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | str | None = None,
     layer_decay: float = 0.5,
     head_learning_rate: float = 1e-3,
     optimizer: str | keras.optimizers.Optimizer = "adamw",
@@ -80,8 +80,9 @@ def fine_tune(
             is this one from the first step on, until the callback changes it. Defaults
             to `1e-4`.
         schedule: Keras schedule of the head's rate over the steps of the second stage,
-            in place of the warm-up and the cosine up to `learning_rate`. Defaults to
-            none.
+            in place of the warm-up and the cosine up to `learning_rate`. Or
+            `"constant"`: the rate is `learning_rate` from the first step on, and
+            callbacks of your own may set it. Defaults to none.
         layer_decay: Factor of the rate from each block to the one before it, above 0
             and at most 1. Defaults to `0.5`.
         head_learning_rate: Rate of the first stage (Adam), above 0. Defaults to `1e-3`.
@@ -196,9 +197,11 @@ def fine_tune(
             train = data.train
             if augmentation is not None and not cache_prefix:
                 train = train.map(lambda x, y: (augmentation(x, training=True), y))
-            rate = schedule or learning_rate
+            rate = learning_rate
             if schedule is None and not _has_rate_callback(callbacks):
                 rate = _schedule(learning_rate, epochs * len(train))
+            elif not isinstance(schedule, str | None):
+                rate = schedule
             rates = discriminative_learning_rates(learner, rate, layer_decay, optimizer)
             train, validation = _compiled_for(
                 learner, rates, train, data.validation, *mixing
@@ -261,17 +264,28 @@ def _schedule(learning_rate: float, steps: int):
     )
 
 
-def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **arguments):
+def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **settings):
     before = model.evaluate(validation, verbose=0)[0]
     best = BestWeights(before, model.get_weights(), callbacks)
-    history = model.fit(
-        train,
-        validation_data=validation,
-        callbacks=[best, *callbacks],
-        verbose=verbose,
-        shuffle=False,  # The data set shuffles itself.
-        **arguments,
-    )
+    try:
+        history = model.fit(
+            train,
+            validation_data=validation,
+            callbacks=[best, *callbacks],
+            verbose=verbose,
+            shuffle=False,  # The data set shuffles itself.
+            **settings,
+        )
+    except TypeError as error:
+        # What Keras says where `optimizer.learning_rate` is set beside a schedule.
+        if "created with a `LearningRateSchedule`" not in str(error):
+            raise
+        names = [type(callback).__name__ for callback in callbacks]
+        raise ValueError(
+            "A callback sets the learning rate, which follows a schedule. Pass "
+            'schedule="constant": the rate is then learning_rate until a callback sets '
+            f"it. Received: callbacks={arguments.shown(names)}"
+        ) from error
     model.set_weights(best.weights)
     if verbose and not best.trained:
         say(

@@ -94,14 +94,15 @@ def discriminative_learning_rates(
         layer_decay: Factor from each block to the one before it, above 0 and at most 1.
             Not used with a mapping. Defaults to `0.5`.
         optimizer: `"adamw"`, `"adam"`, `"sgd"`, `"rmsprop"`, `"lion"`, or such an
-            optimizer, whose other settings are taken over. Defaults to `"adamw"`.
+            optimizer, whose other settings are taken over; its own learning rate must
+            be a number, which is not used. Defaults to `"adamw"`.
 
     Returns:
         A Keras optimizer, to compile the model with.
 
     Raises:
         ValueError: If a rate is out of its range, a block is unknown, or the optimizer
-            is none of these.
+            is none of these or has a schedule of its own.
 
     Example:
 
@@ -136,6 +137,14 @@ def discriminative_learning_rates(
         raise ValueError(
             f"optimizer must be one of {names}, by name or as a Keras optimizer. "
             f"Received: optimizer={shown(optimizer)}"
+        )
+    if callable(stock._learning_rate):
+        raise ValueError(
+            "optimizer must be made with a number, because its learning rate is not "
+            "used: pass the schedule as learning_rate= of "
+            "discriminative_learning_rates, or as schedule= of fine_tune. Received: "
+            f"optimizer={stock.__class__.__name__} with "
+            f"learning_rate={shown(stock._learning_rate)}"
         )
     config = stock.get_config() | {"name": stock.name, "learning_rate": learning_rate}
     scaled = _CLASSES[stock.__class__](

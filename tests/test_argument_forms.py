@@ -239,6 +239,28 @@ def test_callbacks():
     refused(take, *odd, *more, name="callbacks")
 
 
+def test_paths_of_callbacks(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = [
+        keras.callbacks.BackupAndRestore(pathlib.Path("~/backup")),
+        keras.callbacks.ModelCheckpoint("~/{epoch}.keras"),
+        keras.callbacks.CSVLogger(pathlib.Path("~/log.csv")),
+        keras.callbacks.TensorBoard("~/board"),
+    ]
+    backup, checkpoint, log, board = arguments.callback_list(given)
+    paths = [path for path in vars(backup).values() if "backup" in str(path)]
+    assert len(paths) == 5
+    assert all(path.startswith(f"{tmp_path}/backup") for path in paths)
+    assert checkpoint.filepath == f"{tmp_path}/{{epoch}}.keras"
+    assert log.filename == f"{tmp_path}/log.csv"
+    assert board.log_dir == f"{tmp_path}/board"
+    for kept in ("backup", "gs://bucket/backup", "./~/backup"):
+        backup = keras.callbacks.BackupAndRestore(kept)
+        assert arguments.callback_list(backup)[0].backup_dir == kept
+    with pytest.raises(ValueError, match=r"Received: CSVLogger\.filename="):
+        arguments.callback_list(keras.callbacks.CSVLogger("~nobody-has-this-name/a"))
+
+
 def test_image_layers():
     flip = keras.layers.RandomFlip()
     assert arguments.image_layer("augmentation", None) is None

@@ -402,6 +402,49 @@ def test_an_interrupted_head_is_ready_to_use(error):
     assert int(optimizer.iterations) == 1
 
 
+class Worsen(keras.callbacks.Callback):
+    """Note the weights of one epoch, and destroy the head before the next one."""
+
+    def __init__(self, epoch, stop=None):
+        super().__init__()
+        self.epoch, self.stop, self.kept = epoch, stop, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch + 1:
+            self.model.set_weights([1e4 * (1 + w) for w in self.kept])
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.kept = self.model.get_weights()
+        if epoch == self.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_head_keeps_its_best_epoch_over_a_restart(tmp_path, finished):
+    def fit(*callbacks):
+        backup = keras.callbacks.BackupAndRestore(
+            tmp_path / "backup", delete_checkpoint=not finished
+        )
+        keras.utils.set_random_seed(0)
+        model = small_classifier()
+        given = {"epochs": 5, "learning_rate": 0.01}
+        kt.fit_head(model, small_features(), callbacks=[*callbacks, backup], **given)
+        return model
+
+    worsen = Worsen(1, stop=None if finished else 3)
+    if finished:
+        fit(worsen)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            fit(worsen)
+    again = fit()
+    assert len(again.history.epoch) == (0 if finished else 2)
+    found = again.get_layer("head_predictions").get_weights()
+    assert all(map(np.array_equal, worsen.kept, found))
+    assert (tmp_path / "backup").exists() == finished
+
+
 def test_features_and_labels_that_have_one_meaning():
     x, y = small_features().train
     outputs = []

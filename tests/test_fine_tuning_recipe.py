@@ -13,6 +13,7 @@ import keras_transfer as kt
 from keras_transfer.soft_labels import SoftBinaryAccuracy
 from tests.small_networks import (
     changed_blocks,
+    images_and_labels,
     small_backbone,
     small_classifier,
     values,
@@ -196,6 +197,15 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         ({"schedule": 0.1}, "schedule=0.1"),
         ({"schedule": keras.optimizers.schedules.CosineDecay}, "schedule=<"),
         ({"schedule": lambda step: 0.1}, "LearningRateScheduler"),
+        ({"schedule": "cosine"}, '"constant", or None.*schedule=cosine'),
+        (
+            {
+                "optimizer": keras.optimizers.AdamW(
+                    keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5)
+                )
+            },
+            "schedule= of fine_tune.*Received: optimizer=AdamW with",
+        ),
         ({"optimizer": None}, "optimizer=None"),
         ({"optimizer": 5}, "optimizer=5"),
         ({"optimizer": keras.optimizers.Adam}, "an instance"),
@@ -325,6 +335,45 @@ def test_a_schedule_or_a_callback_sets_the_rate(cache_prefix):
     assert rates.rates[-1] == pytest.approx(0.001)
 
 
+class Halve(keras.callbacks.Callback):
+    """Set the learning rate as a callback of one's own does."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch:
+            self.model.optimizer.learning_rate = 0.01 / 2**epoch
+
+
+@pytest.mark.parametrize("cache_prefix", [False, True])
+def test_a_callback_of_ones_own_sets_a_constant_rate(cache_prefix):
+    images, labels = images_and_labels(24)
+    data = kt.Splits.from_arrays((images * 255, labels), batch_size=8)
+    given = {"freeze_epochs": 0, "from_block": "block2", "verbose": 0}
+    given |= {"cache_prefix": cache_prefix, "learning_rate": 0.01}
+    model, rates = small_classifier(), Rates()
+    with pytest.raises(ValueError, match=r'schedule="constant".*Received: .*Halve'):
+        kt.fine_tune(model, data, 2, callbacks=[Halve()], **given)
+    given["schedule"] = "constant"
+    kt.fine_tune(model, data, 2, callbacks=[Halve(), rates], **given)
+    half = len(rates.rates) // 2
+    assert rates.rates == pytest.approx([0.01] * half + [0.005] * half)
+    # Beside a callback of Keras's own it says the same.
+    quarter = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 4)
+    rates = Rates()
+    kt.fine_tune(model, data, 1, callbacks=[quarter, rates], **given)
+    assert rates.rates == pytest.approx([0.0025] * half)
+
+
+def test_another_error_of_a_callback_stays_its_own():
+    class Wrong(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise TypeError("my own")
+
+    images, labels = images_and_labels(24)
+    data = kt.Splits.from_arrays((images * 255, labels), batch_size=8)
+    with pytest.raises(TypeError, match="my own"):
+        kt.fine_tune(small_classifier(), data, 1, callbacks=Wrong(), verbose=0)
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_interruption_keeps_what_was_learnt_and_all_else_as_it_was(error, compiled):
@@ -379,6 +428,36 @@ def test_a_killed_run_goes_on_after_the_last_whole_epoch(tmp_path, cache_prefix)
     history = fine_tune(resumed, 3, callbacks=[backup()], **arguments)
     assert history.history["stage"] == ["head", "fine-tuning"]
     assert history.history["loss"][1] < history.history["loss"][0]
+
+
+def test_a_backup_at_home_is_one_at_its_absolute_path(tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    images, labels = images_and_labels(24)
+    data = kt.Splits.from_arrays((images * 255, labels), batch_size=8)
+    data = dataclasses.replace(data, train=data.ordered("train"))
+
+    def run(folder, *callbacks):
+        keras.utils.set_random_seed(0)
+        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+        given = {"freeze_epochs": 0, "learning_rate": 0.01, "verbose": 0}
+        model = small_classifier()
+        kt.fine_tune(model, data, 3, callbacks=[backup, *callbacks], **given)
+        return list(values(model).values())
+
+    found = []
+    for folder in (str(tmp_path / "absolute"), "~/backup"):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, Stop(1))
+        found += [run(folder), run(folder)]
+    kept = sorted(path.name for path in (tmp_path / "absolute").iterdir())
+    assert sorted(path.name for path in (home / "backup").iterdir()) == kept
+    assert not list(here.iterdir())
+    for again in found[1:]:
+        assert all(map(np.allclose, found[0], again))
 
 
 @pytest.mark.parametrize("worse", [False, True])

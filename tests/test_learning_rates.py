@@ -302,6 +302,19 @@ def test_several_optimizers_have_no_rate_in_common():
         ({"learning_rate": {"head": "1"}}, r"\['head'\]='1'"),
         ({"learning_rate": 0.1, "layer_decay": "0.5"}, "layer_decay='0.5'"),
         ({"learning_rate": 0.1, "layer_decay": None}, "layer_decay=None"),
+        (
+            {
+                "learning_rate": 0.1,
+                "optimizer": keras.optimizers.AdamW(
+                    keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5)
+                ),
+            },
+            "learning_rate= of.*schedule= of.*optimizer=AdamW with.*ExponentialDecay",
+        ),
+        (
+            {"learning_rate": 0.1, "optimizer": keras.optimizers.SGD(lambda: 0.1)},
+            "Received: optimizer=SGD with",
+        ),
         ({"learning_rate": 0.1, "optimizer": None}, "optimizer=None"),
         ({"learning_rate": 0.1, "optimizer": 5}, "optimizer=5"),
         ({"learning_rate": 0.1, "optimizer": "nope"}, "optimizer=nope"),
