@@ -11,6 +11,7 @@ from keras_transfer.duplicates import match
 from keras_transfer.examination import Case, Photos
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import is_fresh
+from keras_transfer.model_arrays import whole_labels
 
 # From this share of its photos on, a leak changes what a split says. Real data sets
 # hold a few photos of one scene: tf_flowers 1 %.
@@ -204,10 +205,10 @@ def _side_by_side(first: np.ndarray, second: np.ndarray, pairs) -> np.ndarray | 
 def check_label_order(case: Case) -> list[Finding]:
     """Find labels that are numbered in another order than the outputs."""
     split, classes = case.scored, case.num_classes
-    labels = case.sample(split).labels
-    predicted = case.predicted(split)
-    if labels.max() >= classes:
-        return [_too_many(case, int(labels.max()), classes)]
+    outside = _without_output(case)
+    if len(outside):
+        return [_no_output(case, outside, classes)]
+    labels, predicted = case.labels(split), case.predicted(split)
     head = network_graph.classifying_layer(case.model, case.units)
     if head is not None and is_fresh(head):
         raise NotExaminedError("a head that was never trained has no order")
@@ -239,15 +240,40 @@ model = kt.fit_head(model, kt.extract_features(backbone, splits))
     ]
 
 
-def _too_many(case: Case, highest: int, classes: int) -> Finding:
+def _without_output(case: Case) -> np.ndarray:
+    """Return the labels, each once, that are no number of a class."""
+    sample = case.sample(case.scored)
+    known = np.unique(sample.labels)
+    if not whole_labels(sample.targets):
+        known = np.unique(sample.targets)
+        if case.units == 1 and known[0] >= 0 and known[-1] <= 1:
+            return known[:0]  # Probabilities of the second class, as smoothing makes.
+    elif case.signed:
+        return known[:0]
+    return known[(known < 0) | (known >= case.num_classes) | (known != np.round(known))]
+
+
+def _no_output(case: Case, labels: np.ndarray, classes: int) -> Finding:
+    shown = ", ".join(f"{label:g}" for label in labels[:4])
+    others = f" and {len(labels) - 4} others" if len(labels) > 4 else ""
     return Finding(
         "serious",
         "Labels that the model has no output for",
-        f"There is a label {highest}, and the outputs tell {classes} classes apart "
-        f"({case.units} units).",
-        "Photos of the other classes can never be right.",
-        "model = kt.build_classifier(backbone, num_classes=len(splits.class_names))",
-        {"highest_label": highest, "classes": classes},
+        f"There {'is a label' if len(labels) == 1 else 'are the labels'} {shown}"
+        f"{others}, and the outputs tell {classes} classes apart ({case.units} "
+        f"{'unit' if case.units == 1 else 'units'}): 0 to {classes - 1}.",
+        "Photos with these labels can never be right.",
+        """
+# Labels are the whole numbers from 0 on; of -1 and 1, for example:
+numbered = dataset.map(lambda image, label: (image, (label + 1) // 2))
+# Of more classes than outputs, a head with one output for each:
+model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
+""",
+        {
+            "lowest_label": float(labels[0]),
+            "highest_label": float(labels[-1]),
+            "classes": classes,
+        },
     )
 
 

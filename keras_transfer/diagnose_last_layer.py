@@ -28,6 +28,8 @@ KINDS = {
 }
 # A sure answer in logits.
 SURE = 20.0
+# An activation that makes less than this of it, either way, bounds logits.
+REACH = 2.0
 # What a sure answer leaves to all others, in probabilities.
 DOUBT = 1e-3
 # A loss that differs by less, as a share of its size, is the same.
@@ -85,8 +87,10 @@ def check_last_layer(case: Case) -> list[Finding]:
     settings = _settings(case.model)
     loss = _loss(case, settings)
     found = _impossible(case, loss, outputs) or _other_form(case, loss, outputs)
-    if found or not exclusive:
+    if found or not exclusive or case.signed:
         return found
+    if case.activation not in ("softmax", "sigmoid", "linear"):
+        return []
     found = _blind(case, loss, outputs) or _yes_or_no(case, loss, outputs)
     return found + _metrics(case, settings, outputs)
 
@@ -185,7 +189,7 @@ def _other_form(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
     """Find probabilities taken for logits, and logits for probabilities."""
     activation = case.activation
     if activation not in ("softmax", "sigmoid", "linear"):
-        raise NotExaminedError(f"the last activation is {activation or 'not known'}")
+        return _other_activation(case, loss, outputs)
     if loss.kind not in ("categorical", "sparse", "binary"):
         return []
     if loss.from_logits and activation != "linear":
@@ -219,11 +223,65 @@ def _other_form(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
     return []
 
 
+def _other_activation(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
+    """Find an activation that keeps outputs from what a crossentropy takes."""
+    activation = case.activation
+    taken = loss.kind in ("categorical", "sparse", "binary")
+    if activation == "log_softmax" and loss.from_logits and taken:
+        return []  # Softmax of it is softmax of the logits.
+    try:
+        reach = getattr(keras.activations, activation)(np.float32([[-SURE, SURE]]))
+        low, high = as_array(reach)[0]
+    except (AttributeError, TypeError, ValueError):  # It has arguments of its own.
+        taken = False
+    outside = float(np.mean((outputs < 0) | (outputs > 1)))
+    measured = (
+        f"on {len(outputs):,} {case.scored} photos the outputs are "
+        f"{outputs.min():.3g} to {outputs.max():.3g}, and {outside:.0%} of them lie "
+        "outside of 0 to 1"
+    )
+    if taken and loss.from_logits and (low > -REACH or high < REACH):
+        return [
+            _misfit(
+                case,
+                f"{activation.capitalize()} and from_logits=True",
+                f"The last activation is {activation}, and the loss takes logits, "
+                f"which have no bounds; of {-SURE:g} and {SURE:g} {activation} makes "
+                f"{low:.3g} and {high:.3g}, and {measured}.",
+                "The model cannot be as sure as its features let it, or units that "
+                "answer 0 get no gradient.",
+                {"outside": outside},
+                severity="warning",
+                other=True,
+            )
+        ]
+    if taken and not loss.from_logits and (low < 0 or high > 1):
+        return [
+            _misfit(
+                case,
+                f"{activation.capitalize()} before a crossentropy",
+                f"The last activation is {activation}, and {loss.name} takes "
+                f"probabilities, 0 to 1: {measured}.",
+                "Numbers below 0 and above 1 are cut off before the logarithm, and no "
+                "gradient comes back from there.",
+                {
+                    "outside": outside,
+                    "lowest": float(outputs.min()),
+                    "highest": float(outputs.max()),
+                },
+                other=True,
+            )
+        ]
+    if activation == "tanh" and case.units == 1 and loss.name.endswith("hinge"):
+        return []
+    raise NotExaminedError(f"the last activation is {activation or 'not known'}")
+
+
 def _blind(case: Case, loss: Loss, outputs: np.ndarray) -> list[Finding]:
     """Find a loss that does not prefer the right answers to all photos."""
     sample = case.sample(case.scored)
-    targets, labels, classes = sample.targets, sample.labels, case.num_classes
-    known = np.unique(labels)
+    targets, labels = sample.targets, case.labels(case.scored)
+    classes, known = case.num_classes, np.unique(labels)
     if len(known) < 2 or known[-1] >= classes:
         return []  # The order of labels is looked at elsewhere.
     answers = {

@@ -9,7 +9,7 @@ from keras_transfer import network_graph
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
-from keras_transfer.outputs import as_array
+from keras_transfer.outputs import as_array, only_output
 
 PHOTOS = 8
 # Rounding, against the largest output: also in bfloat16, and of another batch.
@@ -20,9 +20,9 @@ def check_training_mode(case: Case) -> list[Finding]:
     """Find dropout or BatchNormalization in training mode at prediction."""
     model, images = case.model, case.some(case.scored, PHOTOS)
     with restored(model):
-        first, again = (as_array(model(images, training=False)) for _ in range(2))
-        alone = as_array(model(images[:1], training=False))
-        plain = [as_array(model(images)) for _ in range(2)]
+        first, again = (_answers(model(images, training=False)) for _ in range(2))
+        alone = _answers(model(images[:1], training=False))
+        plain = [_answers(model(images)) for _ in range(2)]
     if not np.isfinite(first).all():
         raise NotExaminedError("the model's outputs are not finite")
     scale = max(1.0, np.abs(first).max())
@@ -53,6 +53,10 @@ def check_training_mode(case: Case) -> list[Finding]:
         ]
     difference = max(apart(first, each) for each in plain)
     return _when_called(case, difference) if difference > noise else []
+
+
+def _answers(outputs) -> np.ndarray:
+    return as_array(only_output(outputs))
 
 
 def _when_called(case: Case, difference: float) -> list[Finding]:
@@ -145,7 +149,7 @@ model.fit(splits.train, epochs=5, callbacks=[keras.callbacks.TerminateOnNaN()])
                 {"share": lost, "arrays": len(broken)},
             )
         ]
-    labels, predicted = case.sample(case.scored).labels, case.predicted(case.scored)
+    labels, predicted = case.labels(case.scored), case.predicted(case.scored)
     if len(np.unique(labels)) < 2:
         raise NotExaminedError(f"all {case.scored} photos are of one class")
     spread = float(np.ptp(outputs, axis=0).max())

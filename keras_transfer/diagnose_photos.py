@@ -183,7 +183,8 @@ def _folders(case: Case, names: tuple[str, ...]) -> tuple[int, list]:
             if path is None:
                 continue
             folder = next((x for x in reversed(path.parts[:-1]) if x in names), None)
-            if label >= len(names):  # That is looked at with the order of labels.
+            # That is looked at with the order of labels.
+            if not 0 <= label < len(names):
                 continue
             seen += folder is not None
             if folder is not None and names[label] != folder:

@@ -5,7 +5,7 @@ import numpy as np
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
-from keras_transfer.outputs import as_array, class_scores
+from keras_transfer.outputs import as_array, class_scores, only_output
 
 # Answers that differ by less, on average, are the same but for their precision; rows in
 # another order are the same numbers.
@@ -148,8 +148,8 @@ def _mode(case: Case, split: str, given, own) -> Finding:
     images = case.some(split, 32)
     with restored(case.model):
         inference, training = (
-            class_scores(as_array(case.model(images, training=mode)), case.activation)
-            for mode in (False, True)
+            class_scores(as_array(only_output(answers)), case.activation)
+            for answers in (case.model(images, training=x) for x in (False, True))
         )
     change = float(_apart(training, inference).mean())
     evidence = (

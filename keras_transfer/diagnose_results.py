@@ -1,5 +1,6 @@
 """Checks of a result: whether accuracy means what it seems to mean."""
 
+import keras
 import numpy as np
 from scipy.stats import binomtest, chi2_contingency
 
@@ -19,7 +20,7 @@ UNLIKELY = 1e-3
 
 def check_imbalance(case: Case) -> list[Finding]:
     """Find accuracy that only mirrors how common the classes are."""
-    split, labels = case.scored, case.sample(case.scored).labels
+    split, labels = case.scored, case.labels(case.scored)
     predicted, right = case.predicted(split), case.correct(split)
     shares = np.bincount(labels) / len(labels)
     most = float(shares.max())
@@ -175,7 +176,10 @@ def _same_numbers(case: Case, history: dict) -> list[Finding]:
 
 def _figures(case: Case, split: str) -> tuple[float, float]:
     outputs, sample = case.outputs(split), case.sample(split)
-    loss = case.model.compute_loss(None, sample.targets, outputs, training=False)
+    # In the form that the model answers in, such as a dictionary of one output.
+    form = case.model(sample.images[:1], training=False)
+    answers = keras.tree.map_structure(lambda _: outputs, form)
+    loss = case.model.compute_loss(None, sample.targets, answers, training=False)
     return float(case.correct(split).mean()), float(loss)
 
 

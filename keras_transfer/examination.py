@@ -20,8 +20,13 @@ from keras_transfer.examination_checks import (
     checked_units,
 )
 from keras_transfer.findings import NotExaminedError
-from keras_transfer.model_arrays import integer_labels
-from keras_transfer.outputs import as_array, class_scores, output_activation
+from keras_transfer.model_arrays import integer_labels, whole_labels
+from keras_transfer.outputs import (
+    as_array,
+    class_scores,
+    only_output,
+    output_activation,
+)
 from keras_transfer.splits import Splits
 
 # Enough for what is looked at, and few enough for a minute on two cores.
@@ -155,6 +160,31 @@ class Case:
         """Return some images of a split, in stored order, as the model gets them."""
         return self.once(_sample, split)
 
+    def labels(self, split: str) -> np.ndarray:
+        """Return the labels of `sample(split)`, which must be numbers of classes."""
+        sample = self.sample(split)
+        if sample.labels.min() < 0:
+            raise NotExaminedError("there are labels below 0")
+        if not whole_labels(sample.targets):
+            raise NotExaminedError("there are labels that are no whole numbers")
+        return sample.labels
+
+    @property
+    def signed(self) -> bool:
+        """Whether labels are -1 and 1, and the loss is a hinge, which takes them."""
+        loss = keras.tree.flatten(getattr(self.model, "loss", None))
+        names = [
+            x if isinstance(x, str) else getattr(x, "__name__", type(x).__name__)
+            for x in loss
+        ]
+        names = {name.lower().replace("_", "") for name in names}
+        targets = self.sample(self.scored).targets
+        return (
+            self.units == 1
+            and bool(np.isin(targets, (-1, 1)).all())
+            and names <= {"hinge", "squaredhinge"}
+        )
+
     def every(self, split: str) -> int:
         """Return the distance between the images of `sample(split)`."""
         return pipelines.spacing(self.dataset(split), LIMITS[split])
@@ -194,7 +224,7 @@ class Case:
 
     def correct(self, split: str) -> np.ndarray:
         """Return for each image of `sample(split)` whether the answer is right."""
-        return self.predicted(split) == self.sample(split).labels
+        return self.predicted(split) == self.labels(split)
 
     def size(self, split: str) -> int | None:
         """Return the number of images of a split, or `None` where it is not known."""
@@ -266,7 +296,7 @@ def _read_photos(case: Case, split: str, every: int, seconds: float):
 def _outputs(case: Case, split: str) -> np.ndarray:
     images = case.sample(split).images
     run = tf.function(
-        lambda batch: case.model(batch, training=False),
+        lambda batch: only_output(case.model(batch, training=False)),
         input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)],
     )
     starts = range(0, len(images), BATCH_SIZE)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_transfer import pipelines
 from keras_transfer.arguments import reason, shown, texts, whole_number
 from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.outputs import only_output
 from keras_transfer.prediction import Classifier
 
 SPLITS = ("train", "validation", "test")
@@ -92,12 +93,16 @@ def checked_history(history) -> dict[str, list[float]] | None:
         return None
     values = getattr(history, "history", history)
     try:
-        return {
-            str(name): [float(number) for number in numbers]
-            for name, numbers in values.items()
-            # `fine_tune` names the stage of each epoch beside its numbers.
-            if not all(isinstance(each, str) for each in numbers)
+        numbers = {
+            str(name): [float(each) for each in epochs]
+            for name, epochs in values.items()
+            # `fine_tune` names the stage of each epoch beside its numbers, and metrics
+            # such as F1Score give one number a class.
+            if not all(isinstance(each, str) or np.ndim(each) for each in epochs)
         }
+        if values and not numbers:
+            raise ValueError("no metric has one number an epoch")
+        return numbers
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             "history must be what fit or fine_tune returned, or its dictionary of one "
@@ -112,7 +117,9 @@ def checked_predictions(predictions) -> tuple[np.ndarray | None, np.ndarray] | N
     if isinstance(predictions, ClassificationReport):
         return predictions.labels, predictions.probabilities
     try:
-        found = np.asarray(predictions)
+        # A model whose output has a name predicts a dictionary.
+        named = isinstance(predictions, Mapping)
+        found = np.asarray(only_output(predictions) if named else predictions)
     except (TypeError, ValueError):  # Rows of different lengths.
         found = np.asarray(None)
     if str(found.dtype) == "bfloat16":
@@ -189,7 +196,8 @@ def _called(model, datasets: Iterable[tf.data.Dataset]) -> tuple:
         if len(images):
             break
     try:
-        outputs = getattr(model(images, training=False), "shape", None)
+        answers = keras.tree.flatten(model(images, training=False))
+        outputs = getattr(answers[0], "shape", None) if len(answers) == 1 else None
     except Exception as error:  # It is somebody else's code.
         raise ValueError(
             f"{CLASSIFIER}It cannot be called with images of shape {images.shape} "

@@ -19,6 +19,12 @@ def integer_labels(labels: np.ndarray) -> np.ndarray:
     return labels.reshape(-1).astype("int64")
 
 
+def whole_labels(labels: np.ndarray) -> bool:
+    """Tell whether labels are one-hot, or numbers without a fraction."""
+    one_hot = labels.ndim == 2 and labels.shape[1] > 1
+    return one_hot or bool(np.all(labels == np.round(labels)))
+
+
 @contextlib.contextmanager
 def restored(model: keras.Model) -> Iterator[None]:
     """Put back all weights, statistics and random states of a model at the end."""

@@ -11,6 +11,7 @@ from small_patients import CLASS_NAMES, SIZE, data, healthy, photos
 import keras_transfer as kt
 from keras_transfer import diagnosis
 from keras_transfer.__main__ import main
+from keras_transfer.examination_checks import checked_history
 
 LAYERS = keras.layers
 IMAGES, LABELS = photos(60, seed=3)
@@ -77,6 +78,17 @@ def two_heads():
     return keras.Model(inputs, LAYERS.Average()(heads))
 
 
+def named():
+    """Return a model that answers with a dictionary of one output."""
+    model = network()
+    return keras.Model(model.input, {"p": model.output})
+
+
+class Named(Subclassed):
+    def call(self, images):
+        return {"p": super().call(images)}
+
+
 def operations():
     inputs = keras.Input((SIZE, SIZE, 3))
     x = LAYERS.GlobalAveragePooling2D()(LAYERS.Conv2D(4, 3)(inputs))
@@ -103,6 +115,8 @@ MODELS = {
     "shared": shared,
     "two heads": two_heads,
     "operations": operations,
+    "named": named,
+    "named, subclassed": Named,
     "dense": dense,
     "one unit": lambda: network(units=1),
     **{
@@ -123,8 +137,8 @@ def test_no_check_fails_on_a_kind_of_model(kind):
     if not model.compiled:
         kind_of_loss = "binary" if kind == "one unit" else "sparse_categorical"
         model.compile("adam", f"{kind_of_loss}_crossentropy", metrics=["accuracy"])
-    model.fit(batched(images), epochs=1, verbose=0)
     splits = {name: batched(images) for name in ("train", "validation", "test")}
+    model.fit(splits["train"], validation_data=splits["test"], verbose=0)
     history = model.history
     found = kt.diagnose(model, splits, history, model.predict(images, verbose=0))
     assert failed(found) == {}
@@ -247,11 +261,48 @@ def test_splits_from_code_of_ones_own():
 
 
 @pytest.mark.parametrize(
-    "history", ["history.json", [0.1, 0.2], {"loss": 0.1}, {"loss": ["a"]}, 3]
+    "history",
+    [
+        *("history.json", [0.1, 0.2], {"loss": 0.1}, {"loss": ["a"]}, 3),
+        {"f1_score": [np.float32([0.5, 0.6])]},
+    ],
 )
 def test_histories_that_are_none(history):
     with pytest.raises(ValueError, match="Received: history="):
         kt.diagnose(healthy(), data(), history)
+
+
+def test_a_history_with_one_number_a_class():
+    model = healthy()
+    one_hot = batched(labels=np.eye(2, dtype="float32")[LABELS])
+    model.compile(
+        "adam", "categorical_crossentropy", metrics=["acc", keras.metrics.F1Score()]
+    )
+    history = model.fit(one_hot, validation_data=one_hot, verbose=0)
+    assert np.shape(history.history["f1_score"]) == (1, 2)
+    assert {*checked_history(history)} == {"acc", "loss", "val_acc", "val_loss"}
+    assert failed(kt.diagnose(model, {"test": one_hot}, history)) == {}
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (2 * LABELS - 1, "label -1,"),
+        (2.0 * LABELS[:, None] - 1, "label -1,"),
+        (-1 - LABELS, "labels -2, -1,"),
+        (LABELS + 1, "label 2,"),
+        (LABELS + 0.5, "labels 0.5, 1.5,"),
+    ],
+)
+def test_labels_without_an_output_are_named_once(labels, shown):
+    found = kt.diagnose(network(), {"test": batched(labels=labels)})
+    title = "Labels that the model has no output for"
+    (finding,) = [x for x in found.serious if x.title == title]
+    assert shown in finding.evidence
+    assert failed(found) == {}
+    if labels.min() < 0:
+        for check in ("outputs", "imbalance", "size of the test split"):
+            assert found.not_examined[check] == "there are labels below 0"
 
 
 @pytest.mark.parametrize(

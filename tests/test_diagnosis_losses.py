@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from small_patients import data, found, healthy, not_examined, one, photos
 
+from keras_transfer.diagnose_data import check_label_order
 from keras_transfer.diagnose_last_layer import check_last_layer
 
 LOSSES = keras.losses
@@ -182,3 +183,62 @@ def test_a_loss_given_as_something_else():
     model = healthy()
     model.compile("adam", Own())
     assert not_examined(check_last_layer, model, labelled(NUMBERS))
+
+
+OUTSIDE = [
+    (1, "tanh", "binary_crossentropy", NUMBERS, "Tanh before a crossentropy"),
+    (1, "relu", LOSSES.BinaryCrossentropy(), NUMBERS, "Relu before a crossentropy"),
+    (2, "tanh", "sparse_categorical_crossentropy", NUMBERS, "Tanh before a"),
+    (3, "softplus", "categorical_crossentropy", one_hot(THREE), "Softplus before a"),
+    (2, "log_softmax", "categorical_crossentropy", ONE_HOT, "Log_softmax before a"),
+    (
+        *(1, "tanh", LOSSES.BinaryCrossentropy(from_logits=True), NUMBERS),
+        "Tanh and from_logits=True",
+    ),
+    (
+        *(3, "relu", LOSSES.SparseCategoricalCrossentropy(from_logits=True), THREE),
+        "Relu and from_logits=True",
+    ),
+]
+
+
+@pytest.mark.parametrize(("units", "activation", "loss", "labels", "title"), OUTSIDE)
+def test_an_activation_that_no_crossentropy_takes(
+    units, activation, loss, labels, title
+):
+    model = compiled(units, activation, loss)
+    finding = one(check_last_layer, model, labelled(labels))
+    assert finding.title.startswith(title)
+    outputs = model.predict(IMAGES, verbose=0)
+    outside = np.mean((outputs < 0) | (outputs > 1))
+    assert finding.numbers["outside"] == pytest.approx(outside, abs=0.02)
+    assert f"{finding.numbers['outside']:.0%} of them lie outside" in finding.evidence
+    if "logits" not in title:
+        assert finding.numbers["lowest"] == pytest.approx(outputs.min(), abs=1e-3)
+        assert finding.numbers["highest"] == pytest.approx(outputs.max(), abs=1e-3)
+    assert finding.severity == ("warning" if "logits" in title else "serious")
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss", "labels"),
+    [
+        (1, "tanh", "hinge", 2 * LABELS - 1),
+        (1, "tanh", LOSSES.SquaredHinge(), 2.0 * COLUMN - 1),
+        (1, None, LOSSES.hinge, 2 * LABELS - 1),
+        (2, "log_softmax", LOSSES.CategoricalCrossentropy(from_logits=True), ONE_HOT),
+    ],
+)
+def test_other_activations_that_fit(units, activation, loss, labels):
+    model, splits = compiled(units, activation, loss), labelled(labels)
+    assert found(check_last_layer, model, splits) == []
+    if labels.min() < 0:
+        reason = not_examined(check_label_order, model, splits)
+        assert reason == "there are labels below 0"
+
+
+def test_activations_of_which_nothing_is_known():
+    for activation in ("hard_sigmoid", keras.layers.LeakyReLU(0.5)):
+        reason = not_examined(
+            check_last_layer, compiled(1, activation, "binary_crossentropy"), data()
+        )
+        assert reason.startswith("the last activation is")
