@@ -17,6 +17,14 @@ from keras_transfer.model_arrays import whole_labels
 # hold a few photos of one scene: tf_flowers 1 %.
 LEAK = 0.02
 SHOWN_PAIRS = 4
+# What repairs labels below 0, such as -1 and 1, and too many labels for the outputs.
+NUMBERED = """
+train, validation, test = (  # labels are the whole numbers from 0 on
+    dataset.map(lambda image, label: (image, (label + 1) // 2))
+    for dataset in (train, validation, test)
+)
+"""
+ONE_EACH = "model = kt.build_classifier(backbone, num_classes=len(splits.class_names))"
 # A model that is right this often in another order of the classes has learnt them.
 LEARNT, GAIN = 0.8, 0.2
 
@@ -263,12 +271,7 @@ def _no_output(case: Case, labels: np.ndarray, classes: int) -> Finding:
         f"{others}, and the outputs tell {classes} classes apart ({case.units} "
         f"{'unit' if case.units == 1 else 'units'}): 0 to {classes - 1}.",
         "Photos with these labels can never be right.",
-        """
-# Labels are the whole numbers from 0 on; of -1 and 1, for example:
-numbered = dataset.map(lambda image, label: (image, (label + 1) // 2))
-# Of more classes than outputs, a head with one output for each:
-model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
-""",
+        NUMBERED if labels[0] < 0 else ONE_EACH,
         {
             "lowest_label": float(labels[0]),
             "highest_label": float(labels[-1]),

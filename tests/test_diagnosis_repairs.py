@@ -195,6 +195,8 @@ def test_order_and_number_of_labels():
     named = types.SimpleNamespace(class_names=["red", *"abc", "blue"])
     more = {"splits": named}
     cure("label order", healthy(), many, "Labels that the model", more=more)
+    below = {**data(), "test": batched(images, 2 * labels - 1)}
+    cure("label order", healthy(), below, "Labels that the model")
 
 
 # Weights and training
