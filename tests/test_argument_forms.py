@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import arguments
-from tests.small_networks import images_and_labels, small_backbone
+from tests.helpers.small_networks import images_and_labels, small_backbone
 
 
 class Text(str):

@@ -27,7 +27,7 @@ from keras_transfer.prediction import Classifier, Prediction
 from keras_transfer.profiles import Profile
 from keras_transfer.split_proofs import SharedImage
 from keras_transfer.summary import TrainableSummary
-from tests.small_networks import small_backbone, small_classifier
+from tests.helpers.small_networks import small_backbone, small_classifier
 
 NAMES = ["dark", "light"]
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.05, 0.95]])

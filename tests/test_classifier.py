@@ -13,7 +13,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.features import Features, LabeledFeatures
-from tests.small_networks import small_backbone, small_classifier
+from tests.helpers.small_networks import small_backbone, small_classifier
 
 HEADS = {
     "softmax": {"activation": "softmax"},

@@ -30,6 +30,8 @@ from keras_transfer.paired_tests import (
     paired_p_value,
 )
 
+FUNCTIONS = "tests.helpers.comparison_functions"
+
 
 def answers(photos, *accuracies, seed=0):
     """Return for each accuracy which photos a recipe got right with three seeds.
@@ -260,7 +262,11 @@ def photos(tmp_path):
         ({"a": 3}, [0], r"experiments\['a'\]=3"),
         ({"a": "sys:exit"}, [0], "'sys:exit'"),
         ({"a": "sys.path:append"}, [0], "'sys.path:append'"),
-        ({"a": "tests.comparison_functions:"}, [0], "'tests.comparison_functions:'"),
+        (
+            {"a": "tests.helpers.comparison_functions:"},
+            [0],
+            "'tests.helpers.comparison_functions:'",
+        ),
         ({"a": kt.Recipe("frozen")}, 3, "seeds=3"),
         ({"a": kt.Recipe("frozen")}, np.array(3), r"seeds=array\(3\)"),
         ({"a": kt.Recipe("frozen")}, None, "seeds=None"),
@@ -312,7 +318,7 @@ def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch)
         run_path(recipe, larger, 0),
         run_path(recipe, fuller, 0),
         run_path(dataclasses.replace(recipe, epochs=5), photos, 0),
-        run_path("tests.comparison_functions:good", photos, 0),
+        run_path(f"{FUNCTIONS}:good", photos, 0),
     ]
     assert len({*paths}) == len(paths)
     assert run_path(kt.Recipe("frozen", epochs=30), photos, 0) == paths[0]
@@ -437,9 +443,7 @@ def test_interrupted_comparison_goes_on(photos, tmp_path, monkeypatch, capsys):
     photos = kt.load_directory(folder, image_size=16, batch_size=8)
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
-    experiments = {
-        name: f"tests.comparison_functions:{name}" for name in ("good", "bad")
-    }
+    experiments = {name: f"{FUNCTIONS}:{name}" for name in ("good", "bad")}
     with pytest.raises(RuntimeError, match="wrong on purpose") as raised:
         kt.compare(experiments, photos, seeds=(0, 1))
     assert "Received: experiments['bad']=" in str(raised.value)

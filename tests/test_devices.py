@@ -12,7 +12,11 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.devices import device_count, on_all_devices, use_all_devices
 from keras_transfer.splits import build_splits
-from tests.small_networks import images_and_labels, small_backbone, small_classifier
+from tests.helpers.small_networks import (
+    images_and_labels,
+    small_backbone,
+    small_classifier,
+)
 
 # Devices can be divided only before TensorFlow starts, so in a process of its own.
 RUN = """

@@ -7,12 +7,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import CLASS_NAMES, SIZE, build, data, healthy, photos, unfrozen
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
 from keras_transfer.__main__ import main
 from keras_transfer.findings import Check, Diagnosis, Finding, NotExaminedError
+from tests.helpers.small_patients import (
+    CLASS_NAMES,
+    SIZE,
+    build,
+    data,
+    healthy,
+    photos,
+    unfrozen,
+)
 
 # What the 14 faults of the list are looked for by.
 NAMES = {

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import data, dataset, found, healthy, not_examined, one, photos
 
 import keras_transfer as kt
 from keras_transfer import examination, pipelines
@@ -12,6 +11,15 @@ from keras_transfer.diagnose_data import (
     check_augmented_evaluation,
     check_cached_augmentation,
     check_leaks,
+)
+from tests.helpers.small_patients import (
+    data,
+    dataset,
+    found,
+    healthy,
+    not_examined,
+    one,
+    photos,
 )
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from small_patients import data, found, healthy, not_examined, one
 
 import keras_transfer as kt
 from keras_transfer import imagenet_kernels, pixel_forms
 from keras_transfer.diagnose_inputs import check_pixel_range, check_preprocessing
 from keras_transfer.diagnose_photos import check_folder_names, check_resizing
 from keras_transfer.imagenet_kernels import colour_sums
+from tests.helpers.small_patients import data, found, healthy, not_examined, one
 
 SIZE = 32
 

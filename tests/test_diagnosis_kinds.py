@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import CLASS_NAMES, SIZE, data, healthy, photos
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
 from keras_transfer.__main__ import main
 from keras_transfer.examination_checks import checked_history
+from tests.helpers.small_patients import CLASS_NAMES, SIZE, data, healthy, photos
 
 LAYERS = keras.layers
 IMAGES, LABELS = photos(60, seed=3)

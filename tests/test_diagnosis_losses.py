@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import data, found, healthy, not_examined, one, photos
 
 from keras_transfer.diagnose_data import check_label_order
 from keras_transfer.diagnose_last_layer import check_last_layer
+from tests.helpers.small_patients import data, found, healthy, not_examined, one, photos
 
 LOSSES = keras.losses
 IMAGES, LABELS = photos(60, seed=3)

@@ -4,12 +4,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import SIZE, data, found, healthy, not_examined, one, photos
 
 import keras_transfer as kt
 from keras_transfer.diagnose_last_layer import check_last_layer
 from keras_transfer.diagnose_outputs import check_outputs, check_training_mode
 from keras_transfer.diagnose_predictions import check_predictions
+from tests.helpers.small_patients import (
+    SIZE,
+    data,
+    found,
+    healthy,
+    not_examined,
+    one,
+    photos,
+)
 
 LOSSES = keras.losses
 

@@ -12,12 +12,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import CLASS_NAMES, SIZE, data, healthy, photos, unfrozen
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
 from keras_transfer.examination import Case
 from keras_transfer.findings import NotExaminedError
+from tests.helpers.small_patients import (
+    CLASS_NAMES,
+    SIZE,
+    data,
+    healthy,
+    photos,
+    unfrozen,
+)
 
 LOSSES = keras.losses
 SPLITS = ("train", "validation", "test")

@@ -4,16 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import (
-    CLASS_NAMES,
-    data,
-    dataset,
-    found,
-    healthy,
-    not_examined,
-    one,
-    photos,
-)
 
 from keras_transfer import examination
 from keras_transfer.diagnose_data import check_label_order
@@ -23,6 +13,16 @@ from keras_transfer.diagnose_results import (
     check_test_size,
 )
 from keras_transfer.examination import Case
+from tests.helpers.small_patients import (
+    CLASS_NAMES,
+    data,
+    dataset,
+    found,
+    healthy,
+    not_examined,
+    one,
+    photos,
+)
 
 
 def batched(images, labels):

@@ -4,16 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_patients import (
-    build,
-    data,
-    found,
-    healthy,
-    not_examined,
-    one,
-    photos,
-    unfrozen,
-)
 
 import keras_transfer as kt
 from keras_transfer.diagnose_training import (
@@ -25,6 +15,16 @@ from keras_transfer.diagnose_training import (
 )
 from keras_transfer.diagnose_weights import check_backbone, check_head
 from keras_transfer.examination import Case
+from tests.helpers.small_patients import (
+    build,
+    data,
+    found,
+    healthy,
+    not_examined,
+    one,
+    photos,
+    unfrozen,
+)
 
 
 def train(model, **options):

@@ -7,14 +7,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_state import changed, state
 from scipy.special import logit
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from small_networks import images_and_labels, small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer.calibration import reliability_bins
+from tests.helpers.model_state import changed, state
+from tests.helpers.small_networks import (
+    images_and_labels,
+    small_backbone,
+    small_classifier,
+)
 
 RANKED = ("roc_auc", "average_precision")
 

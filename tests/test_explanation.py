@@ -9,8 +9,8 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones import ARCHITECTURES
-from tests.model_state import changed, state
-from tests.small_networks import small_backbone, small_classifier, values
+from tests.helpers.model_state import changed, state
+from tests.helpers.small_networks import small_backbone, small_classifier, values
 
 SIZE, PATCH = 48, 12
 SMALLEST = {name: 75 if name == "inception_v3" else 32 for name in ARCHITECTURES}

@@ -11,7 +11,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.backbones import ARCHITECTURES
 from keras_transfer.blocks import block_layers
-from tests.small_networks import (
+from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
     small_classifier,

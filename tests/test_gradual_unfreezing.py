@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from tests.small_networks import (
+from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
     small_classifier,

@@ -16,7 +16,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import array_files, storage
-from tests.small_networks import small_backbone
+from tests.helpers.small_networks import small_backbone
 from tests.test_precision import small_splits
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from tests.small_networks import images_and_labels, small_classifier
+from tests.helpers.small_networks import images_and_labels, small_classifier
 
 
 def compiled(optimizer=None):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from tests.small_networks import images_and_labels, small_classifier, values
+from tests.helpers.small_networks import images_and_labels, small_classifier, values
 
 BLOCKS = ("block1", "block2", "head")
 

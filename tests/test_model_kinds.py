@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_state import changed, state
-from small_networks import small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer.splits import Splits
+from tests.helpers.model_state import changed, state
+from tests.helpers.small_networks import small_backbone, small_classifier
 
 SIZE = 16
 NAMES = ("cat", "dog")

@@ -8,11 +8,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_networks import images_and_labels, small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer.backbones import ARCHITECTURES
 from keras_transfer.prediction import MEMBER
+from tests.helpers.small_networks import (
+    images_and_labels,
+    small_backbone,
+    small_classifier,
+)
 
 IMAGES, LABELS = images_and_labels()
 NAMES = ["cat", "dog"]

@@ -9,11 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_networks import small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer import comparison_data, comparison_store, own_content
 from keras_transfer.images import resize
+from tests.helpers.small_networks import small_backbone, small_classifier
 
 SIZES = {"train": 24, "validation": 9, "test": 8}
 NAMES = ("cat", "dog")
@@ -186,7 +186,7 @@ def test_compare_hands_own_data_over(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COMPARISON_NOTES", str(tmp_path / "notes"))
     splits = datasets(lambda ds: ds.map(lambda x, y: (x, tf.one_hot(y, 2))).batch(4))
-    experiment = {"good": "comparison_functions:good"}
+    experiment = {"good": "tests.helpers.comparison_functions:good"}
     comparison = kt.compare(experiment, splits, seeds=[0], verbose=False)
     assert comparison.test_images == SIZES["test"]
     # Its files have gone; what it found stays, for these data only.

@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.precision import fast_copy, fast_dtype, float32_copy
 from keras_transfer.splits import build_splits
-from tests.small_networks import small_backbone, values
+from tests.helpers.small_networks import small_backbone, values
 
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64", "float16")
 # How far features may be from those of float32, of the largest.

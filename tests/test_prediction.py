@@ -10,14 +10,18 @@ import keras
 import numpy as np
 import pytest
 from keras.src.backend.common import global_state
-from model_state import changed, state
-from small_networks import images_and_labels, small_backbone, small_classifier
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
 from keras_transfer.images import RESIZE_RULE
 from keras_transfer.prediction import MEMBER, Classifier
 from keras_transfer.soft_labels import compile_for_soft_labels
+from tests.helpers.model_state import changed, state
+from tests.helpers.small_networks import (
+    images_and_labels,
+    small_backbone,
+    small_classifier,
+)
 
 NAMES = ["cat", "dog"]
 

@@ -8,7 +8,11 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import verify
-from tests.small_networks import images_and_labels, small_backbone, small_classifier
+from tests.helpers.small_networks import (
+    images_and_labels,
+    small_backbone,
+    small_classifier,
+)
 from tests.test_duplicates import photos
 
 COUNT = 40
