@@ -20,7 +20,7 @@ from keras_transfer import lesson_kernel, lessons
 from keras_transfer.findings import NOT_EXAMINED
 from keras_transfer.lesson_progress import Progress
 from keras_transfer.lesson_report import machine
-from keras_transfer.storage import build_dir, project_root
+from keras_transfer.runtime.storage import build_dir, project_root
 
 # What each lesson calls its model, its history and its predictions; the splits are
 # `splits` in all of them.

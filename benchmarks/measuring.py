@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import report
 from keras_transfer.lesson_report import machine
-from keras_transfer.storage import build_dir
+from keras_transfer.runtime.storage import build_dir
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from keras_transfer.lesson_report import write_between
 from keras_transfer.plot_style import COLORS, style
-from keras_transfer.storage import written_whole
+from keras_transfer.runtime.storage import written_whole
 
 
 def keep(folder: pathlib.Path, name: str, entry: dict) -> None:

@@ -2,10 +2,10 @@
 
 import importlib
 
-from keras_transfer.keras_settings import check_keras
+from keras_transfer.runtime.keras_settings import check_keras
 
 _MODULES = {
-    "profile": "profiles",
+    "profile": "runtime.profiles",
     "load_dataset": "datasets",
     "DatasetUnavailableError": "splits",
     "Splits": "splits",

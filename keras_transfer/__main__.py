@@ -11,9 +11,9 @@ import os
 import pathlib
 import sys
 
-from keras_transfer.arguments import file_path
-from keras_transfer.keras_settings import check_keras
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import file_path
+from keras_transfer.runtime.keras_settings import check_keras
+from keras_transfer.runtime.status_lines import say
 
 # They come with Jupyter.
 LESSON_MODULES = (
@@ -273,7 +273,8 @@ def _lessons(options: argparse.Namespace) -> int:
     if options.exercises:
         return _check_exercises(options)
     folder = _notebooks(options)
-    from keras_transfer import lesson_report, lessons, storage
+    from keras_transfer import lesson_report, lessons
+    from keras_transfer.runtime import storage
 
     output = options.output or storage.build_dir() / "lessons"
     chosen = lessons.find_lessons(folder, options.numbers)
@@ -284,7 +285,7 @@ def _lessons(options: argparse.Namespace) -> int:
 
 
 def _notebooks(options: argparse.Namespace) -> pathlib.Path:
-    from keras_transfer import storage
+    from keras_transfer.runtime import storage
 
     folder = options.notebooks or storage.project_root() / "notebooks"
     if not folder.is_dir() and options.notebooks:
@@ -299,7 +300,7 @@ def _notebooks(options: argparse.Namespace) -> pathlib.Path:
 
 
 def _check_exercises(options: argparse.Namespace) -> int:
-    from keras_transfer import storage
+    from keras_transfer.runtime import storage
 
     folder = options.notebooks or storage.build_dir() / "exercises"
     if not folder.is_dir():
@@ -321,7 +322,8 @@ def _check_exercises(options: argparse.Namespace) -> int:
 
 def _exercises(options: argparse.Namespace) -> int:
     folder = _notebooks(options)
-    from keras_transfer import exercise_copies, lessons, storage
+    from keras_transfer import exercise_copies, lessons
+    from keras_transfer.runtime import storage
 
     output = options.output or storage.build_dir() / "exercises"
     chosen = lessons.find_lessons(folder, options.numbers)
@@ -331,7 +333,8 @@ def _exercises(options: argparse.Namespace) -> int:
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    from keras_transfer import bands, lesson_report, storage
+    from keras_transfer import bands, lesson_report
+    from keras_transfer.runtime import storage
 
     entries = [entry for path in options.ledgers for entry in _entries(path)]
     if options.bands and options.bands.is_file():

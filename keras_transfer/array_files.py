@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from keras_transfer import storage
-from keras_transfer.arguments import shown
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import shown
 
 
 def write_outputs(

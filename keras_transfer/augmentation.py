@@ -5,7 +5,7 @@ import random
 import keras
 import numpy as np
 
-from keras_transfer.arguments import one_of, whole_number
+from keras_transfer.runtime.arguments import one_of, whole_number
 
 STRENGTHS = ("light", "standard", "strong")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.arguments import file_path, shown, square_size
 from keras_transfer.blocks import block_ends, block_output, check_block
 from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
-from keras_transfer.profiles import Profile
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import file_path, shown, square_size
+from keras_transfer.runtime.profiles import Profile
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.weights import (
     WeightsUnavailableError,
     load_imagenet_weights,

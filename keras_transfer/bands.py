@@ -5,8 +5,8 @@ import math
 import os
 import pathlib
 
-from keras_transfer import storage
-from keras_transfer.arguments import real_number, shown, whole_number
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import real_number, shown, whole_number
 
 BANDS_FILE = "bands.json"
 

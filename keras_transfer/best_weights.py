@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_transfer import arguments, storage
+from keras_transfer.runtime import arguments, storage
 
 FILE = "best_weights.npz"
 

@@ -8,8 +8,8 @@ by the process.
 
 import keras
 
-from keras_transfer.arguments import keras_model, shown
 from keras_transfer.image_networks import as_graph
+from keras_transfer.runtime.arguments import keras_model, shown
 
 _EFFICIENTNET = {
     "stem": "stem_activation",

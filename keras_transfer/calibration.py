@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from keras_transfer.arguments import number_array, real_number, whole_number
+from keras_transfer.runtime.arguments import number_array, real_number, whole_number
 
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)

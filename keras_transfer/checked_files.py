@@ -8,8 +8,9 @@ import pathlib
 import typing
 from collections.abc import Sequence
 
-from keras_transfer import images, storage
-from keras_transfer.status_lines import say
+from keras_transfer import images
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.status_lines import say
 
 NAME = "checked_photos.json"
 # Counted up when the same file would be judged in another way than before.

@@ -5,8 +5,8 @@ import html
 
 import numpy as np
 
-from keras_transfer.arguments import whole_number
-from keras_transfer.tables import html_table, text_table
+from keras_transfer.runtime.arguments import whole_number
+from keras_transfer.runtime.tables import html_table, text_table
 
 # A wider confusion matrix fits no terminal.
 WIDEST_MATRIX = 12

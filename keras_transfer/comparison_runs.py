@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.arguments import elements, flag, shown, whole_number
 from keras_transfer.comparison import Comparison, summarize
 from keras_transfer.comparison_data import handed_over
 from keras_transfer.comparison_process import RecipeProcess, ready_processes
@@ -19,8 +18,9 @@ from keras_transfer.comparison_store import (
     run_path,
 )
 from keras_transfer.recipes import Recipe
+from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.splits import Splits, checked_splits
-from keras_transfer.status_lines import say
 
 
 def compare(

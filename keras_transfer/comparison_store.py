@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import profiles, storage
 from keras_transfer.backbones import ARCHITECTURES
 from keras_transfer.recipes import Recipe
+from keras_transfer.runtime import profiles, storage
 from keras_transfer.splits import Splits
 from keras_transfer.weights import weights_digest
 from keras_transfer.weights_file import content_digest

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.arguments import shown
+from keras_transfer.runtime.arguments import shown
 
 # What `compile` and `fit` set in a model.
 COMPILED = (

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from keras_transfer.arguments import number_array, one_of, text, whole_number
 from keras_transfer.image_plots import pixels
 from keras_transfer.plot_arguments import (
     class_labels,
@@ -22,6 +21,7 @@ from keras_transfer.plot_style import (
     say_none_found,
     style,
 )
+from keras_transfer.runtime.arguments import number_array, one_of, text, whole_number
 from keras_transfer.splits import Splits
 
 METHODS = ("pca", "tsne")

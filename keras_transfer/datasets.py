@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
-from keras_transfer import samples, split_names, storage
-from keras_transfer.arguments import file_path, shown, square_size, whole_number
+from keras_transfer import samples, split_names
 from keras_transfer.images import decode_any_tensor
-from keras_transfer.profiles import SAMPLE_DATA, Profile
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import file_path, shown, square_size, whole_number
+from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.splits import (
     WAYS_OUT,
     DatasetUnavailableError,
@@ -25,7 +27,6 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
-from keras_transfer.status_lines import say
 
 
 def load_dataset(

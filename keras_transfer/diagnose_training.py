@@ -5,13 +5,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import imagenet_kernels, network_graph, train_step
-from keras_transfer.arguments import reason
 from keras_transfer.compiling import compile_settings
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
 from keras_transfer.outputs import as_array
+from keras_transfer.runtime.arguments import reason
 
 # How far the median kernel may move in the first steps, as a share of its length. With
 # Adam and real photos ResNet50 kept its features at 0.9 %; VGG16 lost them at 1.2 %,

@@ -20,7 +20,6 @@ from keras_transfer import (
     diagnose_training,
     diagnose_weights,
 )
-from keras_transfer.arguments import file_path, reason
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.directories import load_directory
 from keras_transfer.examination import Case
@@ -36,6 +35,7 @@ from keras_transfer.model_arrays import restored, restored_generators
 from keras_transfer.model_files import model_path, read_model
 from keras_transfer.network_graph import image_shape
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
+from keras_transfer.runtime.arguments import file_path, reason
 from keras_transfer.splits import Splits
 
 CHECKS = (

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import images, split_names
-from keras_transfer.arguments import file_path, square_size, whole_number
 from keras_transfer.checked_files import check_files
 from keras_transfer.photo_folders import Layout, Photo, printable, read_layout
+from keras_transfer.runtime.arguments import file_path, square_size, whole_number
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.splits import (
     WAYS_OUT,
     Skipped,
@@ -23,7 +24,6 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
-from keras_transfer.status_lines import say
 
 SHOWN = 20
 

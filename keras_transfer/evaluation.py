@@ -14,10 +14,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from keras_transfer.arguments import batched_dataset, keras_model, reason, shown
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
-from keras_transfer.devices import on_all_devices
 from keras_transfer.image_networks import as_graph
 from keras_transfer.outputs import (
     as_array,
@@ -26,6 +24,8 @@ from keras_transfer.outputs import (
     classifier_outputs,
     only_output,
 )
+from keras_transfer.runtime.arguments import batched_dataset, keras_model, reason, shown
+from keras_transfer.runtime.devices import on_all_devices
 
 
 def evaluate_classifier(

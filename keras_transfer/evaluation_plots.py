@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.arguments import number_array, shown, whole_number
 from keras_transfer.calibration import NUM_BINS, reliability_bins
 from keras_transfer.plot_arguments import class_labels, named_classes
 from keras_transfer.plot_style import (
@@ -15,6 +14,7 @@ from keras_transfer.plot_style import (
     say_none_found,
     style,
 )
+from keras_transfer.runtime.arguments import number_array, shown, whole_number
 
 
 def show_confusion_matrix(

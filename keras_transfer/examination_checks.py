@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import pipelines
-from keras_transfer.arguments import reason, shown, texts, whole_number
 from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.outputs import only_output
 from keras_transfer.prediction import Classifier
+from keras_transfer.runtime.arguments import reason, shown, texts, whole_number
 
 SPLITS = ("train", "validation", "test")
 PARTS = (*SPLITS, "class_names", "counts")

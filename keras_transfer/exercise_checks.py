@@ -12,7 +12,7 @@ from keras_transfer.exercise_copies import RUN_ON
 from keras_transfer.exercises import Exercise, find_exercises
 from keras_transfer.lesson_progress import Progress
 from keras_transfer.lessons import Lesson, checked_lessons, checked_run
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.status_lines import say
 
 DONE, NOT_YET, NOT_BEGUN = "done", "not yet", "not begun"
 

@@ -8,10 +8,10 @@ import pathlib
 
 import nbformat
 
-from keras_transfer import storage
-from keras_transfer.arguments import file_path
 from keras_transfer.exercises import ANSWER, CHECK, exercise_tag, find_exercises
 from keras_transfer.lessons import Lesson, checked_lessons
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import file_path
 
 # A failed check, or an answer that stops, does not keep "Run all" from the others.
 RUN_ON = "raises-exception"

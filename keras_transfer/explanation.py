@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import keras_model, shown
 from keras_transfer.blocks import block_ends
 from keras_transfer.classifier import POOLING_NAME
 from keras_transfer.image_networks import as_graph
@@ -27,6 +26,7 @@ from keras_transfer.outputs import (
     passes,
 )
 from keras_transfer.precision import float32_copy
+from keras_transfer.runtime.arguments import keras_model, shown
 
 # As many took 0.3 to 0.65 GiB with ResNet50 and VGG16 at 224 px.
 BATCH_SIZE = 16

@@ -10,18 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import feature_store, storage
-from keras_transfer.arguments import (
+from keras_transfer import feature_store
+from keras_transfer.array_files import write_outputs
+from keras_transfer.pipelines import without_autotune
+from keras_transfer.precision import described, fast_copy, fast_dtype
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import (
     check_keeps_shape,
     image_layer,
     shown,
     whole_number,
 )
-from keras_transfer.array_files import write_outputs
-from keras_transfer.pipelines import without_autotune
-from keras_transfer.precision import described, fast_copy, fast_dtype
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.splits import Splits, checked_splits
-from keras_transfer.status_lines import say
 
 FILES = ("maps", "labels")
 

@@ -7,7 +7,7 @@ import typing
 import numpy as np
 
 from keras_transfer import feature_store
-from keras_transfer.arguments import elements, shown, whole_number
+from keras_transfer.runtime.arguments import elements, shown, whole_number
 from keras_transfer.splits import Splits
 
 

@@ -14,9 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import storage
-from keras_transfer.arguments import file_path, flag, keras_model, whole_number
-from keras_transfer.devices import on_all_devices
 from keras_transfer.folding import fold_batch_normalization
 from keras_transfer.image_networks import (
     as_graph,
@@ -26,6 +23,9 @@ from keras_transfer.image_networks import (
     single_output,
 )
 from keras_transfer.images import RESIZE_RULE
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import file_path, flag, keras_model, whole_number
+from keras_transfer.runtime.devices import on_all_devices
 from keras_transfer.splits import Splits
 
 # Hashing a larger file on each reading would take longer than it protects.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_transfer.tables import html_table
+from keras_transfer.runtime.tables import html_table
 
 SEVERITIES = ("serious", "warning", "note")
 NOTHING, NOT_EXAMINED = "nothing found", "not examined"

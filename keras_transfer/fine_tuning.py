@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_transfer.arguments import flag, keras_model, shown, whole_number
 from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
 from keras_transfer.compiling import recompiled
+from keras_transfer.runtime.arguments import flag, keras_model, shown, whole_number
 
 
 def freeze(model: keras.Model) -> None:

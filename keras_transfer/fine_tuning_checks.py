@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_transfer.arguments import real_number, shown, whole_number
 from keras_transfer.blocks import block_names, check_block
 from keras_transfer.outputs import classifier_outputs
+from keras_transfer.runtime.arguments import real_number, shown, whole_number
 
 # The callbacks of Keras that set the learning rate.
 RATE_CALLBACKS = (

@@ -4,10 +4,16 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_transfer.arguments import flag, keras_model, shown, texts, whole_number
 from keras_transfer.blocks import HEAD, block_layers, block_names, check_block
 from keras_transfer.compiling import ModelState, build_optimizer, check_loss
 from keras_transfer.fine_tuning import let_layers_decide, trainable_block_layers
+from keras_transfer.runtime.arguments import (
+    flag,
+    keras_model,
+    shown,
+    texts,
+    whole_number,
+)
 
 
 class GradualUnfreezing(keras.callbacks.Callback):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.arguments import reason, shown
+from keras_transfer.runtime.arguments import reason, shown
 
 
 def as_graph(model: keras.Model) -> keras.Model | None:

@@ -6,7 +6,9 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.arguments import (
+from keras_transfer.plot_arguments import captions, image_list
+from keras_transfer.plot_style import say_none_found, style
+from keras_transfer.runtime.arguments import (
     image_layer,
     number_array,
     reason,
@@ -14,8 +16,6 @@ from keras_transfer.arguments import (
     text,
     whole_number,
 )
-from keras_transfer.plot_arguments import captions, image_list
-from keras_transfer.plot_style import say_none_found, style
 
 
 def show_images(

@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_transfer.arguments import file_path, square_size
+from keras_transfer.runtime.arguments import file_path, square_size
 
 RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import (
+from keras_transfer.compiling import ModelState, check_loss, compile_for_sweep
+from keras_transfer.runtime.arguments import (
     batched_dataset,
     keras_model,
     real_number,
     shown,
     whole_number,
 )
-from keras_transfer.compiling import ModelState, check_loss, compile_for_sweep
 from keras_transfer.splits import Splits
 
 

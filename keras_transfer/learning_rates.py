@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_transfer.arguments import keras_model, real_number, shown
 from keras_transfer.blocks import HEAD, block_layers
 from keras_transfer.compiling import checked_optimizer, keep_exclusions
+from keras_transfer.runtime.arguments import keras_model, real_number, shown
 
 
 class BlockLearningRates:

@@ -12,9 +12,10 @@ import os
 import pathlib
 from typing import Any
 
-from keras_transfer import bands, storage
-from keras_transfer.arguments import shown, text, whole_number
-from keras_transfer.status_lines import say
+from keras_transfer import bands
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import shown, text, whole_number
+from keras_transfer.runtime.status_lines import say
 
 MIME_TYPE = "application/vnd.keras-transfer.record+json"
 
@@ -55,7 +56,7 @@ def record(
     >>> import keras_transfer as kt
     >>> figures = kt.record(test_accuracy=0.95, test_images=90, data="my_photos")
     """
-    from keras_transfer import profiles
+    from keras_transfer.runtime import profiles
 
     # Not `profiles.profile()`: selecting a profile sets the seed anew.
     configured = os.environ.get("KERAS_TRANSFER_PROFILE") or profiles.NAMES[0]

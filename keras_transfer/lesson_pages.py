@@ -7,7 +7,7 @@ import pathlib
 import re
 import typing
 
-from keras_transfer import storage
+from keras_transfer.runtime import storage
 
 if typing.TYPE_CHECKING:
     # A ledger can be read where Jupyter is not installed.

@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.status_lines import say
 
 
 class Progress:

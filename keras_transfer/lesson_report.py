@@ -8,7 +8,8 @@ import platform
 import re
 import xml.etree.ElementTree as ElementTree
 
-from keras_transfer import lesson_pages, storage
+from keras_transfer import lesson_pages
+from keras_transfer.runtime import storage
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (

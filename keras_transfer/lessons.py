@@ -9,11 +9,12 @@ from collections.abc import Iterable
 
 import nbformat
 
-from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report, storage
-from keras_transfer.arguments import file_path, one_of, shown, whole_number
+from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report
 from keras_transfer.exercises import lesson_cells
 from keras_transfer.lesson_progress import Progress
-from keras_transfer.profiles import NAMES
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
+from keras_transfer.runtime.profiles import NAMES
 
 
 @dataclasses.dataclass(frozen=True)

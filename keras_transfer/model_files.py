@@ -15,8 +15,8 @@ import keras
 
 # Both are imported because they register classes that files may hold.
 from keras_transfer import learning_rates, soft_labels  # noqa: F401
-from keras_transfer.arguments import file_path, reason, shown
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import file_path, reason, shown
+from keras_transfer.runtime.status_lines import say
 
 # `compile` knows these words; every other text is the name of a function or class.
 WORDS = ("accuracy", "acc", "crossentropy", "ce")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_transfer.arguments import shown
 from keras_transfer.image_networks import as_graph
+from keras_transfer.runtime.arguments import shown
 
 
 class Call(typing.NamedTuple):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import shown, square_size, texts
 from keras_transfer.own_content import Content
 from keras_transfer.own_data import (
     OwnData,
@@ -19,6 +18,7 @@ from keras_transfer.own_data import (
     numbers,
     same_width,
 )
+from keras_transfer.runtime.arguments import shown, square_size, texts
 
 # Images that are changed and looked at at once.
 AT_ONCE = 64

@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 
-from keras_transfer import storage
+from keras_transfer.runtime import storage
 
 # More than this is kept on disk in place of memory.
 MEMORY_BYTES = 2 * 1024**3

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import shown
 from keras_transfer.images import resize
 from keras_transfer.own_content import Content
 from keras_transfer.pipelines import without_autotune
+from keras_transfer.runtime.arguments import shown
 from keras_transfer.split_names import FRACTIONS, shares, sizes
 
 

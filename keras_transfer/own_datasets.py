@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import pipelines
-from keras_transfer.arguments import shown, square_size, texts
 from keras_transfer.own_content import Content, digest
 from keras_transfer.own_data import (
     OwnData,
@@ -22,6 +21,7 @@ from keras_transfer.own_data import (
     numbers,
     same_width,
 )
+from keras_transfer.runtime.arguments import shown, square_size, texts
 
 # Images that are looked at at once.
 AT_ONCE = 64

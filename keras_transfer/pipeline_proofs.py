@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import pipelines
-from keras_transfer.arguments import batched_dataset, check_keeps_shape, shown
 from keras_transfer.duplicates import digest, fingerprints, match
+from keras_transfer.runtime.arguments import batched_dataset, check_keeps_shape, shown
 
 # The share of images that must come anew.
 LEAST = 0.1

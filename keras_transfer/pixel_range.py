@@ -5,14 +5,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import network_graph, pipelines
-from keras_transfer.arguments import (
+from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.runtime.arguments import (
     batched_dataset,
     elements,
     keras_model,
     reason,
     shown,
 )
-from keras_transfer.backbones import ARCHITECTURES
 
 # Layers that only these networks have; their relatives lack one of them.
 SIGNATURES = {

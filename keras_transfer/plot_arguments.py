@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.arguments import elements, number_array, shown
 from keras_transfer.calibration import checked_labels
+from keras_transfer.runtime.arguments import elements, number_array, shown
 
 
 def image_list(name: str, value: typing.Any) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 
-from keras_transfer.arguments import shown, text
+from keras_transfer.runtime.arguments import shown, text
 
 # Okabe and Ito, 2008: told apart with any form of colour blindness, and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

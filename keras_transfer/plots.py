@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.arguments import number_array, shown
 from keras_transfer.comparison_plots import show_comparison
 from keras_transfer.data_plots import show_class_balance, show_embedding
 from keras_transfer.evaluation_plots import (
@@ -33,6 +32,7 @@ from keras_transfer.plot_style import (
     style,
 )
 from keras_transfer.prediction_plots import show_mistakes, show_predictions
+from keras_transfer.runtime.arguments import number_array, shown
 from keras_transfer.threshold_plots import (
     show_precision_recall_curve,
     show_roc_curve,

@@ -16,15 +16,6 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
-from keras_transfer import storage
-from keras_transfer.arguments import (
-    elements,
-    file_path,
-    keras_model,
-    reason,
-    shown,
-    square_size,
-)
 from keras_transfer.images import RESIZE_RULE, load_image
 from keras_transfer.model_files import model_path, read_model, write_model
 from keras_transfer.network_graph import image_shape
@@ -34,6 +25,15 @@ from keras_transfer.outputs import (
     class_probabilities,
     classifier_outputs,
     only_output,
+)
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import (
+    elements,
+    file_path,
+    keras_model,
+    reason,
+    shown,
+    square_size,
 )
 
 MEMBER = "keras_transfer.json"

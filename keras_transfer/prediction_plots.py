@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.arguments import whole_number
 from keras_transfer.evaluation_plots import check_predictions
 from keras_transfer.image_plots import grid, show_pixels
 from keras_transfer.plot_arguments import image_list, named_classes
 from keras_transfer.plot_style import COLORS
+from keras_transfer.runtime.arguments import whole_number
 
 
 def show_predictions(

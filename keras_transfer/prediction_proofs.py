@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.arguments import shown, texts
+from keras_transfer.runtime.arguments import shown, texts
 from keras_transfer.weight_proofs import same_bits, snapshot
 
 # A class is answered by another name only if chance is no explanation.

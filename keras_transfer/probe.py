@@ -14,14 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import backbones, datasets, features, images, samples
-from keras_transfer.arguments import (
+from keras_transfer.runtime.arguments import (
     one_of,
     real_number,
     shown,
     square_size,
     whole_number,
 )
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.weights import WeightsUnavailableError
 
 # What is tried on raw pixels, which learn best with one of them.

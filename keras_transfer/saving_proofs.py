@@ -9,10 +9,10 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_transfer.arguments import keras_model, reason, shown
 from keras_transfer.model_files import model_path
 from keras_transfer.outputs import as_array, only_output
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import keras_model, reason, shown
+from keras_transfer.runtime.status_lines import say
 
 # Rounding differs a little between processes, more on a GPU.
 TOLERANCE = 1e-3

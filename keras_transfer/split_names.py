@@ -4,7 +4,7 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 
-from keras_transfer.arguments import elements, real_number, shown
+from keras_transfer.runtime.arguments import elements, real_number, shown
 
 # Shares of the images where none are asked for.
 FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.arguments import real_number, shown
 from keras_transfer.duplicates import Duplicate, fingerprints, match
+from keras_transfer.runtime.arguments import real_number, shown
 from keras_transfer.splits import Splits
 
 SHOWN_PAIRS = 6

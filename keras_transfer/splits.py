@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer import own_arrays, own_data, own_datasets
-from keras_transfer.arguments import one_of, shown, whole_number
 from keras_transfer.images import RESIZE_RULE, resize
 from keras_transfer.own_content import Content, compact
 from keras_transfer.pipelines import without_autotune
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import one_of, shown, whole_number
+from keras_transfer.runtime.status_lines import say
 
 # Decoded images are kept in memory (uint8) after the first epoch up to this size.
 CACHE_BYTES = 2 * 1024**3

@@ -4,10 +4,10 @@ import dataclasses
 
 import keras
 
-from keras_transfer.arguments import keras_model
 from keras_transfer.blocks import block_layers
 from keras_transfer.learning_rates import block_learning_rates
-from keras_transfer.tables import html_table, text_table
+from keras_transfer.runtime.arguments import keras_model
+from keras_transfer.runtime.tables import html_table, text_table
 
 HEADER = ("block", "layers", "parameters", "to train", "state", "learning rate")
 

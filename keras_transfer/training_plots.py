@@ -9,13 +9,6 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
-from keras_transfer.arguments import (
-    elements,
-    number_array,
-    real_number,
-    shown,
-    text,
-)
 from keras_transfer.learning_rate_finder import LearningRateFinder
 from keras_transfer.plot_style import (
     COLORS,
@@ -23,6 +16,13 @@ from keras_transfer.plot_style import (
     color_of,
     say_none_found,
     style,
+)
+from keras_transfer.runtime.arguments import (
+    elements,
+    number_array,
+    real_number,
+    shown,
+    text,
 )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.arguments import keras_model, shown, texts
 from keras_transfer.blocks import block_layers
+from keras_transfer.runtime.arguments import keras_model, shown, texts
 
 STATISTICS = ("moving_mean", "moving_variance")
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer import carriers, storage
-from keras_transfer.arguments import shown
+from keras_transfer import carriers
 from keras_transfer.keras_download import (
     DamagedFileError,
     cached_file,
@@ -22,7 +21,9 @@ from keras_transfer.keras_download import (
     network_allowed,
 )
 from keras_transfer.package_fetch import WeightsUnavailableError
-from keras_transfer.status_lines import say
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import shown
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.weights_file import (
     content_digest,
     first_line,

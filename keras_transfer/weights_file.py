@@ -9,8 +9,8 @@ import warnings
 
 import keras
 
-from keras_transfer import storage
 from keras_transfer.carriers import LayerWeights
+from keras_transfer.runtime import storage
 
 
 def load_weights_file(model: keras.Model, name: str, path: str | os.PathLike) -> None:

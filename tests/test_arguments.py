@@ -24,7 +24,7 @@ from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.feature_maps import FeatureMaps
 from keras_transfer.features import Features, LabeledFeatures
 from keras_transfer.prediction import Classifier, Prediction
-from keras_transfer.profiles import Profile
+from keras_transfer.runtime.profiles import Profile
 from keras_transfer.split_proofs import SharedImage
 from keras_transfer.summary import TrainableSummary
 from tests.helpers.small_networks import small_backbone, small_classifier

@@ -10,14 +10,8 @@ import xml.etree.ElementTree as ElementTree
 import nbformat
 import pytest
 
-from keras_transfer import (
-    __main__,
-    lesson_kernel,
-    lesson_pages,
-    lesson_report,
-    lessons,
-    storage,
-)
+from keras_transfer import __main__, lesson_kernel, lesson_pages, lesson_report, lessons
+from keras_transfer.runtime import storage
 
 RECORD = """\
 from keras_transfer import ledger

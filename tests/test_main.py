@@ -11,9 +11,10 @@ import time
 import nbformat
 import pytest
 
-from keras_transfer import __main__, storage
+from keras_transfer import __main__
+from keras_transfer.runtime import storage
 
-ROOT = pathlib.Path(storage.__file__).parent.parent
+ROOT = pathlib.Path(storage.__file__).parent.parent.parent
 
 
 def test_help_comes_at_once_and_imports_no_framework():
@@ -329,7 +330,7 @@ def test_another_backend_is_one_sentence_before_keras_is_imported(here):
             except AttributeError:
                 pass
             try:
-                from keras_transfer.keras_settings import check_keras
+                from keras_transfer.runtime.keras_settings import check_keras
                 check_keras()
                 print("fine")
             except ValueError as error:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_transfer import storage
+from keras_transfer.runtime import storage
 
 ROOT = storage.project_root()
 

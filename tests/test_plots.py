@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from tests.test_devices import splits as random_splits
+from tests.runtime.test_devices import splits as random_splits
 
 NAMES = ["cat", "dog"]
 LABELS = [0, 1, 1, 0]

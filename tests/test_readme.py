@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from keras_transfer import __main__, storage
+from keras_transfer import __main__
+from keras_transfer.runtime import storage
 
 ROOT = storage.project_root()
 README = ROOT / "README.md"

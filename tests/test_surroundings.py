@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import exercise_checks, exercise_copies, lessons, storage
-from keras_transfer.status_lines import say
+from keras_transfer import exercise_checks, exercise_copies, lessons
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.status_lines import say
 
-ROOT = pathlib.Path(storage.__file__).parent.parent
+ROOT = pathlib.Path(storage.__file__).parent.parent.parent
 
 
 class Gone:
@@ -130,7 +131,7 @@ def test_every_status_line_goes_through_say():
     # In the code of a process that has no other module.
     allowed["saving_proofs.py"] = 1
     found = {}
-    for path in (ROOT / "keras_transfer").glob("*.py"):
+    for path in (ROOT / "keras_transfer").rglob("*.py"):
         lines = path.read_text(encoding="utf-8").splitlines()
         count = sum(line.strip().startswith("print(") for line in lines)
         if count:

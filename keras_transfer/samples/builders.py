@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from keras_transfer import storage
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.status_lines import say
 from keras_transfer.samples import animals, flowers
-from keras_transfer.status_lines import say
 
 _SEED = 0
 

@@ -4,8 +4,8 @@ import dataclasses
 import os
 import typing
 
-from keras_transfer.arguments import shown, whole_number
-from keras_transfer.status_lines import say
+from keras_transfer.runtime.arguments import shown, whole_number
+from keras_transfer.runtime.status_lines import say
 
 NAMES = ("quick", "lesson", "full")
 SAMPLE_DATA = {
@@ -102,7 +102,7 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     import keras
     import tensorflow as tf
 
-    from keras_transfer.devices import use_all_devices
+    from keras_transfer.runtime.devices import use_all_devices
 
     # With the seed alone, parallel sums still come out in another order each time.
     tf.config.experimental.enable_op_determinism()

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import array_files, storage
+from keras_transfer import array_files
+from keras_transfer.runtime import storage
 from tests.helpers.small_networks import small_backbone
 from tests.test_precision import small_splits
 
@@ -180,9 +181,9 @@ def test_more_or_fewer_images_than_counted(splits, tmp_path):
 KILLED = """
 import os, pathlib, signal, sys
 import keras_transfer as kt
-from keras_transfer import storage
+from keras_transfer.runtime import storage
 from keras_transfer.samples import builders
-from tests.test_interrupted import network, small_splits, watched
+from tests.runtime.test_interrupted import network, small_splits, watched
 
 folder = pathlib.Path(sys.argv[1])
 with storage.written_whole(folder / "files" / "model.keras") as path:

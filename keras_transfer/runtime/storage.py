@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from keras_transfer.arguments import file_path
+from keras_transfer.runtime.arguments import file_path
 
 # What is not finished yet bears the machine, the process and when that began.
 _UNFINISHED = re.compile(r"\.kt-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-(.+)")
@@ -35,7 +35,7 @@ def project_root() -> pathlib.Path:
     """Return the checkout that holds the current folder, else the current folder."""
     here = pathlib.Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "keras_transfer" / "storage.py").is_file() and (
+        if (folder / "keras_transfer" / "runtime" / "storage.py").is_file() and (
             folder / "notebooks"
         ).is_dir():
             return folder

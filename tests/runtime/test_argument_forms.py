@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import arguments
+from keras_transfer.runtime import arguments
 from tests.helpers.small_networks import images_and_labels, small_backbone
 
 

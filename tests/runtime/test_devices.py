@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.devices import device_count, on_all_devices, use_all_devices
+from keras_transfer.runtime.devices import device_count, on_all_devices, use_all_devices
 from keras_transfer.splits import build_splits
 from tests.helpers.small_networks import (
     images_and_labels,
@@ -27,8 +27,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
-from keras_transfer.devices import use_all_devices
-from tests.test_devices import results
+from keras_transfer.runtime.devices import use_all_devices
+from tests.runtime.test_devices import results
 
 found = []
 for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
