@@ -7,8 +7,8 @@ import keras
 import tensorflow_datasets as tfds
 
 import keras_transfer as kt
+from keras_transfer.data.splits import Splits
 from keras_transfer.samples.animals import CATS_VS_DOGS_LABELS, draw_cats_vs_dogs
-from keras_transfer.splits import Splits
 
 
 def load_photos(image_size: int, max_images: int, seed: int = 0) -> Splits:

@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Iterator
 
 import keras_transfer as kt
-from keras_transfer.own_content import Content, own_data_dir
-from keras_transfer.own_data import OwnData, fingerprint
+from keras_transfer.data.own_content import Content, own_data_dir
+from keras_transfer.data.own_data import OwnData, fingerprint
+from keras_transfer.data.splits import OWN, Splits, own_splits
 from keras_transfer.runtime import storage
-from keras_transfer.splits import OWN, Splits, own_splits
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ from keras_transfer.comparison_store import (
     read_run,
     run_path,
 )
+from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.recipes import Recipe
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.splits import Splits, checked_splits
 
 
 def compare(

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.data.splits import Splits
 from keras_transfer.recipes import Recipe
 from keras_transfer.runtime import profiles, storage
-from keras_transfer.splits import Splits
 from keras_transfer.weights import weights_digest
 from keras_transfer.weights_file import content_digest
 

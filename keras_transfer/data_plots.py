@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from keras_transfer.data.splits import Splits
 from keras_transfer.image_plots import pixels
 from keras_transfer.plot_arguments import (
     class_labels,
@@ -22,7 +23,6 @@ from keras_transfer.plot_style import (
     style,
 )
 from keras_transfer.runtime.arguments import number_array, one_of, text, whole_number
-from keras_transfer.splits import Splits
 
 METHODS = ("pca", "tsne")
 

@@ -6,8 +6,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
-from keras_transfer import network_graph, pipelines
-from keras_transfer.duplicates import match
+from keras_transfer import network_graph
+from keras_transfer.data import pipelines
+from keras_transfer.data.near_duplicates import match
 from keras_transfer.examination import Case, Photos
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import is_fresh

@@ -1,9 +1,10 @@
 """Checks of what happens to photos between their files and the model."""
 
-from keras_transfer import photo_files, pipelines
+from keras_transfer import photo_files
+from keras_transfer.data import pipelines
+from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.images import RESIZE_RULE
 
 # Photos that are hardly made smaller lose nothing without antialiasing.
 SHRUNK = 1.2

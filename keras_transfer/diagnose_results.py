@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from scipy.stats import binomtest, chi2_contingency
 
+from keras_transfer.data.near_duplicates import match
 from keras_transfer.diagnose_data import LEAK, Shared, interval, shared_photos
-from keras_transfer.duplicates import match
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 

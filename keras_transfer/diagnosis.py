@@ -21,7 +21,8 @@ from keras_transfer import (
     diagnose_weights,
 )
 from keras_transfer.classification_report import ClassificationReport
-from keras_transfer.directories import load_directory
+from keras_transfer.data.directory import load_directory
+from keras_transfer.data.splits import Splits
 from keras_transfer.examination import Case
 from keras_transfer.examination_checks import SPLITS, checked_model, checked_parts
 from keras_transfer.findings import (
@@ -36,7 +37,6 @@ from keras_transfer.model_files import model_path, read_model
 from keras_transfer.network_graph import image_shape
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
 from keras_transfer.runtime.arguments import file_path, reason
-from keras_transfer.splits import Splits
 
 CHECKS = (
     *diagnose_inputs.CHECKS,

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import pipelines
-from keras_transfer.duplicates import Fingerprints, fingerprints
+from keras_transfer.data import pipelines
+from keras_transfer.data.near_duplicates import Fingerprints, fingerprints
+from keras_transfer.data.splits import Splits
 from keras_transfer.examination_checks import (
     SPLITS,
     checked_history,
@@ -27,7 +28,6 @@ from keras_transfer.outputs import (
     only_output,
     output_activation,
 )
-from keras_transfer.splits import Splits
 
 # Enough for what is looked at, and few enough for a minute on two cores.
 LIMITS = {"train": 48, "validation": 384, "test": 384}

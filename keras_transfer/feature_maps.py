@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from keras_transfer import feature_store
 from keras_transfer.array_files import write_outputs
-from keras_transfer.pipelines import without_autotune
+from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import (
@@ -22,7 +23,6 @@ from keras_transfer.runtime.arguments import (
     whole_number,
 )
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.splits import Splits, checked_splits
 
 FILES = ("maps", "labels")
 

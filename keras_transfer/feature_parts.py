@@ -7,8 +7,8 @@ import typing
 import numpy as np
 
 from keras_transfer import feature_store
+from keras_transfer.data.splits import Splits
 from keras_transfer.runtime.arguments import elements, shown, whole_number
-from keras_transfer.splits import Splits
 
 
 def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data.decoding import RESIZE_RULE
+from keras_transfer.data.splits import Splits
 from keras_transfer.folding import fold_batch_normalization
 from keras_transfer.image_networks import (
     as_graph,
@@ -22,11 +24,9 @@ from keras_transfer.image_networks import (
     own_parts,
     single_output,
 )
-from keras_transfer.images import RESIZE_RULE
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import file_path, flag, keras_model, whole_number
 from keras_transfer.runtime.devices import on_all_devices
-from keras_transfer.splits import Splits
 
 # Hashing a larger file on each reading would take longer than it protects.
 HASHED_BYTES = 64 * 1024**2

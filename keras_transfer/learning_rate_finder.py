@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.compiling import ModelState, check_loss, compile_for_sweep
+from keras_transfer.data.splits import Splits
 from keras_transfer.runtime.arguments import (
     batched_dataset,
     keras_model,
@@ -12,7 +13,6 @@ from keras_transfer.runtime.arguments import (
     shown,
     whole_number,
 )
-from keras_transfer.splits import Splits
 
 
 class LearningRateFinder(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.common import global_state
 
-from keras_transfer import pipelines
+from keras_transfer.data import pipelines
 
 
 def integer_labels(labels: np.ndarray) -> np.ndarray:

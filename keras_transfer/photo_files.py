@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
-from keras_transfer import images, pipelines, pixel_forms
+from keras_transfer import pixel_forms
+from keras_transfer.data import decoding, pipelines
 from keras_transfer.examination import Case
 from keras_transfer.findings import NotExaminedError
 
@@ -115,8 +116,8 @@ def _photos(case: Case, split: str) -> list[Photo]:
         path = path_of(file)
         data = path.read_bytes() if path else file
         try:
-            upright = images.decode(data)
-        except images.UnreadableImageError:
+            upright = decoding.decode(data)
+        except decoding.UnreadableImageError:
             continue
         with Image.open(io.BytesIO(data)) as opened:
             is_turned = opened.getexif().get(ExifTags.Base.Orientation, 1) != 1

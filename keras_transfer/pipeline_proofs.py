@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import pipelines
-from keras_transfer.duplicates import digest, fingerprints, match
+from keras_transfer.data import pipelines
+from keras_transfer.data.near_duplicates import digest, fingerprints, match
 from keras_transfer.runtime.arguments import batched_dataset, check_keeps_shape, shown
 
 # The share of images that must come anew.

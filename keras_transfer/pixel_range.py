@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import network_graph, pipelines
+from keras_transfer import network_graph
 from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.data import pipelines
 from keras_transfer.runtime.arguments import (
     batched_dataset,
     elements,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.images import RESIZE_RULE, load_image
+from keras_transfer.data.decoding import RESIZE_RULE, load_image
 from keras_transfer.model_files import model_path, read_model, write_model
 from keras_transfer.network_graph import image_shape
 from keras_transfer.outputs import (

@@ -13,7 +13,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keras_transfer import backbones, datasets, features, images, samples
+from keras_transfer import backbones, features, samples
+from keras_transfer.data import decoding, tfds
 from keras_transfer.runtime.arguments import (
     one_of,
     real_number,
@@ -85,7 +86,7 @@ def probe_backbone(
             f"Received: dataset={shown(dataset)}"
         )
     image_size = square_size("image_size", image_size, 32)
-    splits = datasets.load_dataset(dataset, image_size=image_size)
+    splits = tfds.load_dataset(dataset, image_size=image_size)
     backbone = backbones.build_backbone(name, image_size=image_size)
     extracted = features.extract_features(backbone, splits, verbose=False, dtype=dtype)
     parts = [getattr(extracted, split) for split in splits.counts]
@@ -113,13 +114,13 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
     seed = whole_number("seed", seed, 0)
     num_images = whole_number("num_images", num_images, 10)
     drawn = [
-        (images.resize(np.asarray(image), 128).numpy(), label)
+        (decoding.resize(np.asarray(image), 128).numpy(), label)
         for image, label in samples.draw_cats_vs_dogs(num_images, seed)
     ]
     pixels, labels = (np.array(column) for column in zip(*drawn, strict=True))
     best = max(
         cross_validated_accuracy(
-            images.resize(pixels, size).numpy().reshape(len(pixels), -1), labels, c
+            decoding.resize(pixels, size).numpy().reshape(len(pixels), -1), labels, c
         )
         for size in PIXEL_SIZES
         for c in PIXEL_PENALTIES

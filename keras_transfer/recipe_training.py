@@ -5,7 +5,6 @@ import typing
 import keras
 import tensorflow as tf
 
-from keras_transfer.augmentation import build_augmentation
 from keras_transfer.backbones import build_backbone
 from keras_transfer.blocks import block_names, split_at_block
 from keras_transfer.classifier import (
@@ -15,6 +14,8 @@ from keras_transfer.classifier import (
     compile_classifier,
     fit_head,
 )
+from keras_transfer.data.augmentation import build_augmentation
+from keras_transfer.data.splits import Splits
 from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
 from keras_transfer.fine_tuning import unfreeze
@@ -23,7 +24,6 @@ from keras_transfer.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.learning_rates import discriminative_learning_rates
 from keras_transfer.precision import fast_copy
 from keras_transfer.recipes import SMALL, Recipe
-from keras_transfer.splits import Splits
 
 
 class Trained(typing.NamedTuple):

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Collection
 
-from keras_transfer.augmentation import STRENGTHS
 from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.data.augmentation import STRENGTHS
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 
 # A network that learns from few photos in seconds, for recipes from scratch.

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.duplicates import Duplicate, fingerprints, match
+from keras_transfer.data.near_duplicates import Duplicate, fingerprints, match
+from keras_transfer.data.splits import Splits
 from keras_transfer.runtime.arguments import real_number, shown
-from keras_transfer.splits import Splits
 
 SHOWN_PAIRS = 6
 

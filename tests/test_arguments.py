@@ -19,8 +19,9 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import comparison, comparison_store, findings, saving_proofs, splits
+from keras_transfer import comparison, comparison_store, findings, saving_proofs
 from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.data import splits
 from keras_transfer.feature_maps import FeatureMaps
 from keras_transfer.features import Features, LabeledFeatures
 from keras_transfer.prediction import Classifier, Prediction

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import examination, pipelines
+from keras_transfer import examination
+from keras_transfer.data import pipelines
 from keras_transfer.diagnose_data import (
     check_augmented_evaluation,
     check_cached_augmentation,

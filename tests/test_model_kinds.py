@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.splits import Splits
+from keras_transfer.data.splits import Splits
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier
 

@@ -13,7 +13,7 @@ from keras.src.backend.common import global_state
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
-from keras_transfer.images import RESIZE_RULE
+from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.prediction import MEMBER, Classifier
 from keras_transfer.soft_labels import compile_for_soft_labels
 from tests.helpers.model_state import changed, state

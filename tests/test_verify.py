@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import verify
+from keras_transfer.data.splits import build_splits
 from keras_transfer.pixel_range import known_range
-from keras_transfer.splits import build_splits
+from tests.data.test_duplicates import photos
 from tests.helpers.small_networks import images_and_labels, small_classifier
-from tests.test_duplicates import photos
 
 IMAGES, LABELS = images_and_labels(8)
 

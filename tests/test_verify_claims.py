@@ -8,12 +8,12 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import verify
+from tests.data.test_duplicates import photos
 from tests.helpers.small_networks import (
     images_and_labels,
     small_backbone,
     small_classifier,
 )
-from tests.test_duplicates import photos
 
 COUNT = 40
 PHOTOS = np.random.default_rng(0).uniform(0, 255, (COUNT, 8, 8, 3)).astype("float32")

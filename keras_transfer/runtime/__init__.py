@@ -1,1 +1,1 @@
-"""What a run is set to: profile, device, folders, and files that are whole or absent."""
+"""What a run is set to: profile, device, folders, files that are whole or absent."""

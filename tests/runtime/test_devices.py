@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.data.splits import build_splits
 from keras_transfer.runtime.devices import device_count, on_all_devices, use_all_devices
-from keras_transfer.splits import build_splits
 from tests.helpers.small_networks import (
     images_and_labels,
     small_backbone,

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import images, split_names
-from keras_transfer.checked_files import check_files
-from keras_transfer.photo_folders import Layout, Photo, printable, read_layout
-from keras_transfer.runtime.arguments import file_path, square_size, whole_number
-from keras_transfer.runtime.status_lines import say
-from keras_transfer.splits import (
+from keras_transfer.data import decoding, split_names
+from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.photo_folders import Layout, Photo, printable, read_layout
+from keras_transfer.data.splits import (
     WAYS_OUT,
     Skipped,
     Splits,
@@ -24,6 +22,8 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
+from keras_transfer.runtime.arguments import file_path, square_size, whole_number
+from keras_transfer.runtime.status_lines import say
 
 SHOWN = 20
 
@@ -330,14 +330,14 @@ def _decode(encoded):
 
     def with_pillow(path, number):
         # What is raised here stands in the error of whoever reads the data set.
-        data = images.read_file(pathlib.Path(os.fsdecode(path)))
-        if images.fingerprint(data) != number:
-            raise ValueError(f"{images.CHANGED}{os.fsdecode(path)}")
-        return images.decode(data)
+        data = decoding.read_file(pathlib.Path(os.fsdecode(path)))
+        if decoding.fingerprint(data) != number:
+            raise ValueError(f"{decoding.CHANGED}{os.fsdecode(path)}")
+        return decoding.decode(data)
 
     image = tf.cond(
         plain,
-        lambda: images.decode_file_tensor(path, number),
+        lambda: decoding.decode_file_tensor(path, number),
         lambda: tf.numpy_function(with_pillow, [path, number], tf.uint8),
     )
     return tf.ensure_shape(image, (None, None, 3))

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import os
 import shutil
 import urllib.error
@@ -11,13 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
-from keras_transfer import samples, split_names
-from keras_transfer.images import decode_any_tensor
-from keras_transfer.runtime import storage
-from keras_transfer.runtime.arguments import file_path, shown, square_size, whole_number
-from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
-from keras_transfer.runtime.status_lines import say
-from keras_transfer.splits import (
+from keras_transfer.data import split_names
+from keras_transfer.data.decoding import decode_any_tensor
+from keras_transfer.data.splits import (
     WAYS_OUT,
     DatasetUnavailableError,
     Skipped,
@@ -27,6 +24,10 @@ from keras_transfer.splits import (
     describe_size,
     settings_text,
 )
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import file_path, shown, square_size, whole_number
+from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
+from keras_transfer.runtime.status_lines import say
 
 
 def load_dataset(
@@ -172,6 +173,8 @@ def load_dataset(
 def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
     own = storage.data_dir() / "tfds"
     if name in SAMPLE_DATA.values():
+        # By its name: who loads photos imports nothing that draws some.
+        samples = importlib.import_module("keras_transfer.samples")
         return samples.prepare(name, own)
     # TFDS looks for prepared data sets in these too. The variable is named again, for
     # TFDS reads it only once, and a learner may set it later in the same notebook.

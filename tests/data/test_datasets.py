@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import keras_transfer as kt
-from keras_transfer import datasets
+from keras_transfer.data import tfds as datasets
 
 
 class NumberedImages(tfds.core.GeneratorBasedBuilder):

@@ -8,7 +8,7 @@ import pathlib
 import typing
 from collections.abc import Sequence
 
-from keras_transfer import images
+from keras_transfer.data import decoding
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.status_lines import say
 
@@ -65,10 +65,10 @@ def _check(path: pathlib.Path) -> Checked:
         data = path.read_bytes()
     except OSError as error:
         return Checked("", 0, False, f"cannot be read ({error.strerror or error})")
-    sha256, number = hashlib.sha256(data).hexdigest(), images.fingerprint(data)
+    sha256, number = hashlib.sha256(data).hexdigest(), decoding.fingerprint(data)
     try:
-        return Checked(sha256, number, images.inspect(data), None)
-    except images.UnreadableImageError as error:
+        return Checked(sha256, number, decoding.inspect(data), None)
+    except decoding.UnreadableImageError as error:
         return Checked(sha256, number, False, str(error))
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.images import resize
-from keras_transfer.own_content import Content
-from keras_transfer.pipelines import without_autotune
+from keras_transfer.data.decoding import resize
+from keras_transfer.data.own_content import Content
+from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.split_names import FRACTIONS, shares, sizes
 from keras_transfer.runtime.arguments import shown
-from keras_transfer.split_names import FRACTIONS, shares, sizes
 
 
 class OwnData(typing.NamedTuple):

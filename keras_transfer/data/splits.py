@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import own_arrays, own_data, own_datasets
-from keras_transfer.images import RESIZE_RULE, resize
-from keras_transfer.own_content import Content, compact
-from keras_transfer.pipelines import without_autotune
+from keras_transfer.data import own_arrays, own_data, own_datasets
+from keras_transfer.data.decoding import RESIZE_RULE, resize
+from keras_transfer.data.own_content import Content, compact
+from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.runtime.arguments import one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 

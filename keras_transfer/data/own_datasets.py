@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import pipelines
-from keras_transfer.own_content import Content, digest
-from keras_transfer.own_data import (
+from keras_transfer.data import pipelines
+from keras_transfer.data.own_content import Content, digest
+from keras_transfer.data.own_data import (
     OwnData,
     add,
     as_rgb,

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_transfer import images
+from keras_transfer.data import decoding
 
 PIXELS = np.kron(
     np.random.default_rng(0).integers(0, 256, (6, 8, 3)), np.ones((10, 10, 1))
@@ -33,7 +33,7 @@ def encoded(image, file_format, **options):
     ],
 )
 def test_formats(file_format, options, tolerance):
-    decoded = images.decode(encoded(Image.fromarray(PIXELS), file_format, **options))
+    decoded = decoding.decode(encoded(Image.fromarray(PIXELS), file_format, **options))
     assert decoded.dtype == np.uint8
     assert np.abs(decoded.astype(int) - PIXELS).max() <= tolerance
 
@@ -41,29 +41,29 @@ def test_formats(file_format, options, tolerance):
 def test_first_frame_of_an_animation():
     frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert np.abs(images.decode(data).astype(int) - PIXELS).max() <= 2
+    assert np.abs(decoding.decode(data).astype(int) - PIXELS).max() <= 2
 
 
 def test_grayscale_and_palette():
     gray = Image.fromarray(PIXELS).convert("L")
-    decoded = images.decode(encoded(gray, "PNG"))
+    decoded = decoding.decode(encoded(gray, "PNG"))
     assert np.array_equal(decoded, np.repeat(np.array(gray)[..., None], 3, -1))
     palette = Image.fromarray(PIXELS).quantize(64)
     assert np.array_equal(
-        images.decode(encoded(palette, "PNG")), np.array(palette.convert("RGB"))
+        decoding.decode(encoded(palette, "PNG")), np.array(palette.convert("RGB"))
     )
 
 
 def test_cmyk_jpeg():
     data = encoded(Image.fromarray(PIXELS).convert("CMYK"), "JPEG", quality=100)
-    assert not images.inspect(data)
-    assert np.abs(images.decode(data).astype(int) - PIXELS).max() <= 4
+    assert not decoding.inspect(data)
+    assert np.abs(decoding.decode(data).astype(int) - PIXELS).max() <= 4
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bit_is_scaled_by_one_257th(channels):
     wide = np.random.default_rng(1).integers(0, 65536, (9, 9, channels), "uint16")
-    decoded = images.decode(tf.io.encode_png(wide).numpy())
+    decoded = decoding.decode(tf.io.encode_png(wide).numpy())
     expected = np.round(wide / 257).astype("uint8")
     assert np.array_equal(decoded, np.broadcast_to(expected, (9, 9, 3)))
 
@@ -71,7 +71,7 @@ def test_16_bit_is_scaled_by_one_257th(channels):
 def test_transparent_pixels_are_shown_on_white():
     image = Image.fromarray(PIXELS)
     image.putalpha(Image.fromarray(np.where(PIXELS[..., 0] > 127, 255, 0).astype("u1")))
-    decoded = images.decode(encoded(image, "PNG"))
+    decoded = decoding.decode(encoded(image, "PNG"))
     solid = PIXELS[..., 0] > 127
     assert np.array_equal(decoded[solid], PIXELS[solid])
     assert np.all(decoded[~solid] == 255)
@@ -94,33 +94,33 @@ def test_exif_rotation(orientation):
     exif[0x0112] = orientation
     stored = image if turned is None else image.transpose(turned)
     data = encoded(stored, "JPEG", quality=100, subsampling=0, exif=exif)
-    assert images.inspect(data) == (orientation == 1)
-    assert np.abs(images.decode(data).astype(int) - PIXELS).max() <= 4
+    assert decoding.inspect(data) == (orientation == 1)
+    assert np.abs(decoding.decode(data).astype(int) - PIXELS).max() <= 4
 
 
 def test_tensorflow_and_pillow_decode_to_the_same_pixels():
     data = encoded(Image.fromarray(PIXELS), "JPEG", quality=80)
-    assert images.inspect(data)
-    assert np.array_equal(images.decode_tensor(data).numpy(), images.decode(data))
+    assert decoding.inspect(data)
+    assert np.array_equal(decoding.decode_tensor(data).numpy(), decoding.decode(data))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
 def test_truncated(file_format):
     data = encoded(Image.fromarray(PIXELS), file_format)
     for keep in (0.9, 0.5):
-        with pytest.raises(images.UnreadableImageError, match=r"truncated|not one"):
-            images.inspect(data[: int(len(data) * keep)])
+        with pytest.raises(decoding.UnreadableImageError, match=r"truncated|not one"):
+            decoding.inspect(data[: int(len(data) * keep)])
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_no_image(data):
-    with pytest.raises(images.UnreadableImageError):
-        images.inspect(data)
+    with pytest.raises(decoding.UnreadableImageError):
+        decoding.inspect(data)
 
 
 def test_resize_is_antialiased_and_whole_numbered():
     checkers = np.indices((64, 64)).sum(0)[..., None] % 2 * 255
-    small = images.resize(np.repeat(checkers, 3, -1).astype("uint8"), 16).numpy()
+    small = decoding.resize(np.repeat(checkers, 3, -1).astype("uint8"), 16).numpy()
     assert small.dtype == np.uint8
     # Without antialiasing, pixels would be picked: all 0 or 255.
     assert np.abs(small[1:-1, 1:-1].astype(int) - 127.5).max() < 10
@@ -129,8 +129,8 @@ def test_resize_is_antialiased_and_whole_numbered():
 def test_load_image_reads_what_training_reads(tmp_path):
     path = tmp_path / "photo.jpg"
     Image.fromarray(PIXELS).save(path)
-    loaded = images.load_image(path, 32)
-    in_pipeline = images.resize(images.decode_tensor(path.read_bytes()), 32)
+    loaded = decoding.load_image(path, 32)
+    in_pipeline = decoding.resize(decoding.decode_tensor(path.read_bytes()), 32)
     assert loaded.dtype == np.float32
     assert loaded.max() > 1
     assert np.array_equal(loaded, keras.ops.convert_to_numpy(in_pipeline))
@@ -139,22 +139,22 @@ def test_load_image_reads_what_training_reads(tmp_path):
 def test_load_image_names_the_file(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no image")
-    with pytest.raises(images.UnreadableImageError, match=r"Received: path=.*notes"):
-        images.load_image(path, 32)
+    with pytest.raises(decoding.UnreadableImageError, match=r"Received: path=.*notes"):
+        decoding.load_image(path, 32)
 
 
 def test_damaged_16_bit_png_is_unreadable():
     data = bytearray(tf.io.encode_png(np.zeros((9, 9, 3), "uint16")).numpy())
     data[data.index(b"IDAT") + 8] ^= 255
-    with pytest.raises(images.UnreadableImageError):
-        images.inspect(bytes(data))
+    with pytest.raises(decoding.UnreadableImageError):
+        decoding.inspect(bytes(data))
 
 
 def test_16_bit_png_keeps_its_exif_rotation():
     exif = Image.Exif()
     exif[0x0112] = 6
     wide = Image.fromarray(np.zeros((12, 24), "uint16"))
-    assert images.decode(encoded(wide, "PNG", exif=exif)).shape == (24, 12, 3)
+    assert decoding.decode(encoded(wide, "PNG", exif=exif)).shape == (24, 12, 3)
 
 
 @pytest.mark.parametrize("kind", ["rotated", "transparent", "plain", "gray"])
@@ -172,9 +172,9 @@ def test_training_and_prediction_see_the_same_pixels(kind):
     image.save(buffer, **options)
     data = buffer.getvalue()
     in_pipeline = next(
-        iter(tf.data.Dataset.from_tensors(data).map(images.decode_any_tensor))
+        iter(tf.data.Dataset.from_tensors(data).map(decoding.decode_any_tensor))
     )
-    assert np.array_equal(in_pipeline.numpy(), images.decode(data))
+    assert np.array_equal(in_pipeline.numpy(), decoding.decode(data))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -183,8 +183,8 @@ def test_a_png_is_checked_without_being_decoded(monkeypatch, mode):
     if mode == "I;16":
         image = Image.fromarray(np.zeros((9, 9), "uint16"))
     data = encoded(image, "PNG")
-    monkeypatch.setattr(images, "decode", lambda data: pytest.fail("decoded"))
-    assert images.inspect(data) is False
+    monkeypatch.setattr(decoding, "decode", lambda data: pytest.fail("decoded"))
+    assert decoding.inspect(data) is False
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "MPO"])
@@ -192,8 +192,8 @@ def test_a_turned_jpeg_is_not_decoded_in_full(monkeypatch, file_format):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(PIXELS), file_format, exif=exif)
-    monkeypatch.setattr(images, "decode", lambda data: pytest.fail("decoded"))
-    assert images.inspect(data) is False
+    monkeypatch.setattr(decoding, "decode", lambda data: pytest.fail("decoded"))
+    assert decoding.inspect(data) is False
 
 
 def chunks(data):
@@ -234,36 +234,36 @@ def damaged_pngs():
 def test_damaged_pngs_are_found(damage):
     data = damaged_pngs()[damage]
     try:
-        images.decode(data)
-    except images.UnreadableImageError:
-        with pytest.raises(images.UnreadableImageError):
-            images.inspect(data)
+        decoding.decode(data)
+    except decoding.UnreadableImageError:
+        with pytest.raises(decoding.UnreadableImageError):
+            decoding.inspect(data)
     else:
         # What Pillow reads all the same stays readable, as before.
-        assert images.inspect(data) is False
+        assert decoding.inspect(data) is False
 
 
 @pytest.mark.parametrize("size", [(64, 64), 64.0, np.int64(64), np.array(64)])
 def test_load_image_takes_a_size_in_other_forms(tmp_path, monkeypatch, size):
     Image.fromarray(PIXELS).save(tmp_path / "photo.png")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert images.load_image("~/photo.png", size).shape == (64, 64, 3)
+    assert decoding.load_image("~/photo.png", size).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("size", [0, -5, "64", 6.5, None, (64, 32), True, [64]])
 def test_load_image_refuses_other_sizes(tmp_path, size):
     Image.fromarray(PIXELS).save(tmp_path / "photo.png")
     with pytest.raises(ValueError, match="Received: image_size="):
-        images.load_image(tmp_path / "photo.png", size)
+        decoding.load_image(tmp_path / "photo.png", size)
 
 
 @pytest.mark.parametrize("path", [None, 5, "", b"photo.png", ["photo.png"]])
 def test_load_image_refuses_what_is_no_path(path):
     with pytest.raises(ValueError, match="Received: path="):
-        images.load_image(path, 64)
+        decoding.load_image(path, 64)
 
 
 def test_load_image_names_a_file_that_is_not_there(tmp_path):
     for path, error in (("none.jpg", FileNotFoundError), (".", IsADirectoryError)):
         with pytest.raises(error, match=r"Expected the file of an image.*Received: "):
-            images.load_image(tmp_path / path, 64)
+            decoding.load_image(tmp_path / path, 64)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.own_content import Content
-from keras_transfer.own_data import (
+from keras_transfer.data.own_content import Content
+from keras_transfer.data.own_data import (
     OwnData,
     add,
     checked_fractions,

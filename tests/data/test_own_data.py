@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import comparison_data, comparison_store, own_content
-from keras_transfer.images import resize
+from keras_transfer import comparison_data, comparison_store
+from keras_transfer.data import own_content
+from keras_transfer.data.decoding import resize
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 SIZES = {"train": 24, "validation": 9, "test": 8}

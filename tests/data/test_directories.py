@@ -10,8 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import checked_files, images, split_names
-from keras_transfer.splits import cap
+from keras_transfer.data import checked_files, split_names
+from keras_transfer.data import decoding as images
+from keras_transfer.data.splits import cap
 
 
 def make_folder(path, counts, seed=0):

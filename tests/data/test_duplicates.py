@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.duplicates import Fingerprints, find_duplicates, fingerprints, match
+from keras_transfer.data.near_duplicates import (
+    Fingerprints,
+    find_duplicates,
+    fingerprints,
+    match,
+)
 
 SIZE = 96
 
@@ -99,7 +104,7 @@ def test_a_hash_alone_is_no_proof(monkeypatch):
     (found,) = find_duplicates(first, 0.9 * first)
     assert found.difference < 0.01
     # It is the pixels that speak against them, not the hash.
-    monkeypatch.setattr("keras_transfer.duplicates.MAX_DIFFERENCE", 2)
+    monkeypatch.setattr("keras_transfer.data.near_duplicates.MAX_DIFFERENCE", 2)
     (found,) = find_duplicates(first, second)
     assert found.difference > 0.8
 
@@ -121,8 +126,8 @@ def test_batches_and_blocks_change_nothing(monkeypatch):
     first, second = fingerprints([PHOTOS]), fingerprints([PHOTOS[::-1] * 0.9])
     expected = match(first, second)
     assert len(expected) == 40
-    monkeypatch.setattr("keras_transfer.duplicates.HASH_PAIRS", 100)
-    monkeypatch.setattr("keras_transfer.duplicates.PIXEL_PAIRS", 1)
+    monkeypatch.setattr("keras_transfer.data.near_duplicates.HASH_PAIRS", 100)
+    monkeypatch.setattr("keras_transfer.data.near_duplicates.PIXEL_PAIRS", 1)
     parts = fingerprints(np.split(PHOTOS, 8))
     assert parts.digests == first.digests
     again = match(parts, second)

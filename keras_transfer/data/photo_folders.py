@@ -11,8 +11,8 @@ import typing
 import unicodedata
 from collections.abc import Iterator
 
-from keras_transfer import images, split_names
-from keras_transfer.splits import WAYS_OUT, Skipped
+from keras_transfer.data import decoding, split_names
+from keras_transfer.data.splits import WAYS_OUT, Skipped
 
 # What systems and programs leave in folders of photos, in lower case.
 SYSTEM = {
@@ -154,7 +154,7 @@ def _has_photos(folder: pathlib.Path) -> bool:
 
 def _is_photo(path: pathlib.Path) -> bool:
     # Whoever opens a pipe waits for ever.
-    return path.is_file() and images.is_image(path)
+    return path.is_file() and decoding.is_image(path)
 
 
 def _given_splits(
