@@ -22,7 +22,7 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer import feature_store
 from keras_transfer.array_files import write_outputs
-from keras_transfer.precision import fast_copy, fast_dtype, has_native_bfloat16
+from keras_transfer.models.precision import fast_copy, fast_dtype, has_native_bfloat16
 from measuring import Measurement, interleaved, parse, parser, ratio
 from openvino_network import is_installed, openvino_runs
 from subjects import build_network, kind_of_photos, pooled, write_photos

@@ -13,7 +13,7 @@ import tempfile
 import keras
 
 import keras_transfer as kt
-from keras_transfer.precision import fast_copy, fast_dtype
+from keras_transfer.models.precision import fast_copy, fast_dtype
 from measuring import Measurement, interleaved, parse, parser, ratio
 from subjects import build_network, load_photos
 

@@ -20,7 +20,7 @@ import time
 import keras
 
 import keras_transfer as kt
-from keras_transfer.precision import has_native_bfloat16
+from keras_transfer.models.precision import has_native_bfloat16
 from measuring import Measurement, parse, parser, ratio
 from subjects import load_photos
 

@@ -33,7 +33,7 @@ _MODULES = {
     "callbacks": None,
     "save_classifier": "prediction",
     "load_classifier": "prediction",
-    "class_probabilities": "outputs",
+    "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation",
     "expected_calibration_error": "calibration",
     "fit_temperature": "calibration",

@@ -8,7 +8,7 @@ by the process.
 
 import keras
 
-from keras_transfer.image_networks import as_graph
+from keras_transfer.models.graph import HEAD, as_graph
 from keras_transfer.runtime.arguments import keras_model, shown
 
 _EFFICIENTNET = {
@@ -46,9 +46,6 @@ ARCHITECTURES = (
         "conv_last": "out_relu",
     },
 )
-
-
-HEAD = "head"
 
 
 def block_ends(model: keras.Model) -> dict[str, str]:

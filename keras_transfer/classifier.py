@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.best_weights import BestWeights
-from keras_transfer.compiling import checked_optimizer, compile_built
 from keras_transfer.data.splits import Splits
 from keras_transfer.feature_store import weight_digests
 from keras_transfer.features import Features, LabeledFeatures
-from keras_transfer.outputs import classifier_outputs
+from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.compiling import checked_optimizer, compile_built
+from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import shown
 from keras_transfer.runtime.devices import device_count

@@ -6,13 +6,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
-from keras_transfer import network_graph
 from keras_transfer.data import pipelines
 from keras_transfer.data.near_duplicates import match
 from keras_transfer.examination import Case, Photos
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import is_fresh
 from keras_transfer.model_arrays import whole_labels
+from keras_transfer.models import graph
 
 # From this share of its photos on, a leak changes what a split says. Real data sets
 # hold a few photos of one scene: tf_flowers 1 %.
@@ -218,7 +218,7 @@ def check_label_order(case: Case) -> list[Finding]:
     if len(outside):
         return [_no_output(case, outside, classes)]
     labels, predicted = case.labels(split), case.predicted(split)
-    head = network_graph.classifying_layer(case.model, case.units)
+    head = graph.classifying_layer(case.model, case.units)
     if head is not None and is_fresh(head):
         raise NotExaminedError("a head that was never trained has no order")
     counts = np.zeros((classes, classes), int)

@@ -4,11 +4,12 @@ import typing
 
 import numpy as np
 
-from keras_transfer import imagenet_kernels, network_graph, photo_files, pixel_forms
+from keras_transfer import imagenet_kernels, photo_files, pixel_forms
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.imagenet_kernels import Recognised
-from keras_transfer.outputs import as_array
+from keras_transfer.models import graph
+from keras_transfer.models.outputs import as_array
 
 # As a share of the expected range: what changes results much, and what changes them.
 FAR, NEAR = 0.25, 0.05
@@ -43,14 +44,14 @@ def check_preprocessing(case: Case) -> list[Finding]:
 
 def first_convolution(case: Case) -> First:
     """Return the first convolution; a network without one is not examined."""
-    convolutions = network_graph.first_convolutions(case.model)
+    convolutions = graph.first_convolutions(case.model)
     images = case.some(case.scored, IMAGES)
-    found = network_graph.arrival(case.model, convolutions, images)
+    found = graph.arrival(case.model, convolutions, images)
     if found is None:
         raise NotExaminedError("no convolution of RGB images was found in the model")
 
     def run(colours):
-        return network_graph.arrival(case.model, [found.layer], colours).inputs
+        return graph.arrival(case.model, [found.layer], colours).inputs
 
     return First(found.layer, found.inputs, pixel_forms.probe(run, images.shape[1:]))
 
@@ -125,9 +126,9 @@ model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
 
 def _by_statistics(case: Case, first: First) -> list[Finding]:
     """Compare with the variance that the first BatchNormalization expects."""
-    layers = network_graph.batch_normalizations(case.model)
+    layers = graph.batch_normalizations(case.model)
     images = case.some(case.scored, IMAGES)
-    normalization = network_graph.arrival(case.model, layers, images)
+    normalization = graph.arrival(case.model, layers, images)
     if normalization is None:
         raise NotExaminedError(
             "its first kernel is not known here, and there is no BatchNormalization "

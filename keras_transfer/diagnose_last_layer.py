@@ -6,10 +6,10 @@ import warnings
 import keras
 import numpy as np
 
-from keras_transfer.compiling import compile_settings
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.outputs import as_array
+from keras_transfer.models.compiling import compile_settings
+from keras_transfer.models.outputs import as_array
 from keras_transfer.runtime.arguments import reason
 
 # Losses by what they compare, each with the names that Keras has for it.

@@ -5,11 +5,11 @@ import inspect
 import keras
 import numpy as np
 
-from keras_transfer import network_graph
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
-from keras_transfer.outputs import as_array, only_output
+from keras_transfer.models import graph
+from keras_transfer.models.outputs import as_array, only_output
 
 PHOTOS = 8
 # Rounding, against the largest output: also in bfloat16, and of another batch.
@@ -64,7 +64,7 @@ def _when_called(case: Case, difference: float) -> list[Finding]:
     fixed = sorted(
         {
             call.layer.name
-            for call in network_graph.calls(case.model)
+            for call in graph.calls(case.model)
             if call.training() is True and id(call.layer) not in by_default
         }
     )
@@ -97,7 +97,7 @@ def _when_called(case: Case, difference: float) -> list[Finding]:
 def _active_by_default(case: Case) -> list[keras.layers.Layer]:
     """Return the layers whose `training` is True where nobody says it."""
     found = []
-    for layer in network_graph.layers_of(case.model):
+    for layer in graph.layers_of(case.model):
         parameter = inspect.signature(layer.call).parameters.get("training")
         if parameter is not None and parameter.default is True:
             found.append(layer)
@@ -122,7 +122,7 @@ model = kt.fit_head(model, kt.extract_features(backbone, splits))
 
 
 def _dtype(model: keras.Model) -> str:
-    kinds = {layer.compute_dtype for layer in network_graph.layers_of(model)}
+    kinds = {layer.compute_dtype for layer in graph.layers_of(model)}
     return next((kind for kind in ("bfloat16", "float16") if kind in kinds), "float32")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
-from keras_transfer.outputs import as_array, class_scores, only_output
+from keras_transfer.models.outputs import as_array, class_scores, only_output
 
 # Answers that differ by less, on average, are the same but for their precision; rows in
 # another order are the same numbers.

@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import imagenet_kernels, network_graph, train_step
-from keras_transfer.compiling import compile_settings
+from keras_transfer import imagenet_kernels, train_step
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.model_arrays import restored
-from keras_transfer.outputs import as_array
+from keras_transfer.models import graph
+from keras_transfer.models.compiling import compile_settings
+from keras_transfer.models.outputs import as_array
 from keras_transfer.runtime.arguments import reason
 
 # How far the median kernel may move in the first steps, as a share of its length. With
@@ -24,7 +25,7 @@ KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 def check_batch_normalization(case: Case) -> list[Finding]:
     """Find BatchNormalization that moves in a backbone that was meant to be frozen."""
-    layers = network_graph.batch_normalizations(case.model)
+    layers = graph.batch_normalizations(case.model)
     if not layers:
         return []
     suspects = _meant_still(case.model)
@@ -66,7 +67,7 @@ kt.compile_classifier(model, keras.optimizers.Adam(1e-5))  # and before compile
 
 def _meant_still(model: keras.Model) -> list[keras.layers.Layer]:
     """Return BatchNormalization that is trainable where all else is frozen."""
-    calls = [*network_graph.calls(model)]
+    calls = [*graph.calls(model)]
     if not calls:
         raise NotExaminedError("the model is subclassed, and its graph is not known")
     # Not what layers say of themselves: a model around them may be frozen.
@@ -178,7 +179,7 @@ def _steps(case: Case, optimizer):
     learning = {id(weight) for weight in model.trainable_weights}
     kernels = [
         layer.kernel
-        for layer in network_graph.layers_of(model)
+        for layer in graph.layers_of(model)
         if isinstance(layer, KERNELS) and id(layer.kernel) in learning
     ]
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)

@@ -4,18 +4,19 @@ import keras
 import numpy as np
 from scipy.stats import binomtest
 
-from keras_transfer import imagenet_kernels, network_graph
+from keras_transfer import imagenet_kernels
 from keras_transfer.diagnose_inputs import first_convolution
 from keras_transfer.examination import Case
 from keras_transfer.findings import Check, Finding, NotExaminedError
 from keras_transfer.fresh_weights import UNLIKELY, is_fresh, is_untouched
+from keras_transfer.models import graph
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def check_head(case: Case) -> list[Finding]:
     """Find a last layer that was never trained."""
-    layer = network_graph.classifying_layer(case.model, case.units)
+    layer = graph.classifying_layer(case.model, case.units)
     if layer is None:
         raise NotExaminedError("no dense layer that makes the outputs was found")
     if not is_fresh(layer):
@@ -55,7 +56,7 @@ def check_backbone(case: Case) -> list[Finding]:
     """Find a backbone whose random weights were taken for pretrained ones."""
     layers = [
         layer
-        for layer in network_graph.layers_of(case.model)
+        for layer in graph.layers_of(case.model)
         if isinstance(layer, CONVOLUTIONS) and layer.built
     ]
     if not layers:
@@ -63,7 +64,7 @@ def check_backbone(case: Case) -> list[Finding]:
     known = imagenet_kernels.recognise(case.once(first_convolution).convolution)
     if known and known.sure:
         return []
-    statistics = network_graph.batch_normalizations(case.model)
+    statistics = graph.batch_normalizations(case.model)
     trained = [layer for layer in statistics if not is_untouched(layer)]
     fresh = [layer for layer in layers if is_fresh(layer)]
     # Most of them: a small kernel may look as if drawn, and a part may be frozen.

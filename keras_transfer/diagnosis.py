@@ -34,7 +34,7 @@ from keras_transfer.findings import (
 )
 from keras_transfer.model_arrays import restored, restored_generators
 from keras_transfer.model_files import model_path, read_model
-from keras_transfer.network_graph import image_shape
+from keras_transfer.models.graph import image_shape
 from keras_transfer.prediction import MEMBER, Classifier, load_classifier
 from keras_transfer.runtime.arguments import file_path, reason
 

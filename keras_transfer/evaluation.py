@@ -16,8 +16,8 @@ from sklearn.metrics import (
 
 from keras_transfer.calibration import checked_labels, expected_calibration_error
 from keras_transfer.classification_report import ClassificationReport
-from keras_transfer.image_networks import as_graph
-from keras_transfer.outputs import (
+from keras_transfer.models.graph import as_graph
+from keras_transfer.models.outputs import (
     as_array,
     checked_class_names,
     class_probabilities,

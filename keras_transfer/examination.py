@@ -22,7 +22,7 @@ from keras_transfer.examination_checks import (
 )
 from keras_transfer.findings import NotExaminedError
 from keras_transfer.model_arrays import integer_labels, whole_labels
-from keras_transfer.outputs import (
+from keras_transfer.models.outputs import (
     as_array,
     class_scores,
     only_output,

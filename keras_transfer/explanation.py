@@ -11,21 +11,21 @@ import tensorflow as tf
 
 from keras_transfer.blocks import block_ends
 from keras_transfer.classifier import POOLING_NAME
-from keras_transfer.image_networks import as_graph
-from keras_transfer.network_graph import (
+from keras_transfer.models.graph import (
     Call,
+    as_graph,
     calls,
     calls_back,
     image_shape,
     source,
 )
-from keras_transfer.outputs import (
+from keras_transfer.models.outputs import (
     classifier_outputs,
     only_output,
     output_activation,
     passes,
 )
-from keras_transfer.precision import float32_copy
+from keras_transfer.models.precision import float32_copy
 from keras_transfer.runtime.arguments import keras_model, shown
 
 # As many took 0.3 to 0.65 GiB with ResNet50 and VGG16 at 224 px.

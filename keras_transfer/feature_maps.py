@@ -14,7 +14,7 @@ from keras_transfer import feature_store
 from keras_transfer.array_files import write_outputs
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
-from keras_transfer.precision import described, fast_copy, fast_dtype
+from keras_transfer.models.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import (
     check_keeps_shape,

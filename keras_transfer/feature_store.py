@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.data.splits import Splits
-from keras_transfer.folding import fold_batch_normalization
-from keras_transfer.image_networks import (
+from keras_transfer.models.folding import fold_batch_normalization
+from keras_transfer.models.graph import (
     as_graph,
     input_shape,
     output_shape,

@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_transfer import feature_parts, feature_store
 from keras_transfer.array_files import write_outputs
 from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.models.precision import described, fast_copy, fast_dtype
 from keras_transfer.openvino_engine import check_openvino, openvino_network
-from keras_transfer.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import one_of
 from keras_transfer.runtime.status_lines import say

@@ -3,7 +3,7 @@
 import keras
 
 from keras_transfer.blocks import block_names, check_block
-from keras_transfer.outputs import classifier_outputs
+from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 
 # The callbacks of Keras that set the learning rate.

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_transfer.best_weights import BestWeights
 from keras_transfer.blocks import block_names, split_at_block
 from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
-from keras_transfer.compiling import ModelState, keep_exclusions
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
@@ -20,10 +18,12 @@ from keras_transfer.fine_tuning_checks import (
     checked_rates,
 )
 from keras_transfer.learning_rates import discriminative_learning_rates
-from keras_transfer.precision import fast_copy, fast_dtype
+from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.compiling import ModelState, keep_exclusions
+from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.models.soft_labels import compile_for_soft_labels, mix, soften
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.soft_labels import compile_for_soft_labels, mix, soften
 
 # Part of the steps in which the learning rate rises from zero.
 WARMUP = 0.1

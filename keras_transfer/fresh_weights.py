@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from scipy.stats import ks_2samp
 
-from keras_transfer.outputs import as_array
+from keras_transfer.models.outputs import as_array
 
 # Fresh weights differ from others that are fresh by more once in a thousand times.
 UNLIKELY = 1e-3

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.compiling import ModelState, check_loss, compile_for_sweep
 from keras_transfer.data.splits import Splits
+from keras_transfer.models.compiling import ModelState, check_loss, compile_for_sweep
 from keras_transfer.runtime.arguments import (
     batched_dataset,
     keras_model,

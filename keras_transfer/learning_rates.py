@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_transfer.blocks import HEAD, block_layers
-from keras_transfer.compiling import checked_optimizer, keep_exclusions
+from keras_transfer.blocks import block_layers
+from keras_transfer.models.compiling import checked_optimizer, keep_exclusions
+from keras_transfer.models.graph import HEAD
 from keras_transfer.runtime.arguments import keras_model, real_number, shown
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_transfer.image_networks import as_graph
-from keras_transfer.precision import compute_dtype, own_dtype
+from keras_transfer.models.graph import as_graph
+from keras_transfer.models.precision import compute_dtype, own_dtype
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import network_graph
 from keras_transfer.backbones import ARCHITECTURES
 from keras_transfer.data import pipelines
+from keras_transfer.models import graph
 from keras_transfer.runtime.arguments import (
     batched_dataset,
     elements,
@@ -75,9 +75,9 @@ def assert_pixel_range(
     else:
         name, low, high = model.name, *_checked_range(expected)
     images = _images(dataset)
-    convolutions = network_graph.first_convolutions(model)
+    convolutions = graph.first_convolutions(model)
     try:
-        arrived = network_graph.arrival(model, convolutions, images)
+        arrived = graph.arrival(model, convolutions, images)
     except Exception as error:  # Of another size, or one of several inputs.
         raise ValueError(
             f"The model cannot be called on these images ({reason(error)}). Received: "
@@ -142,7 +142,7 @@ def _images(dataset: tf.data.Dataset) -> np.ndarray:
 
 def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:
     """Return the name of the network in `model`, and for each channel its range."""
-    names = {layer.name for layer in network_graph.layers_of(model)}
+    names = {layer.name for layer in graph.layers_of(model)}
     for name, signature in SIGNATURES.items():
         # Other EfficientNets have layers of squeeze and excitation, and other ranges.
         if signature <= names and not any("_se_" in each for each in names):

@@ -18,8 +18,8 @@ import numpy as np
 
 from keras_transfer.data.decoding import RESIZE_RULE, load_image
 from keras_transfer.model_files import model_path, read_model, write_model
-from keras_transfer.network_graph import image_shape
-from keras_transfer.outputs import (
+from keras_transfer.models.graph import image_shape
+from keras_transfer.models.outputs import (
     as_array,
     checked_class_names,
     class_probabilities,

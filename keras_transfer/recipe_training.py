@@ -22,7 +22,7 @@ from keras_transfer.fine_tuning import unfreeze
 from keras_transfer.fine_tuning_recipe import fine_tune
 from keras_transfer.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.learning_rates import discriminative_learning_rates
-from keras_transfer.precision import fast_copy
+from keras_transfer.models.precision import fast_copy
 from keras_transfer.recipes import SMALL, Recipe
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_transfer.findings import NotExaminedError
-from keras_transfer.network_graph import layers_of
+from keras_transfer.models.graph import layers_of
 
 
 def updated_weights(model: keras.Model) -> dict[int, keras.Variable]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.precision import compute_dtype, fast_copy
+from keras_transfer.models import precision
+from keras_transfer.models.precision import compute_dtype, fast_copy
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_a_fast_copy_in_bfloat16_agrees():
 
 
 def test_trained_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeypatch):
-    monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "has_native_bfloat16", lambda: True)
     assert fast_copy(backbone) is backbone
     assert compute_dtype(fast_copy(backbone, frozen=True)) == "bfloat16"
     plain = kt.build_backbone("vgg16", weights=None, image_size=32)
@@ -154,7 +155,7 @@ def test_trained_depthwise_and_mixed_networks_stay_as_they_are(backbone, monkeyp
     finally:
         keras.config.set_dtype_policy("float32")
     assert fast_copy(mixed) is mixed
-    monkeypatch.setattr("keras_transfer.precision.has_native_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "has_native_bfloat16", lambda: False)
     assert fast_copy(plain) is plain
 
 

@@ -18,7 +18,7 @@ import keras_transfer as kt
 from keras_transfer import array_files
 from keras_transfer.runtime import storage
 from tests.helpers.small_networks import small_backbone
-from tests.test_precision import small_splits
+from tests.models.test_precision import small_splits
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ and TensorFlow then fuses it with its bias and ReLU.
 import keras
 import numpy as np
 
-from keras_transfer.image_networks import as_graph, own_parts
+from keras_transfer.models.graph import as_graph, own_parts
 
 FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 

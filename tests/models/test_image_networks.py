@@ -8,7 +8,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import feature_store
-from tests.test_precision import small_splits
+from tests.models.test_precision import small_splits
 
 
 @pytest.fixture(scope="module")

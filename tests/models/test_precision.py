@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.data.splits import build_splits
-from keras_transfer.precision import fast_copy, fast_dtype, float32_copy
+from keras_transfer.models.precision import fast_copy, fast_dtype, float32_copy
 from tests.helpers.small_networks import small_backbone, values
 
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64", "float16")

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_transfer.network_graph import Call, calls_back
+from keras_transfer.models.graph import Call, calls_back
 from keras_transfer.runtime.arguments import keras_model, shown, texts
 
 # Layers and operations that change no number, or none in prediction.

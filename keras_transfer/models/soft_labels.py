@@ -7,8 +7,8 @@ training pipeline, and nothing before it, turns labels into one number for each 
 import keras
 import tensorflow as tf
 
-from keras_transfer.compiling import compile_built
-from keras_transfer.outputs import classifier_outputs
+from keras_transfer.models.compiling import compile_built
+from keras_transfer.models.outputs import classifier_outputs
 
 
 def soften(dataset: tf.data.Dataset, units: int) -> tf.data.Dataset:

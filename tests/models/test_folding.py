@@ -6,8 +6,8 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import backbones, feature_store
-from keras_transfer.folding import fold_batch_normalization
-from keras_transfer.precision import fast_copy
+from keras_transfer.models.folding import fold_batch_normalization
+from keras_transfer.models.precision import fast_copy
 
 
 def randomize(model):

@@ -8,9 +8,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.blocks import HEAD
-from keras_transfer.image_networks import own_parts
-from keras_transfer.network_graph import layers_of
+from keras_transfer.models.graph import HEAD, layers_of, own_parts
 from keras_transfer.runtime.arguments import shown
 
 DTYPES = ("float32", "bfloat16")

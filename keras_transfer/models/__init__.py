@@ -1,0 +1,1 @@
+"""What any Keras network is made of, and how it computes and compiles."""
