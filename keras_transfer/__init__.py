@@ -19,7 +19,7 @@ _MODULES = {
     "split_at_block": "blocks",
     "extract_feature_maps": "feature_maps",
     "build_classifier": "classifier",
-    "compile_classifier": "classifier",
+    "compile_classifier": "models.compiling",
     "fit_head": "classifier",
     "build_augmentation": "data.augmentation",
     "freeze": "fine_tuning",

@@ -11,7 +11,6 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.feature_store import weight_digests
 from keras_transfer.features import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
-from keras_transfer.models.compiling import checked_optimizer, compile_built
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import shown
@@ -87,40 +86,6 @@ def build_classifier(
         units, activation=activation, dtype="float32", name="head_predictions"
     )(x)
     return keras.Model(backbone.input, outputs, name=f"{name}_classifier")
-
-
-def compile_classifier(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer | str
-) -> None:
-    """Compile with the loss and the accuracy that fit the model's last layer.
-
-    Args:
-        model: Classifier with one sigmoid unit, softmax or logits, for integer labels.
-        optimizer: A Keras optimizer or its name.
-
-    Raises:
-        ValueError: If the model ends in another way, or the optimizer is none, or one
-            that knows another model. The model is left as it was.
-
-    Example:
-
-    >>> import keras, keras_transfer as kt
-    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=96)
-    >>> model = kt.build_classifier(backbone, num_classes=2, activation=None)
-    >>> kt.compile_classifier(model, keras.optimizers.Adam(1e-3))
-    """
-    optimizer = checked_optimizer(optimizer)
-    outputs = classifier_outputs(arguments.keras_model("model", model), known=True)
-    if outputs.units == 1:
-        loss = keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
-        accuracy = keras.metrics.BinaryAccuracy(
-            name="accuracy", threshold=0.0 if outputs.logits else 0.5
-        )
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
-        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
-    compile_built(model, optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
 
 
 def fit_head(

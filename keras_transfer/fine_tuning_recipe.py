@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_transfer.blocks import block_names, split_at_block
-from keras_transfer.classifier import backbone_of, compile_classifier, fit_head
+from keras_transfer.classifier import backbone_of, fit_head
+from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.feature_maps import extract_feature_maps
 from keras_transfer.features import extract_features
@@ -19,9 +20,13 @@ from keras_transfer.fine_tuning_checks import (
 )
 from keras_transfer.learning_rates import discriminative_learning_rates
 from keras_transfer.models.best_weights import BestWeights
-from keras_transfer.models.compiling import ModelState, keep_exclusions
+from keras_transfer.models.compiling import (
+    ModelState,
+    compile_classifier,
+    compile_for_soft_labels,
+    keep_exclusions,
+)
 from keras_transfer.models.precision import fast_copy, fast_dtype
-from keras_transfer.models.soft_labels import compile_for_soft_labels, mix, soften
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.status_lines import say
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import keras
 
 # Both are imported because they register classes that files may hold.
-from keras_transfer import learning_rates  # noqa: F401
-from keras_transfer.models import soft_labels  # noqa: F401
+from keras_transfer.models import block_rates, compiling  # noqa: F401
 from keras_transfer.runtime.arguments import file_path, reason, shown
 from keras_transfer.runtime.status_lines import say
 

@@ -11,7 +11,6 @@ from keras_transfer.classifier import (
     POOLING_NAME,
     backbone_of,
     build_classifier,
-    compile_classifier,
     fit_head,
 )
 from keras_transfer.data.augmentation import build_augmentation
@@ -22,6 +21,7 @@ from keras_transfer.fine_tuning import unfreeze
 from keras_transfer.fine_tuning_recipe import fine_tune
 from keras_transfer.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.learning_rates import discriminative_learning_rates
+from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.precision import fast_copy
 from keras_transfer.recipes import SMALL, Recipe
 

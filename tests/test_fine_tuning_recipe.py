@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.models.soft_labels import SoftBinaryAccuracy
+from keras_transfer.models.compiling import SoftBinaryAccuracy
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,

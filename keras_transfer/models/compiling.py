@@ -1,4 +1,4 @@
-"""Compile a model again when the set of its trainable layers changes.
+"""Compile a classifier, and again when the set of its trainable layers changes.
 
 Keras takes note of `trainable` when it compiles and when it traces the training step. A
 change after that is ignored without a word, or ends in `Unknown variable`.
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_transfer.runtime.arguments import shown
+from keras_transfer.models.outputs import classifier_outputs
+from keras_transfer.runtime.arguments import keras_model, shown
 
 # What `compile` and `fit` set in a model.
 COMPILED = (
@@ -77,6 +78,88 @@ def recompiled(model: keras.Model) -> Iterator[None]:
     except BaseException:
         before.put_back()
         raise
+
+
+def compile_classifier(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer | str
+) -> None:
+    """Compile with the loss and the accuracy that fit the model's last layer.
+
+    Args:
+        model: Classifier with one sigmoid unit, softmax or logits, for integer labels.
+        optimizer: A Keras optimizer or its name.
+
+    Raises:
+        ValueError: If the model ends in another way, or the optimizer is none, or one
+            that knows another model. The model is left as it was.
+
+    Example:
+
+    >>> import keras, keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=96)
+    >>> model = kt.build_classifier(backbone, num_classes=2, activation=None)
+    >>> kt.compile_classifier(model, keras.optimizers.Adam(1e-3))
+    """
+    optimizer = checked_optimizer(optimizer)
+    outputs = classifier_outputs(keras_model("model", model), known=True)
+    if outputs.units == 1:
+        loss = keras.losses.BinaryCrossentropy(from_logits=outputs.logits)
+        accuracy = keras.metrics.BinaryAccuracy(
+            name="accuracy", threshold=0.0 if outputs.logits else 0.5
+        )
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=outputs.logits)
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    # XLA takes seconds to compile and, on a CPU, gains nothing for these models.
+    compile_built(model, optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
+
+
+def compile_for_soft_labels(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
+) -> None:
+    """Compile for the labels that `soften` makes.
+
+    Accuracy counts the class with the largest share of a label as the right one.
+    """
+    outputs = classifier_outputs(model, known=True)
+    if outputs.units == 1:
+        loss = keras.losses.BinaryCrossentropy(
+            from_logits=outputs.logits, label_smoothing=label_smoothing
+        )
+        accuracy = SoftBinaryAccuracy(
+            name="accuracy", threshold=0.0 if outputs.logits else 0.5
+        )
+    else:
+        loss = keras.losses.CategoricalCrossentropy(
+            from_logits=outputs.logits, label_smoothing=label_smoothing
+        )
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    compile_built(model, optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
+
+
+class SoftBinaryAccuracy(keras.metrics.BinaryAccuracy):
+    """Count an output as right on the side of the larger share of its label.
+
+    What is saved is Keras's own accuracy, which says the same of labels that are 0 or
+    1: a file is to load with Keras alone.
+    """
+
+    # The class that Keras writes into a file.
+    __class__ = keras.metrics.BinaryAccuracy
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Take in one batch."""
+        labels = keras.ops.cast(keras.ops.convert_to_tensor(y_true) > 0.5, "float32")
+        return super().update_state(labels, y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("keras_transfer")
+def soft_binary_accuracy(labels, outputs, threshold: float):
+    """Return 1 where an output is on the side of the larger share of its label.
+
+    Files of earlier versions name it.
+    """
+    return keras.ops.cast((labels > 0.5) == (outputs > threshold), "float32")
 
 
 def compile_built(
