@@ -179,9 +179,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _weights(options: argparse.Namespace) -> int:
-    from keras_transfer import backbones, weights
+    from keras_transfer.backbones import build
+    from keras_transfer.backbones.weights import sources as weights
 
-    known = backbones.ARCHITECTURES
+    known = build.ARCHITECTURES
     unknown = [name for name in options.names if name not in known]
     if unknown:
         raise ValueError(
@@ -195,7 +196,7 @@ def _weights(options: argparse.Namespace) -> int:
 
 def _features(options: argparse.Namespace) -> int:
     import keras_transfer as kt
-    from keras_transfer.backbones import ARCHITECTURES
+    from keras_transfer.backbones.build import ARCHITECTURES
 
     name, _, size = options.backbone.partition("@")
     numbers = (options.shard or "0/1").split("/")

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.weights.files import content_digest
+from keras_transfer.backbones.weights.sources import weights_digest
 from keras_transfer.data.splits import Splits
 from keras_transfer.recipes import Recipe
 from keras_transfer.runtime import profiles, storage
-from keras_transfer.weights import weights_digest
-from keras_transfer.weights_file import content_digest
 
 PACKAGE = pathlib.Path(__file__).parent
 # Folders of packages that were installed: they import half of all that there is.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.blocks import block_ends
+from keras_transfer.backbones.blocks import block_ends
 from keras_transfer.classifier import POOLING_NAME
 from keras_transfer.models.graph import (
     Call,

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_transfer.blocks import block_layers, block_names, check_block
+from keras_transfer.backbones.blocks import block_layers, block_names, check_block
 from keras_transfer.models.compiling import recompiled
 from keras_transfer.models.graph import HEAD
 from keras_transfer.runtime.arguments import flag, keras_model, shown, whole_number

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_transfer.blocks import block_names, check_block
+from keras_transfer.backbones.blocks import block_names, check_block
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 

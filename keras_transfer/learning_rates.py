@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_transfer.blocks import block_layers
+from keras_transfer.backbones.blocks import block_layers
 from keras_transfer.models.block_rates import WITH_BLOCK_RATES
 from keras_transfer.models.compiling import checked_optimizer, keep_exclusions
 from keras_transfer.models.graph import HEAD

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.backbones.build import ARCHITECTURES
 
 CORNERS = 255.0 * np.array([*itertools.product((0, 1), repeat=3)])
 # Below this share of the expected range, two forms are the same to a network.

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.backbones.build import ARCHITECTURES
 from keras_transfer.data import pipelines
 from keras_transfer.models import graph
 from keras_transfer.runtime.arguments import (

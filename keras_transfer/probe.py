@@ -13,7 +13,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keras_transfer import backbones, features, samples
+from keras_transfer import features, samples
+from keras_transfer.backbones import build
+from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import decoding, tfds
 from keras_transfer.runtime.arguments import (
     one_of,
@@ -23,7 +25,6 @@ from keras_transfer.runtime.arguments import (
     whole_number,
 )
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.weights import WeightsUnavailableError
 
 # What is tried on raw pixels, which learn best with one of them.
 PIXEL_SIZES = (32, 64)
@@ -79,7 +80,7 @@ def probe_backbone(
     Raises:
         ValueError: If an argument is of no use here.
     """
-    one_of("name", name, backbones.ARCHITECTURES)
+    one_of("name", name, build.ARCHITECTURES)
     if not isinstance(dataset, str):
         raise ValueError(
             "dataset must be the name of a data set, as for load_dataset. "
@@ -87,7 +88,7 @@ def probe_backbone(
         )
     image_size = square_size("image_size", image_size, 32)
     splits = tfds.load_dataset(dataset, image_size=image_size)
-    backbone = backbones.build_backbone(name, image_size=image_size)
+    backbone = build.build_backbone(name, image_size=image_size)
     extracted = features.extract_features(backbone, splits, verbose=False, dtype=dtype)
     parts = [getattr(extracted, split) for split in splits.counts]
     return cross_validated_accuracy(
@@ -125,7 +126,7 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
         for size in PIXEL_SIZES
         for c in PIXEL_PENALTIES
     )
-    backbone = backbones.build_backbone("efficientnet_lite0", image_size=128)
+    backbone = build.build_backbone("efficientnet_lite0", image_size=128)
     maps = backbone.predict(pixels.astype("float32"), verbose=0)
     pooled = maps.mean(axis=(1, 2))
     return {
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for what, accuracy in probe_samples(seed).items():
                 say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
         return 0
-    known = backbones.ARCHITECTURES
+    known = build.ARCHITECTURES
     for spec in chosen.backbones:
         name, _, size = spec.partition("@")
         if name not in known or not size.isdecimal():

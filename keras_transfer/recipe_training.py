@@ -5,8 +5,8 @@ import typing
 import keras
 import tensorflow as tf
 
-from keras_transfer.backbones import build_backbone
-from keras_transfer.blocks import block_names, split_at_block
+from keras_transfer.backbones.blocks import block_names, split_at_block
+from keras_transfer.backbones.build import build_backbone
 from keras_transfer.classifier import (
     POOLING_NAME,
     backbone_of,

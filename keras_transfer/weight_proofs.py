@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_transfer.blocks import block_layers
+from keras_transfer.backbones.blocks import block_layers
 from keras_transfer.runtime.arguments import keras_model, shown, texts
 
 STATISTICS = ("moving_mean", "moving_variance")

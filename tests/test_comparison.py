@@ -21,9 +21,9 @@ from keras_transfer import (
     feature_store,
     recipe_training,
 )
+from keras_transfer.backbones.weights.keras_cache import FILES
 from keras_transfer.comparison import summarize
 from keras_transfer.comparison_store import Run, read_run, run_path, save_run
-from keras_transfer.keras_download import FILES
 from keras_transfer.paired_tests import (
     bootstrap_interval,
     compare_pairs,

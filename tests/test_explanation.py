@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.backbones import ARCHITECTURES
+from keras_transfer.backbones.build import ARCHITECTURES
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier, values
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.backbones import ARCHITECTURES
-from keras_transfer.blocks import block_layers
+from keras_transfer.backbones.blocks import block_layers
+from keras_transfer.backbones.build import ARCHITECTURES
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,

@@ -51,9 +51,9 @@ def test_weights_tries_all_and_tells_by_its_status(monkeypatch):
         asked.append(name)
         return None if name == "resnet50" else "a path"
 
-    from keras_transfer import weights
+    from keras_transfer.backbones.weights import sources
 
-    monkeypatch.setattr(weights, "fetch_weights", fetch_weights)
+    monkeypatch.setattr(sources, "fetch_weights", fetch_weights)
     assert __main__.main(["weights", "resnet50", "vgg16"]) == 1
     assert asked == ["resnet50", "vgg16"]
     assert __main__.main(["weights", "vgg16"]) == 0
@@ -239,12 +239,12 @@ def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
 
 
 def test_interrupted(monkeypatch, capsys):
-    from keras_transfer import weights
+    from keras_transfer.backbones.weights import sources
 
     def interrupt(name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weights, "fetch_weights", interrupt)
+    monkeypatch.setattr(sources, "fetch_weights", interrupt)
     assert __main__.main(["weights", "vgg16"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import backbones, feature_store
+from keras_transfer import feature_store
+from keras_transfer.backbones import build as backbones
 from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.precision import fast_copy
 

@@ -9,7 +9,7 @@ import warnings
 
 import keras
 
-from keras_transfer.carriers import LayerWeights
+from keras_transfer.backbones.weights.packages import LayerWeights
 from keras_transfer.runtime import storage
 
 

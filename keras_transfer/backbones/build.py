@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.blocks import block_ends, block_output, check_block
-from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
-from keras_transfer.runtime.arguments import file_path, shown, square_size
-from keras_transfer.runtime.profiles import Profile
-from keras_transfer.runtime.status_lines import say
-from keras_transfer.weights import (
+from keras_transfer.backbones.blocks import block_ends, block_output, check_block
+from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.weights.sources import (
     WeightsUnavailableError,
     load_imagenet_weights,
     load_weights_file,
 )
+from keras_transfer.runtime.arguments import file_path, shown, square_size
+from keras_transfer.runtime.profiles import Profile
+from keras_transfer.runtime.status_lines import say
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from keras_transfer.package_fetch import STALL_SECONDS, WeightsUnavailableError
+from keras_transfer.backbones.weights.files import first_line
+from keras_transfer.backbones.weights.package_fetch import (
+    STALL_SECONDS,
+    WeightsUnavailableError,
+)
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.weights_file import first_line
 
 # Convolutions have the same weights at every size; MobileNetV2's file goes by it.
 INPUT_SHAPE = (224, 224, 3)

@@ -21,7 +21,7 @@ def build_efficientnet_lite0(input_tensor) -> keras.Model:
     """Build EfficientNet-Lite0 without its classifier, as one flat graph.
 
     Layers are named as in `keras.applications.EfficientNetB0`. The weights are
-    random until `keras_transfer.weights` loads some.
+    random until `keras_transfer.backbones.weights.sources` loads some.
 
     Args:
         input_tensor: Keras tensor of RGB images, already preprocessed as

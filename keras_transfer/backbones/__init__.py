@@ -1,0 +1,1 @@
+"""Pretrained networks with their preprocessing, their blocks and their weights."""
