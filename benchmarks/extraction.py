@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import feature_store
-from keras_transfer.array_files import write_outputs
+from keras_transfer.features import cache
+from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import fast_copy, fast_dtype, has_native_bfloat16
 from measuring import Measurement, interleaved, parse, parser, ratio
 from openvino_network import is_installed, openvino_runs
@@ -154,7 +154,7 @@ def compare_files(measurement, network, splits, options, folder) -> None:
 
 def compiled(network: keras.Model, dtype: str):
     """Return what `extract_features` runs on each batch."""
-    return feature_store.compiled(pooled(fast_copy(network, dtype)), tf.float32)
+    return cache.compiled(pooled(fast_copy(network, dtype)), tf.float32)
 
 
 def plain_keras(name: str, image_size: int, dtype: str) -> keras.Model:

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_transfer.data.splits import Splits
-from keras_transfer.feature_store import weight_digests
-from keras_transfer.features import Features, LabeledFeatures
+from keras_transfer.features.cache import weight_digests
+from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments

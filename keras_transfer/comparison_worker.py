@@ -17,10 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import feature_store
 from keras_transfer.comparison_data import load_again
 from keras_transfer.comparison_store import Run, save_run
 from keras_transfer.data.splits import Splits
+from keras_transfer.features import cache
 from keras_transfer.models.outputs import class_probabilities
 from keras_transfer.recipe_training import Trained, train
 from keras_transfer.recipes import Recipe
@@ -34,7 +34,7 @@ def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
     model. What it read back from disk counts with the seconds that it once took, so
     that no recipe profits from what another one has kept.
     """
-    with feature_store.spared_seconds() as spared:
+    with cache.spared_seconds() as spared:
         start = time.perf_counter()
         trained = _by_function(recipe, splits, seed) or train(recipe, splits, seed)
         seconds = time.perf_counter() - start + sum(spared.values())

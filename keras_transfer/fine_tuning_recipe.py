@@ -8,8 +8,8 @@ from keras_transfer.backbones.blocks import block_names, split_at_block
 from keras_transfer.classifier import backbone_of, fit_head
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
-from keras_transfer.feature_maps import extract_feature_maps
-from keras_transfer.features import extract_features
+from keras_transfer.features.extraction import extract_features
+from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning import freeze, unfreeze
 from keras_transfer.fine_tuning_checks import (
     RATE_CALLBACKS,

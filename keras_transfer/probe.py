@@ -13,10 +13,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keras_transfer import features, samples
+from keras_transfer import samples
 from keras_transfer.backbones import build
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import decoding, tfds
+from keras_transfer.features import extraction
 from keras_transfer.runtime.arguments import (
     one_of,
     real_number,
@@ -89,7 +90,9 @@ def probe_backbone(
     image_size = square_size("image_size", image_size, 32)
     splits = tfds.load_dataset(dataset, image_size=image_size)
     backbone = build.build_backbone(name, image_size=image_size)
-    extracted = features.extract_features(backbone, splits, verbose=False, dtype=dtype)
+    extracted = extraction.extract_features(
+        backbone, splits, verbose=False, dtype=dtype
+    )
     parts = [getattr(extracted, split) for split in splits.counts]
     return cross_validated_accuracy(
         np.concatenate([part.features for part in parts]),

@@ -15,8 +15,8 @@ from keras_transfer.classifier import (
 )
 from keras_transfer.data.augmentation import build_augmentation
 from keras_transfer.data.splits import Splits
-from keras_transfer.feature_maps import extract_feature_maps
-from keras_transfer.features import extract_features
+from keras_transfer.features.extraction import extract_features
+from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning import unfreeze
 from keras_transfer.fine_tuning_recipe import fine_tune
 from keras_transfer.gradual_unfreezing import GradualUnfreezing

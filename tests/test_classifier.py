@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.features import Features, LabeledFeatures
+from keras_transfer.features.extraction import Features, LabeledFeatures
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 HEADS = {

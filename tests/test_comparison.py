@@ -18,12 +18,12 @@ from keras_transfer import (
     comparison_runs,
     comparison_store,
     comparison_worker,
-    feature_store,
     recipe_training,
 )
 from keras_transfer.backbones.weights.keras_cache import FILES
 from keras_transfer.comparison import summarize
 from keras_transfer.comparison_store import Run, read_run, run_path, save_run
+from keras_transfer.features import cache
 from keras_transfer.paired_tests import (
     bootstrap_interval,
     compare_pairs,
@@ -223,7 +223,7 @@ def test_what_is_read_back_counts_with_what_it_cost(drawn, tmp_path):
     backbone = kt.build_backbone("efficientnet_lite0", image_size=32)
     spared = []
     for _ in range(2):
-        with feature_store.spared_seconds() as seconds:
+        with cache.spared_seconds() as seconds:
             for _ in range(2):
                 kt.extract_features(backbone, drawn, tmp_path)
         spared.append([*seconds.values()])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import feature_store
 from keras_transfer.backbones import build as backbones
+from keras_transfer.features import cache
 from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.precision import fast_copy
 
@@ -101,7 +101,7 @@ def test_a_network_that_is_held_as_one_layer(held):
 
 def test_a_compiled_network_is_folded():
     model = build()
-    run = feature_store.compiled(model, "float32")
+    run = cache.compiled(model, "float32")
     expected = model(images(8), training=False)
     np.testing.assert_allclose(run(images(8)), expected, rtol=1e-4, atol=1e-3)
     operations = {op.type for op in run.get_concrete_function().graph.get_operations()}

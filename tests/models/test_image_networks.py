@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import feature_store
+from keras_transfer.features import cache
 from tests.models.test_precision import small_splits
 
 
@@ -103,7 +103,7 @@ def test_features_and_maps_of_any_network(name, splits, tmp_path):
     np.testing.assert_allclose(
         features.test.features, expected.mean((1, 2)), rtol=1e-5, atol=1e-5
     )
-    assert features.made_by == maps.made_by == feature_store.weight_digests(network)
+    assert features.made_by == maps.made_by == cache.weight_digests(network)
     assert len(features.made_by) == len(network.weights) - (
         sum(not np.any(weight) for weight in network.get_weights()) > 1
     )
@@ -172,7 +172,7 @@ def test_what_has_no_blocks_is_said_in_one_sentence(model):
 def keyed(build, splits):
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 3))
-    return feature_store.key(keras.Model(images, build(images), name="x"), splits)
+    return cache.key(keras.Model(images, build(images), name="x"), splits)
 
 
 def test_the_key_holds_how_layers_are_connected(splits):
@@ -214,7 +214,7 @@ def test_checksums_of_weights(splits, tmp_path):
     network = functional()
     whole = kt.extract_features(network, splits, tmp_path)
     part = kt.extract_features(network, splits, tmp_path, shard=[np.int64(0), 2.0])
-    assert whole.made_by == part.made_by == feature_store.weight_digests(network)
+    assert whole.made_by == part.made_by == cache.weight_digests(network)
     assert kt.extract_features(network, splits, tmp_path).made_by == whole.made_by
     kernel = network.get_layer("block2_conv1").kernel
     kernel.assign(kernel + 1)

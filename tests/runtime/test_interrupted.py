@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import array_files
+from keras_transfer.features import array_files
 from keras_transfer.runtime import storage
 from tests.helpers.small_networks import small_backbone
 from tests.models.test_precision import small_splits
@@ -330,7 +330,7 @@ def test_folders_with_a_tilde(tmp_path, monkeypatch):
 
 
 def test_the_seconds_of_both_runs_count(splits, tmp_path):
-    from keras_transfer import feature_store
+    from keras_transfer.features import cache
 
     def stop():
         time.sleep(0.5)
@@ -339,9 +339,9 @@ def test_the_seconds_of_both_runs_count(splits, tmp_path):
     stopping, _ = watched(splits, 3, stop)
     with pytest.raises(KeyboardInterrupt):
         kt.extract_features(network(), stopping, tmp_path)
-    with feature_store.spared_seconds() as spared:
+    with cache.spared_seconds() as spared:
         features = kt.extract_features(network(), splits, tmp_path)
     assert spared[features.path] > 0
-    with feature_store.spared_seconds() as both:
+    with cache.spared_seconds() as both:
         kt.extract_features(network(), splits, tmp_path)
     assert both[features.path] > spared[features.path]

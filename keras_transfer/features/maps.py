@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import feature_store
-from keras_transfer.array_files import write_outputs
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.features import cache
+from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import (
@@ -102,7 +102,7 @@ def extract_feature_maps(
     (5, 4, 4, 512)
     """
     checked_splits(splits)
-    shape = feature_store.check_network(network, splits)
+    shape = cache.check_network(network, splits)
     augmentation = image_layer("augmentation", augmentation)
     if augmentation is not None:
         image_shape = tuple(splits.train.element_spec[0].shape[1:])
@@ -111,15 +111,13 @@ def extract_feature_maps(
     copies = 0 if augmentation is None else copies
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0)
-    verbose = feature_store.is_verbose(verbose)
+    verbose = cache.is_verbose(verbose)
     dtype = fast_dtype(network, dtype, frozen=True)
-    cache_dir = feature_store.folder_of("cache_dir", cache_dir, "feature_maps")
-    weights = feature_store.checksums(network)
+    cache_dir = cache.folder_of("cache_dir", cache_dir, "feature_maps")
+    weights = cache.checksums(network)
     parts = _parts(network, splits, dtype, augmentation, copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
-    missing = [
-        part for part in parts if not feature_store.read(cache_dir / part.key, FILES)
-    ]
+    missing = [part for part in parts if not cache.read(cache_dir / part.key, FILES)]
     if missing:
         # All of it is asked for before any of it is computed.
         needed = sum(
@@ -135,8 +133,8 @@ def extract_feature_maps(
     run = None
     if missing:
         frozen = fast_copy(network, dtype, frozen=True)
-        image_shape = feature_store.image_shape(splits)
-        run = feature_store.compiled(frozen, tf.float16, image_shape)
+        image_shape = cache.image_shape(splits)
+        run = cache.compiled(frozen, tf.float16, image_shape)
     arrays, labels = {}, {}
     for part in parts:
 
@@ -151,7 +149,7 @@ def extract_feature_maps(
             files = (path / f"{name}.npy" for name in FILES)
             return write_outputs(run, batches, *files, sizes[part], np.float16)
 
-        found, was_there = feature_store.keep(cache_dir / part.key, FILES, write)
+        found, was_there = cache.keep(cache_dir / part.key, FILES, write)
         arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
         if verbose:
             how = (
@@ -180,10 +178,10 @@ def extract_feature_maps(
         counts=splits.counts,
         name=splits.name,
         source=f"{splits.source}; feature maps {shape} of {network.name}",
-        fingerprint=feature_store.key(network, splits, dtype, weights=weights),
+        fingerprint=cache.key(network, splits, dtype, weights=weights),
         image_size=shape[0],
         _ordered=ordered,
-        made_by=feature_store.made_by(network, splits, weights),
+        made_by=cache.made_by(network, splits, weights),
     )
 
 
@@ -198,13 +196,13 @@ class _Part(typing.NamedTuple):
 def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]:
     changed = []
     if copies:
-        changed = [feature_store.nameless(_serialized(augmentation))]
+        changed = [cache.nameless(_serialized(augmentation))]
         if augmentation.weights:
-            changed.append(feature_store.checksums(augmentation))
+            changed.append(cache.checksums(augmentation))
 
     def key(split, copy):
         more = [dtype, split, *([copy, *changed] if copy else [])]
-        return feature_store.key(network, splits, *more, weights=weights)
+        return cache.key(network, splits, *more, weights=weights)
 
     pairs = [(split, 0) for split in splits.counts]
     pairs += [("train", copy) for copy in range(1, copies + 1)]

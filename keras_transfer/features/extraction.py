@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import typing
 from collections.abc import Callable
 
@@ -10,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import feature_parts, feature_store
-from keras_transfer.array_files import write_outputs
 from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.features import cache
+from keras_transfer.features.array_files import write_outputs
+from keras_transfer.features.inference import check_openvino, openvino_network
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
-from keras_transfer.openvino_engine import check_openvino, openvino_network
 from keras_transfer.runtime import storage
-from keras_transfer.runtime.arguments import one_of
+from keras_transfer.runtime.arguments import elements, one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 
 ENGINES = ("tensorflow", "openvino")
@@ -108,8 +109,8 @@ def extract_features(
     (9, 1280)
     """
     checked_splits(splits)
-    channels = feature_store.check_network(backbone, splits)[-1]
-    verbose = feature_store.is_verbose(verbose)
+    channels = cache.check_network(backbone, splits)[-1]
+    verbose = cache.is_verbose(verbose)
     one_of("engine", engine, ENGINES)
     dtype = fast_dtype(backbone, dtype, frozen=True)
     settings, how = [dtype], f"computed in {described(backbone, dtype)}"
@@ -117,23 +118,23 @@ def extract_features(
         check_openvino(backbone)
         settings.append(engine)
         how += f" by {engine}"
-    cache_dir = feature_store.folder_of("cache_dir", cache_dir, "features")
-    weights = feature_store.checksums(backbone)
-    name = feature_store.key(backbone, splits, *settings, weights=weights)
+    cache_dir = cache.folder_of("cache_dir", cache_dir, "features")
+    weights = cache.checksums(backbone)
+    name = cache.key(backbone, splits, *settings, weights=weights)
     folder = cache_dir / name
     files = [
         f"{split}_{part}" for split in splits.counts for part in LabeledFeatures._fields
     ]
     if shard is not None:
-        shard = feature_parts.checked_shard(shard, splits)
-        folder = feature_parts.part_folder(folder, *shard)
+        shard = checked_shard(shard, splits)
+        folder = part_folder(folder, *shard)
         how += f", part {shard[0]} of {shard[1]}"
 
     def write(path):
         nonlocal how
-        parts = [] if shard else feature_parts.find_parts(folder, files)
+        parts = [] if shard else find_parts(folder, files)
         if not parts:
-            shape = feature_store.image_shape(splits)
+            shape = cache.image_shape(splits)
             run = _compiled(backbone, dtype, engine, shape)
             return _extract(run, splits, path, shard or (0, 1), channels)
         how = f"put together from {len(parts)} parts"
@@ -143,7 +144,7 @@ def extract_features(
             )
         return 0.0
 
-    arrays, found = feature_store.keep(folder, files, write)
+    arrays, found = cache.keep(folder, files, write)
     if verbose and found:
         say(f"Features: read back from {folder}")
     elif verbose:
@@ -162,7 +163,7 @@ def extract_features(
         },
         class_names=splits.class_names,
         path=folder,
-        made_by=feature_store.made_by(backbone, splits, weights),
+        made_by=cache.made_by(backbone, splits, weights),
     )
 
 
@@ -172,7 +173,7 @@ def _compiled(
     if engine == "openvino":  # OpenVINO changes the precision itself.
         return openvino_network(backbone, dtype, image_shape)
     frozen = fast_copy(backbone, dtype, frozen=True)
-    return feature_store.compiled(frozen, tf.float32, image_shape, pooled=True)
+    return cache.compiled(frozen, tf.float32, image_shape, pooled=True)
 
 
 def _extract(
@@ -182,10 +183,7 @@ def _extract(
     shard: tuple[int, int],
     channels: int,
 ) -> float:
-    bounds = {
-        split: feature_parts.bounds(count, *shard)
-        for split, count in splits.counts.items()
-    }
+    bounds = {split: bounds(count, *shard) for split, count in splits.counts.items()}
     count = sum(stop - start for start, stop in bounds.values())
     there = sum(path.stat().st_size for path in folder.iterdir())
     storage.check_room(folder, 4 * count * (channels + 1) - there)
@@ -204,3 +202,71 @@ def _extract(
             np.float32,
         )
     return spared
+
+
+def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:
+    """Return the index of a part and their number, or refuse what is no such pair."""
+    fewest = min(splits.counts.values())
+    try:
+        index, count = elements(shard)
+        count = whole_number("count", count, 1, fewest)
+        return whole_number("index", index, 0, count - 1), count
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "shard must be (index, count) with index from 0 to count - 1 and count at "
+            f"most the number of images in the smallest split, {fewest}. "
+            f"Received: shard={shown(shard)}"
+        ) from error
+
+
+def part_folder(folder: pathlib.Path, index: int, count: int) -> pathlib.Path:
+    """Return where a part of the features of `folder` is kept."""
+    return folder.with_name(f"{folder.name}-part-{index}-of-{count}")
+
+
+def bounds(images: int, index: int, count: int) -> tuple[int, int]:
+    """Return the first image of a part, and the one after its last."""
+    return images * index // count, images * (index + 1) // count
+
+
+def find_parts(folder: pathlib.Path, files: list[str]) -> list[dict[str, np.ndarray]]:
+    """Return the parts of the features of `folder` in order, or an empty list.
+
+    Raises:
+        ValueError: If a part is missing, damaged, or there twice.
+    """
+    there = {}
+    for path in sorted(folder.parent.glob(f"{folder.name}-part-*")):
+        numbers = re.search(r"-part-(\d+)-of-(\d+)", path.name)
+        if not numbers:
+            continue  # Somebody else's.
+        index, count = numbers.groups()
+        there.setdefault(int(count), {}).setdefault(int(index), []).append(path)
+    if not there:
+        return []
+    names = [
+        p.name for same in there.values() for paths in same.values() for p in paths
+    ]
+    advice = (
+        "Remove what does not belong there, or all parts, to compute everything here. "
+        f"Received: parts in {folder.parent}:\n  " + "\n  ".join(names)
+    )
+    if len(there) > 1:
+        raise ValueError(
+            "Images are in two parts, because the parts of different divisions lie "
+            f"together: of {' and of '.join(map(str, sorted(there)))}. {advice}"
+        )
+    ((count, indices),) = there.items()
+    for index, paths in indices.items():
+        if len(paths) > 1:
+            raise ValueError(f"Part {index} of {count} is there twice. {advice}")
+    found = []
+    for index in range(count):
+        part = cache.read(part_folder(folder, index, count), files)
+        if part is None:
+            raise ValueError(
+                f"Part {index} of {count} is missing or damaged. Make it with "
+                f"extract_features(..., shard=({index}, {count})). {advice}"
+            )
+        found.append(part)
+    return found

@@ -1,0 +1,1 @@
+"""What a frozen network makes of photos, computed once and kept on disk."""
