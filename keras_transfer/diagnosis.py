@@ -21,6 +21,8 @@ from keras_transfer import (
     diagnose_weights,
 )
 from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.classifier.model_files import model_path, read_model
+from keras_transfer.classifier.saved import MEMBER, Classifier, load_classifier
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
 from keras_transfer.examination import Case
@@ -33,9 +35,7 @@ from keras_transfer.findings import (
     NotExaminedError,
 )
 from keras_transfer.model_arrays import restored, restored_generators
-from keras_transfer.model_files import model_path, read_model
 from keras_transfer.models.graph import image_shape
-from keras_transfer.prediction import MEMBER, Classifier, load_classifier
 from keras_transfer.runtime.arguments import file_path, reason
 
 CHECKS = (

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.backbones.blocks import block_ends
-from keras_transfer.classifier import POOLING_NAME
+from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.models.graph import (
     Call,
     as_graph,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_transfer.backbones.blocks import block_names, split_at_block
-from keras_transfer.classifier import backbone_of, fit_head
+from keras_transfer.classifier.head import backbone_of, fit_head
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.extraction import extract_features

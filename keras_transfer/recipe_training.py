@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_transfer.backbones.blocks import block_names, split_at_block
 from keras_transfer.backbones.build import build_backbone
-from keras_transfer.classifier import (
+from keras_transfer.classifier.head import (
     POOLING_NAME,
     backbone_of,
     build_classifier,

@@ -9,7 +9,7 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_transfer.model_files import model_path
+from keras_transfer.classifier.model_files import model_path
 from keras_transfer.models.outputs import as_array, only_output
 from keras_transfer.runtime.arguments import keras_model, reason, shown
 from keras_transfer.runtime.status_lines import say

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras.src.random.seed_generator import global_seed_generator
 
-import keras_transfer.model_files  # noqa: F401  It registers what the package has.
+import keras_transfer.classifier.model_files  # noqa: F401  It registers what the package has.
 
 
 def state(model):

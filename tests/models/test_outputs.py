@@ -7,9 +7,9 @@ import tensorflow as tf
 from scipy.special import expit, softmax
 
 import keras_transfer as kt
+from keras_transfer.classifier.saved import Classifier
 from keras_transfer.models.compiling import compile_for_soft_labels
 from keras_transfer.models.outputs import class_probabilities, classifier_outputs
-from keras_transfer.prediction import Classifier
 
 layers = keras.layers
 SIZE = 4

@@ -13,9 +13,9 @@ from keras.src.backend.common import global_state
 
 import keras_transfer as kt
 from keras_transfer import diagnosis
+from keras_transfer.classifier.saved import MEMBER, Classifier
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.models.compiling import compile_for_soft_labels
-from keras_transfer.prediction import MEMBER, Classifier
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import (
     images_and_labels,

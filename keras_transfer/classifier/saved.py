@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
+from keras_transfer.classifier.model_files import model_path, read_model, write_model
 from keras_transfer.data.decoding import RESIZE_RULE, load_image
-from keras_transfer.model_files import model_path, read_model, write_model
 from keras_transfer.models.graph import image_shape
 from keras_transfer.models.outputs import (
     as_array,
