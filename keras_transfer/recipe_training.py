@@ -17,10 +17,10 @@ from keras_transfer.data.augmentation import build_augmentation
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.extraction import extract_features
 from keras_transfer.features.maps import extract_feature_maps
-from keras_transfer.fine_tuning import unfreeze
-from keras_transfer.fine_tuning_recipe import fine_tune
-from keras_transfer.gradual_unfreezing import GradualUnfreezing
-from keras_transfer.learning_rates import discriminative_learning_rates
+from keras_transfer.fine_tuning.fine_tune import fine_tune
+from keras_transfer.fine_tuning.freezing import unfreeze
+from keras_transfer.fine_tuning.gradual_unfreezing import GradualUnfreezing
+from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.precision import fast_copy
 from keras_transfer.recipes import SMALL, Recipe

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
-from keras_transfer.learning_rate_finder import LearningRateFinder
+from keras_transfer.fine_tuning.learning_rate_finder import LearningRateFinder
 from keras_transfer.plot_style import (
     COLORS,
     axes_or_new,

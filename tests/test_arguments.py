@@ -25,9 +25,9 @@ from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.data import splits
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps
+from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.split_proofs import SharedImage
-from keras_transfer.summary import TrainableSummary
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 NAMES = ["dark", "light"]

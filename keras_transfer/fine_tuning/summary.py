@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from keras_transfer.backbones.blocks import block_layers
-from keras_transfer.learning_rates import block_learning_rates
+from keras_transfer.fine_tuning.learning_rates import block_learning_rates
 from keras_transfer.runtime.arguments import keras_model
 from keras_transfer.runtime.tables import html_table, text_table
 

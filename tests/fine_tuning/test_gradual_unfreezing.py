@@ -226,7 +226,7 @@ def test_early_stopping_restores_weights_of_an_earlier_stage():
 RUN = """
 import os, sys, keras, numpy as np, tensorflow as tf
 sys.path.insert(0, {root!r})
-from tests.test_gradual_unfreezing import ORDERS, backed_up
+from tests.fine_tuning.test_gradual_unfreezing import ORDERS, backed_up
 
 class Kill(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):

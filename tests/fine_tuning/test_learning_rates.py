@@ -237,7 +237,7 @@ def test_a_file_of_an_earlier_version_loads_with_its_rates(tmp_path):
             if name == "config.json":
                 config = json.loads(content)
                 written = config["compile_config"]["optimizer"]
-                written["module"] = "keras_transfer.learning_rates"
+                written["module"] = "keras_transfer.fine_tuning.learning_rates"
                 written["class_name"] = "BlockLearningRatesAdamW"
                 written["registered_name"] = "keras_transfer>BlockLearningRatesAdamW"
                 written["config"]["learning_rate_scales"] = rates.learning_rate_scales

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import keras
 
 from keras_transfer.backbones.blocks import block_layers, block_names, check_block
-from keras_transfer.fine_tuning import let_layers_decide, trainable_block_layers
+from keras_transfer.fine_tuning.freezing import (
+    let_layers_decide,
+    trainable_block_layers,
+)
 from keras_transfer.models.compiling import ModelState, build_optimizer, check_loss
 from keras_transfer.models.graph import HEAD
 from keras_transfer.runtime.arguments import (

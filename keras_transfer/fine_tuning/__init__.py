@@ -1,0 +1,1 @@
+"""Train the backbone too: which blocks, with which learning rates, and when."""
