@@ -419,9 +419,9 @@ def _diagnose(options: argparse.Namespace) -> int:
 
 
 def _backbones(options: argparse.Namespace) -> int:
-    from keras_transfer import probe
+    from keras_transfer.evaluation import linear_probe
 
-    return probe.main(options.arguments) or 0
+    return linear_probe.main(options.arguments) or 0
 
 
 def _path(text: str) -> pathlib.Path:

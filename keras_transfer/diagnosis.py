@@ -20,11 +20,11 @@ from keras_transfer import (
     diagnose_training,
     diagnose_weights,
 )
-from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.classifier.model_files import model_path, read_model
 from keras_transfer.classifier.saved import MEMBER, Classifier, load_classifier
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
+from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.examination import Case
 from keras_transfer.examination_checks import SPLITS, checked_model, checked_parts
 from keras_transfer.findings import (

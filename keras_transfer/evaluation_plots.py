@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.calibration import NUM_BINS, reliability_bins
+from keras_transfer.evaluation.calibration import NUM_BINS, reliability_bins
 from keras_transfer.plot_arguments import class_labels, named_classes
 from keras_transfer.plot_style import (
     COLORS,

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data import pipelines
+from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.outputs import only_output
 from keras_transfer.runtime.arguments import reason, shown, texts, whole_number
 

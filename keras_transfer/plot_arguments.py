@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.calibration import checked_labels
+from keras_transfer.evaluation.calibration import checked_labels
 from keras_transfer.runtime.arguments import elements, number_array, shown
 
 

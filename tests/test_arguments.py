@@ -20,9 +20,9 @@ from PIL import Image
 
 import keras_transfer as kt
 from keras_transfer import comparison, comparison_store, findings, saving_proofs
-from keras_transfer.classification_report import ClassificationReport
 from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.data import splits
+from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps
 from keras_transfer.fine_tuning.summary import TrainableSummary

@@ -23,12 +23,12 @@ from keras_transfer import (
 from keras_transfer.backbones.weights.keras_cache import FILES
 from keras_transfer.comparison import summarize
 from keras_transfer.comparison_store import Run, read_run, run_path, save_run
-from keras_transfer.features import cache
-from keras_transfer.paired_tests import (
+from keras_transfer.evaluation.statistics import (
     bootstrap_interval,
     compare_pairs,
     paired_p_value,
 )
+from keras_transfer.features import cache
 
 FUNCTIONS = "tests.helpers.comparison_functions"
 

@@ -12,7 +12,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 import keras_transfer as kt
-from keras_transfer.calibration import reliability_bins
+from keras_transfer.evaluation.calibration import reliability_bins
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import (
     images_and_labels,

@@ -9,7 +9,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 import keras_transfer as kt
-from keras_transfer import __main__, probe
+from keras_transfer import __main__
+from keras_transfer.evaluation import linear_probe
 
 
 def test_backbones_prints_what_the_features_are_worth(capsys):
@@ -44,9 +45,9 @@ def test_backbones_prints_what_the_features_are_worth(capsys):
 
 def test_drawn_samples_are_drawn_and_measured_both_ways(monkeypatch):
     # All of what is tried takes minutes.
-    monkeypatch.setattr(probe, "PIXEL_SIZES", (8,))
-    monkeypatch.setattr(probe, "PIXEL_PENALTIES", (1e-3,))
-    found = probe.probe_samples(np.int64(0), num_images=20)
+    monkeypatch.setattr(linear_probe, "PIXEL_SIZES", (8,))
+    monkeypatch.setattr(linear_probe, "PIXEL_PENALTIES", (1e-3,))
+    found = linear_probe.probe_samples(np.int64(0), num_images=20)
     assert list(found) == ["linear on raw pixels", "efficientnet_lite0 features"]
     assert all(0 <= accuracy <= 1 for accuracy in found.values())
     assert found["efficientnet_lite0 features"] > found["linear on raw pixels"]
@@ -57,30 +58,42 @@ def test_accuracy_is_that_of_photos_that_were_not_seen():
     labels = np.arange(60) % 2
     noise = rng.normal(size=(60, 200))
     # A regression would learn 200 random numbers of 60 photos by heart.
-    assert probe.cross_validated_accuracy(noise, labels, 10.0) < 0.75
+    assert linear_probe.cross_validated_accuracy(noise, labels, 10.0) < 0.75
     told = np.column_stack([noise[:, 0], 5 * labels + rng.normal(size=60)])
-    assert probe.cross_validated_accuracy(told, labels.tolist()) > 0.9
+    assert linear_probe.cross_validated_accuracy(told, labels.tolist()) > 0.9
 
 
 @pytest.mark.parametrize(
     ("call", "received"),
     [
-        (lambda: probe.probe_backbone("resnet", "mnist", 32), "name=resnet"),
-        (lambda: probe.probe_backbone(None, "mnist", 32), "name=None"),
-        (lambda: probe.probe_backbone(["vgg16"], "mnist", 32), "name="),
-        (lambda: probe.probe_backbone("vgg16", 3, 32), "dataset=3"),
-        (lambda: probe.probe_backbone("vgg16", None, 32), "dataset=None"),
-        (lambda: probe.probe_backbone("vgg16", "mnist", -5), "image_size=-5"),
-        (lambda: probe.probe_backbone("vgg16", "mnist", "32"), "image_size='32'"),
-        (lambda: probe.probe_samples("0"), "seed='0'"),
-        (lambda: probe.probe_samples(-1), "seed=-1"),
-        (lambda: probe.probe_samples(0, 3), "num_images=3"),
-        (lambda: probe.probe_samples(0, None), "num_images=None"),
-        (lambda: probe.cross_validated_accuracy([1, 2], [0, 1]), "inputs of shape"),
-        (lambda: probe.cross_validated_accuracy(np.eye(9), [0, 1]), "labels of shape"),
-        (lambda: probe.cross_validated_accuracy(np.eye(9), None), "labels of shape"),
+        (lambda: linear_probe.probe_backbone("resnet", "mnist", 32), "name=resnet"),
+        (lambda: linear_probe.probe_backbone(None, "mnist", 32), "name=None"),
+        (lambda: linear_probe.probe_backbone(["vgg16"], "mnist", 32), "name="),
+        (lambda: linear_probe.probe_backbone("vgg16", 3, 32), "dataset=3"),
+        (lambda: linear_probe.probe_backbone("vgg16", None, 32), "dataset=None"),
+        (lambda: linear_probe.probe_backbone("vgg16", "mnist", -5), "image_size=-5"),
         (
-            lambda: probe.cross_validated_accuracy(np.eye(2), [0, 1], 0),
+            lambda: linear_probe.probe_backbone("vgg16", "mnist", "32"),
+            "image_size='32'",
+        ),
+        (lambda: linear_probe.probe_samples("0"), "seed='0'"),
+        (lambda: linear_probe.probe_samples(-1), "seed=-1"),
+        (lambda: linear_probe.probe_samples(0, 3), "num_images=3"),
+        (lambda: linear_probe.probe_samples(0, None), "num_images=None"),
+        (
+            lambda: linear_probe.cross_validated_accuracy([1, 2], [0, 1]),
+            "inputs of shape",
+        ),
+        (
+            lambda: linear_probe.cross_validated_accuracy(np.eye(9), [0, 1]),
+            "labels of shape",
+        ),
+        (
+            lambda: linear_probe.cross_validated_accuracy(np.eye(9), None),
+            "labels of shape",
+        ),
+        (
+            lambda: linear_probe.cross_validated_accuracy(np.eye(2), [0, 1], 0),
             "regularization=0",
         ),
     ],

@@ -14,8 +14,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from keras_transfer.calibration import checked_labels, expected_calibration_error
-from keras_transfer.classification_report import ClassificationReport
+from keras_transfer.evaluation.calibration import (
+    checked_labels,
+    expected_calibration_error,
+)
+from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.graph import as_graph
 from keras_transfer.models.outputs import (
     as_array,
