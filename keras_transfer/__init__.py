@@ -39,7 +39,7 @@ _MODULES = {
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",
     "diagnose": "diagnosis",
-    "grad_cam": "explanation",
+    "grad_cam": "explanation.grad_cam",
     "record": "ledger",
     "output_dir": "ledger",
     "plots": None,

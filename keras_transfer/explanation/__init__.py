@@ -1,0 +1,1 @@
+"""Where in the photo a classifier looked."""
