@@ -11,6 +11,7 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.features.cache import weight_digests
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import shown
