@@ -19,8 +19,9 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import comparison, comparison_store, findings, saving_proofs
+from keras_transfer import findings, saving_proofs
 from keras_transfer.classifier.saved import Classifier, Prediction
+from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
@@ -125,12 +126,12 @@ def world(tmp_path_factory):
     finder.losses = [1.0, 1.0, 0.9, 0.5, 0.4, 3.0, 9.0]
     recipe = kt.Recipe("frozen", "vgg16", epochs=1)
     # What is finished is read back: no process is started.
-    run = comparison_store.Run(
+    run = store.Run(
         np.eye(2)[LABELS],
         LABELS,
         {"seconds": 1.0, "peak_memory": 10**9, "trained_parameters": 2},
     )
-    comparison_store.save_run(comparison_store.run_path(recipe, found, 0), run)
+    store.save_run(store.run_path(recipe, found, 0), run)
     return types.SimpleNamespace(
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
@@ -146,7 +147,7 @@ def world(tmp_path_factory):
         report=report,
         finder=finder,
         recipe=recipe,
-        comparison=comparison.summarize({"a": [run]}, [0]),
+        comparison=result.summarize({"a": [run]}, [0]),
         kept=model,
         before=kt.verify.snapshot(model),
     )
@@ -420,7 +421,7 @@ RETURNED = (
     Classifier,
     Prediction,
     ClassificationReport,
-    comparison.Comparison,
+    result.Comparison,
     findings.Diagnosis,
     findings.Finding,
     Profile,
@@ -564,7 +565,7 @@ def test_recipes_keep_python_s_own_numbers(changes, kept):
     assert (type(value), value) == (type(kept), kept)
     # Whatever the number came as, it is the same recipe, with the same runs on disk.
     by_hand = kt.Recipe("fine_tuned", **dict.fromkeys(changes, kept))
-    assert comparison_store.describe(recipe) == comparison_store.describe(by_hand)
+    assert store.describe(recipe) == store.describe(by_hand)
     assert hash(recipe) == hash(by_hand)
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import comparison_data, comparison_store
+from keras_transfer.comparison import loading, store
 from keras_transfer.data import own_content
 from keras_transfer.data.decoding import resize
 from tests.helpers.small_networks import small_backbone, small_classifier
@@ -194,17 +194,17 @@ def test_compare_hands_own_data_over(monkeypatch, tmp_path):
     assert not [*(tmp_path / "own_data").iterdir()]
     assert kt.compare(experiment, splits, [0], verbose=False).rows == comparison.rows
     assert (tmp_path / "notes").read_text() == "good 0\n"
-    path = comparison_store.run_path(experiment["good"], splits, 0)
+    path = store.run_path(experiment["good"], splits, 0)
     assert path.is_file()
     other = arrays(parts={"test": photos(8, 9)})
-    assert comparison_store.run_path(experiment["good"], other, 0) != path
-    with comparison_data.handed_over(other) as loader:
+    assert store.run_path(experiment["good"], other, 0) != path
+    with loading.handed_over(other) as loader:
         loader = json.loads(json.dumps(loader))
-        again = comparison_data.load_again(loader, other.fingerprint)
+        again = loading.load_again(loader, other.fingerprint)
         assert_same(again, content(other))
         assert again.class_names == NAMES
         with pytest.raises(ValueError, match="The data changed"):
-            comparison_data.load_again(loader, splits.fingerprint)
+            loading.load_again(loader, splits.fingerprint)
     monkeypatch.setattr(own_content.storage, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):
         kt.compare(experiment, other, seeds=[0], verbose=False)

@@ -17,11 +17,11 @@ import tensorflow as tf
 from keras_transfer.backbones.build import ARCHITECTURES
 from keras_transfer.backbones.weights.files import content_digest
 from keras_transfer.backbones.weights.sources import weights_digest
+from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.data.splits import Splits
-from keras_transfer.recipes import Recipe
 from keras_transfer.runtime import profiles, storage
 
-PACKAGE = pathlib.Path(__file__).parent
+PACKAGE = pathlib.Path(__file__).parent.parent
 # Folders of packages that were installed: they import half of all that there is.
 INSTALLED = {"site-packages", "dist-packages"}
 
@@ -64,7 +64,7 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
         "dtype_policy": keras.config.dtype_policy().name,
         "device": profiles._device()[0],
         "versions": [keras.__version__, tf.__version__],
-        "package": _digests(PACKAGE.rglob("*.py")),
+        "package": _digests(PACKAGE.rglob("*.py"), PACKAGE),
     }
     if isinstance(recipe, str):
         sources = [*module_sources(recipe.split(":")[0])]
@@ -125,8 +125,13 @@ def _imported(path: pathlib.Path, roots: tuple) -> Iterator[pathlib.Path]:
                     yield from (file for file in files if file.is_file())
 
 
-def _digests(paths) -> list[str]:
-    return sorted(f"{path.name} {content_digest(path)}" for path in paths)
+def _digests(paths, folder: pathlib.Path | None = None) -> list[str]:
+    """Return the checksum of each file, with its name or its place in `folder`."""
+    return sorted(
+        f"{path.relative_to(folder).as_posix() if folder else path.name} "
+        f"{content_digest(path)}"
+        for path in paths
+    )
 
 
 def _plain(value) -> int | float:

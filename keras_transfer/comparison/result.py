@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.comparison_store import Run
+from keras_transfer.comparison.store import Run
 from keras_transfer.evaluation.statistics import compare_pairs, wilson_interval
 from keras_transfer.runtime.tables import html_table, text_table
 

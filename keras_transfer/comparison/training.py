@@ -13,6 +13,7 @@ from keras_transfer.classifier.head import (
     build_classifier,
     fit_head,
 )
+from keras_transfer.comparison.recipe import SMALL, Recipe
 from keras_transfer.data.augmentation import build_augmentation
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.extraction import extract_features
@@ -23,7 +24,6 @@ from keras_transfer.fine_tuning.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.precision import fast_copy
-from keras_transfer.recipes import SMALL, Recipe
 
 
 class Trained(typing.NamedTuple):

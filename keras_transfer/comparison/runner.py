@@ -3,22 +3,26 @@
 import contextlib
 import dataclasses
 import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from keras_transfer.comparison import Comparison, summarize
-from keras_transfer.comparison_data import handed_over
-from keras_transfer.comparison_process import RecipeProcess, ready_processes
-from keras_transfer.comparison_store import (
+from keras_transfer.comparison.loading import handed_over
+from keras_transfer.comparison.recipe import Recipe
+from keras_transfer.comparison.result import Comparison, summarize
+from keras_transfer.comparison.store import (
     Run,
     describe,
     read_run,
     run_path,
 )
 from keras_transfer.data.splits import Splits, checked_splits
-from keras_transfer.recipes import Recipe
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 
@@ -109,7 +113,7 @@ def compare(
     return summarize(finished, seeds)
 
 
-def _run(process: RecipeProcess, name, recipe, splits, missing) -> Iterator[int]:
+def _run(process: "RecipeProcess", name, recipe, splits, missing) -> Iterator[int]:
     """Yield each seed as soon as its run is kept."""
     yield from process.run(
         {
@@ -187,3 +191,85 @@ def _can_be_imported(recipe) -> bool:
         return False
     # What is built into Python has no file.
     return bool(function.isidentifier() and spec and spec.has_location)
+
+
+# Lines of a failed process that are shown: the error, and where it was raised.
+SHOWN_LINES = 15
+# Imports keep one core busy for seconds, so two processes import side by side.
+AT_ONCE = 2
+
+
+def ready_processes(count: int) -> Iterator["RecipeProcess"]:
+    """Yield `count` processes whose imports are done, each for one task.
+
+    None of them imports while the task of another one runs.
+    """
+    for start in range(0, count, AT_ONCE):
+        with contextlib.ExitStack() as stack:
+            processes = [
+                stack.enter_context(RecipeProcess())
+                for _ in range(start, min(start + AT_ONCE, count))
+            ]
+            for process in processes:
+                process.wait_until_ready()
+            yield from processes
+
+
+class RecipeProcess:
+    """A process of `comparison_worker`, which waits for its task.
+
+    Attributes:
+        failure: How it ended and the last that it wrote, if it failed, else `None`.
+    """
+
+    def __init__(self):
+        self.failure = None
+        self._open = contextlib.ExitStack()
+        self._log = self._open.enter_context(
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        )
+        # The process finds the modules that can be imported here.
+        search_path = os.pathsep.join(filter(None, map(str, sys.path)))
+        variables = os.environ | {"PYTHONPATH": search_path}
+        # What was switched on with `-X utf8` stands in no variable.
+        variables["PYTHONUTF8"] = str(sys.flags.utf8_mode)
+        variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        self._process = self._open.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "keras_transfer.comparison.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                encoding="utf-8",
+                env=variables,
+            )
+        )
+
+    def __enter__(self) -> "RecipeProcess":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.kill()  # It does nothing to one that ended.
+        self._open.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says so, or has ended."""
+        # What Python itself runs at its start may have written something before.
+        while self._process.stdout.readline() not in ("ready\n", ""):
+            pass
+
+    def run(self, task: dict) -> Iterator[int]:
+        """Hand over the task, and yield each number that it writes."""
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as words:
+            words.write(json.dumps(task, default=lambda value: value.item()))
+        for line in self._process.stdout:
+            yield int(line)
+        code = self._process.wait()
+        if code:
+            self._log.seek(0)
+            end = "".join(self._log.readlines()[-SHOWN_LINES:])
+            how = f"ended with the exit code {code}"
+            if code < 0:
+                how = f"was ended by signal {-code}, as happens where memory runs out"
+            self.failure = f"{how}. The last that it wrote:\n{end}"

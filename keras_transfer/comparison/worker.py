@@ -17,13 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.comparison_data import load_again
-from keras_transfer.comparison_store import Run, save_run
+from keras_transfer.comparison.loading import load_again
+from keras_transfer.comparison.recipe import Recipe
+from keras_transfer.comparison.store import Run, save_run
+from keras_transfer.comparison.training import Trained, train
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.models.outputs import class_probabilities
-from keras_transfer.recipe_training import Trained, train
-from keras_transfer.recipes import Recipe
 from keras_transfer.runtime.devices import use_all_devices
 
 

@@ -14,15 +14,10 @@ from PIL import Image
 from scipy import stats
 
 import keras_transfer as kt
-from keras_transfer import (
-    comparison_runs,
-    comparison_store,
-    comparison_worker,
-    recipe_training,
-)
 from keras_transfer.backbones.weights.keras_cache import FILES
-from keras_transfer.comparison import summarize
-from keras_transfer.comparison_store import Run, read_run, run_path, save_run
+from keras_transfer.comparison import runner, store, training, worker
+from keras_transfer.comparison.result import summarize
+from keras_transfer.comparison.store import Run, read_run, run_path, save_run
 from keras_transfer.evaluation.statistics import (
     bootstrap_interval,
     compare_pairs,
@@ -201,7 +196,7 @@ def test_each_kind_trains_what_it_says(drawn, kind, trained, arguments):
         kind, **({"backbone": "efficientnet_lite0", "epochs": 2} | arguments)
     )
     keras.utils.set_random_seed(0)
-    made = recipe_training.train(recipe, drawn, seed=0)
+    made = training.train(recipe, drawn, seed=0)
     names = {v.path.split("_")[0].split("/")[0] for v in made.model.trainable_variables}
     if trained != "all":
         # Gradual: two epochs are the head's and that of the last block.
@@ -216,7 +211,7 @@ def test_each_kind_trains_what_it_says(drawn, kind, trained, arguments):
 def test_unknown_block_names_the_known_ones(drawn):
     recipe = kt.Recipe("gradual", "efficientnet_lite0", from_block="conv5")
     with pytest.raises(ValueError, match=r"block7, top.*from_block='conv5'"):
-        recipe_training.train(recipe, drawn, seed=0)
+        training.train(recipe, drawn, seed=0)
 
 
 def test_what_is_read_back_counts_with_what_it_cost(drawn, tmp_path):
@@ -293,18 +288,18 @@ def test_compare_refuses_what_is_no_splits(splits):
     "seeds", [range(2), np.arange(2), (0.0, 1.0), iter([0, 1]), [np.int8(0), 1]]
 )
 def test_seeds_in_every_form_that_has_one_meaning(seeds):
-    assert comparison_runs._seeds(seeds) == [0, 1]
+    assert runner._seeds(seeds) == [0, 1]
 
 
 def test_splits_must_be_loadable_again(photos, tmp_path):
     by_hand = dataclasses.replace(photos, loader=None)
     with pytest.raises(ValueError, match=r"Received: splits=Splits\(photos"):
         kt.compare({"a": kt.Recipe("frozen")}, by_hand)
-    again = comparison_worker.load_again(photos.loader, photos.fingerprint)
+    again = worker.load_again(photos.loader, photos.fingerprint)
     assert again.fingerprint == photos.fingerprint
     (tmp_path / "photos" / "dark" / "0.png").unlink()
     with pytest.raises(ValueError, match="data changed"):
-        comparison_worker.load_again(photos.loader, photos.fingerprint)
+        worker.load_again(photos.loader, photos.fingerprint)
 
 
 def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch):
@@ -382,13 +377,13 @@ def test_a_run_is_not_read_back_once_the_source_has_changed(
 
     assert changed(recipe)
     package = shutil.copytree(
-        comparison_store.PACKAGE,
+        store.PACKAGE,
         tmp_path / "package",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    monkeypatch.setattr(comparison_store, "PACKAGE", package)
+    monkeypatch.setattr(store, "PACKAGE", package)
     assert not changed(recipe), "a copy of the package is the same package"
-    with (package / "recipe_training.py").open("a") as file:
+    with (package / "comparison" / "training.py").open("a") as file:
         file.write("# Trains in another way.\n")
     assert changed(recipe)
     for library in (keras, tf):

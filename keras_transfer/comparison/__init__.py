@@ -1,0 +1,1 @@
+"""Recipes trained with several seeds, each run in its own process, and compared."""
