@@ -122,7 +122,7 @@ def _batches(splits, name: str) -> Iterator[np.ndarray]:
 
 
 def _show(splits, shared: list[SharedImage]) -> None:
-    from keras_transfer.image_plots import show_pairs
+    from keras_transfer.plots.images import show_pairs
 
     def image(name, index):
         if isinstance(splits, Splits):

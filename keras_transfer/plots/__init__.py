@@ -10,20 +10,24 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.comparison_plots import show_comparison
-from keras_transfer.data_plots import show_class_balance, show_embedding
-from keras_transfer.evaluation_plots import (
+from keras_transfer.plots.arguments import named_series
+from keras_transfer.plots.comparison import show_comparison
+from keras_transfer.plots.data import show_class_balance, show_embedding
+from keras_transfer.plots.evaluation import (
     show_confusion_matrix,
+    show_precision_recall_curve,
     show_reliability_diagram,
+    show_roc_curve,
 )
-from keras_transfer.image_plots import (
+from keras_transfer.plots.images import (
     show_augmentation,
     show_grad_cam,
     show_images,
+    show_mistakes,
     show_pairs,
+    show_predictions,
 )
-from keras_transfer.plot_arguments import named_series
-from keras_transfer.plot_style import (
+from keras_transfer.plots.style import (
     COLORS,
     MARKERS,
     axes_or_new,
@@ -31,17 +35,12 @@ from keras_transfer.plot_style import (
     say_none_found,
     style,
 )
-from keras_transfer.prediction_plots import show_mistakes, show_predictions
-from keras_transfer.runtime.arguments import number_array, shown
-from keras_transfer.threshold_plots import (
-    show_precision_recall_curve,
-    show_roc_curve,
-)
-from keras_transfer.training_plots import (
+from keras_transfer.plots.training import (
     show_learning_rate_finder,
     show_training_history,
     show_unfreezing_schedule,
 )
+from keras_transfer.runtime.arguments import number_array, shown
 
 __all__ = [
     "COLORS",

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from keras_transfer.fine_tuning.learning_rate_finder import LearningRateFinder
-from keras_transfer.plot_style import (
+from keras_transfer.plots.style import (
     COLORS,
     axes_or_new,
     color_of,

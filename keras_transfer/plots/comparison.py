@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from keras_transfer.comparison.result import Comparison, duration
-from keras_transfer.plot_style import COLORS, axes_or_new, style
+from keras_transfer.plots.style import COLORS, axes_or_new, style
 from keras_transfer.runtime.arguments import shown
 
 

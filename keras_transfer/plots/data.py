@@ -7,14 +7,14 @@ import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from keras_transfer.data.splits import Splits
-from keras_transfer.image_plots import pixels
-from keras_transfer.plot_arguments import (
+from keras_transfer.plots.arguments import (
     class_labels,
     image_list,
     named_classes,
     named_series,
 )
-from keras_transfer.plot_style import (
+from keras_transfer.plots.images import pixels
+from keras_transfer.plots.style import (
     MARKERS,
     axes_or_new,
     check_axes,
