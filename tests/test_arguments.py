@@ -19,7 +19,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import findings, saving_proofs
+from keras_transfer import findings
 from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
@@ -28,7 +28,8 @@ from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps
 from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
-from keras_transfer.split_proofs import SharedImage
+from keras_transfer.verify import predictions
+from keras_transfer.verify.data import SharedImage
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 NAMES = ["dark", "light"]
@@ -538,7 +539,7 @@ def tried(name, world):
 @pytest.mark.parametrize("name", ROWS)
 def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(saving_proofs, "_predict_elsewhere", accepted)
+    monkeypatch.setattr(predictions, "_predict_elsewhere", accepted)
     failures = [
         f"{what}: {done}"
         for what, done in tried(name, world)

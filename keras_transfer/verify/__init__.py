@@ -4,19 +4,19 @@ What does not hold raises an `AssertionError` that says what to do about it. Arg
 that do not fit raise a `ValueError`, as everywhere.
 """
 
-from keras_transfer.pipeline_proofs import (
+from keras_transfer.verify.data import (
     assert_augmentation_rests,
     assert_augmentation_varies,
+    assert_disjoint_splits,
     assert_order_kept,
 )
-from keras_transfer.pixel_range import assert_pixel_range
-from keras_transfer.prediction_proofs import (
+from keras_transfer.verify.pixels import assert_pixel_range
+from keras_transfer.verify.predictions import (
     assert_label_order,
     assert_reproducible,
+    assert_same_predictions,
 )
-from keras_transfer.saving_proofs import assert_same_predictions
-from keras_transfer.split_proofs import assert_disjoint_splits
-from keras_transfer.weight_proofs import (
+from keras_transfer.verify.weights import (
     assert_batch_normalization_still,
     assert_frozen,
     assert_updated,
