@@ -17,7 +17,7 @@ import sys
 import nbformat
 
 from keras_transfer import lesson_kernel, lessons
-from keras_transfer.findings import NOT_EXAMINED
+from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lesson_progress import Progress
 from keras_transfer.lesson_report import machine
 from keras_transfer.runtime.storage import build_dir, project_root

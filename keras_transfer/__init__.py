@@ -38,7 +38,7 @@ _MODULES = {
     "expected_calibration_error": "evaluation.calibration",
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",
-    "diagnose": "diagnosis",
+    "diagnose": "diagnosis.examine",
     "grad_cam": "explanation.grad_cam",
     "record": "ledger",
     "output_dir": "ledger",

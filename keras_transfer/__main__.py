@@ -389,7 +389,7 @@ def _json(path: pathlib.Path, kind: type, what: str):
 
 
 def _diagnose(options: argparse.Namespace) -> int:
-    from keras_transfer import diagnosis
+    from keras_transfer.diagnosis import examine
 
     if not options.model.is_file():
         raise FileNotFoundError(_there_is_no("model", options.model))
@@ -398,7 +398,7 @@ def _diagnose(options: argparse.Namespace) -> int:
     try:
         # What loading prints is no part of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
-            found = diagnosis.diagnose_files(
+            found = examine.diagnose_files(
                 options.model, options.folder, options.image_size
             )
         if options.json:

@@ -19,10 +19,10 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import findings
 from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
+from keras_transfer.diagnosis import findings
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps

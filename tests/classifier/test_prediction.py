@@ -12,9 +12,9 @@ import pytest
 from keras.src.backend.common import global_state
 
 import keras_transfer as kt
-from keras_transfer import diagnosis
 from keras_transfer.classifier.saved import MEMBER, Classifier
 from keras_transfer.data.decoding import RESIZE_RULE
+from keras_transfer.diagnosis import examine
 from keras_transfer.models.compiling import compile_for_soft_labels
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import (
@@ -213,7 +213,7 @@ def test_files_load_in_fresh_processes(tmp_path):
     )
     package = (
         "import numpy as np, keras_transfer as kt\n"
-        "from keras_transfer import diagnosis\n"
+        "from keras_transfer.diagnosis import examine as diagnosis\n"
         "images = np.load('images.npy')\n"
         f"for name in {[*models]}:\n"
         "    for path in (f'{name}.keras', f'{name}-before.keras'):\n"
@@ -255,7 +255,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
         path = kt.save_classifier(model, tmp_path / f"{name}.keras", NAMES)
         for load in (
             kt.load_classifier,
-            lambda path: diagnosis.diagnose_files(path, tmp_path),
+            lambda path: examine.diagnose_files(path, tmp_path),
         ):
             with pytest.raises(ValueError, match="Received: path=") as caught:
                 load(path)
@@ -393,7 +393,7 @@ def test_home_and_new_folders(tmp_path, monkeypatch):
     assert len(classifier.predict("~/photo.png")) == 1
     assert len(classifier.predict(["~/photo.png"])) == 1
     folder_of_photos(tmp_path / "photos")
-    assert diagnosis.diagnose_files(path, "~/photos").checks
+    assert examine.diagnose_files(path, "~/photos").checks
     with pytest.raises(FileNotFoundError, match=r"no such file.*Received: path="):
         kt.verify.assert_same_predictions(model, "~/none.keras", np.zeros((1, 8, 8, 3)))
 

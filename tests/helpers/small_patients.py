@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.examination import Case
-from keras_transfer.findings import NotExaminedError
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.findings import NotExaminedError
 
 SIZE = 16
 CLASS_NAMES = ("red", "blue")

@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import diagnosis
-from keras_transfer.examination import Case
-from keras_transfer.findings import NotExaminedError
+from keras_transfer.diagnosis import examine
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.findings import NotExaminedError
 from tests.helpers.small_patients import (
     CLASS_NAMES,
     SIZE,
@@ -50,7 +50,7 @@ def body(model):
 
 
 def check_of(name):
-    return next(check for check in diagnosis.CHECKS if check.name == name)
+    return next(check for check in examine.CHECKS if check.name == name)
 
 
 def findings(check, model, splits, **given):

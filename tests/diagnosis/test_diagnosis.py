@@ -9,9 +9,14 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import diagnosis
 from keras_transfer.__main__ import main
-from keras_transfer.findings import Check, Diagnosis, Finding, NotExaminedError
+from keras_transfer.diagnosis import examine
+from keras_transfer.diagnosis.findings import (
+    Check,
+    Diagnosis,
+    Finding,
+    NotExaminedError,
+)
 from tests.helpers.small_patients import (
     CLASS_NAMES,
     SIZE,
@@ -145,7 +150,7 @@ def test_one_check_that_fails_does_not_hide_the_others(monkeypatch):
         return [Finding("warning", "t", "e", "w", "r")]
 
     checks = [Check(f.__name__, f, "k", "c") for f in (refuse, fail, find)]
-    monkeypatch.setattr(diagnosis, "CHECKS", checks)
+    monkeypatch.setattr(examine, "CHECKS", checks)
     found = kt.diagnose(healthy(), data())
     assert found.not_examined == {
         "refuse": "nothing to see",

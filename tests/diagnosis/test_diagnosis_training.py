@@ -6,15 +6,16 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.diagnose_training import (
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.checks.training import (
     BOUND,
     _steps,
+    check_backbone,
     check_batch_normalization,
+    check_head,
     check_learning_rate,
     check_trainable,
 )
-from keras_transfer.diagnose_weights import check_backbone, check_head
-from keras_transfer.examination import Case
 from tests.helpers.small_patients import (
     build,
     data,

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
-from keras_transfer import pixel_forms
 from keras_transfer.data import decoding, pipelines
-from keras_transfer.examination import Case
-from keras_transfer.findings import NotExaminedError
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.evidence import pixel_forms
+from keras_transfer.diagnosis.findings import NotExaminedError
 
 PHOTOS = 24
 # So many of them tell how all are resized.

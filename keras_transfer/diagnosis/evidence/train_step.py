@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_transfer.findings import NotExaminedError
+from keras_transfer.diagnosis.findings import NotExaminedError
 from keras_transfer.models.graph import layers_of
 
 

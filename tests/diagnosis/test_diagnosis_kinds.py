@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import diagnosis
 from keras_transfer.__main__ import main
-from keras_transfer.examination_checks import checked_history
+from keras_transfer.diagnosis import examine
+from keras_transfer.diagnosis.case import checked_history
 from tests.helpers.small_patients import CLASS_NAMES, SIZE, data, healthy, photos
 
 LAYERS = keras.layers
@@ -387,7 +387,7 @@ def test_everything_is_as_it_was():
 def test_an_interrupted_examination_leaves_everything_as_it_was(monkeypatch):
     model, layer, splits, _ = patient()
     before = state(model, layer)
-    check = diagnosis.CHECKS[0]
+    check = examine.CHECKS[0]
 
     def interrupted(case):
         # In the middle of what changes most.
@@ -397,8 +397,8 @@ def test_an_interrupted_examination_leaves_everything_as_it_was(monkeypatch):
         random.random(), np.random.random()
         raise KeyboardInterrupt
 
-    checks = [*diagnosis.CHECKS[1:], check._replace(examine=interrupted)]
-    monkeypatch.setattr(diagnosis, "CHECKS", checks)
+    checks = [*examine.CHECKS[1:], check._replace(examine=interrupted)]
+    monkeypatch.setattr(examine, "CHECKS", checks)
     with pytest.raises(KeyboardInterrupt):
         kt.diagnose(model, splits)
     assert state(model, layer) == before
@@ -423,7 +423,7 @@ def test_nothing_examined_ends_the_command_with_2(tmp_path, monkeypatch, capsys)
     path = tmp_path / "model.keras"
     healthy().save(path)
     # The checks that such a call can never make.
-    checks = [x for x in diagnosis.CHECKS if x.name in ("predictions", "trainable")]
-    monkeypatch.setattr(diagnosis, "CHECKS", checks)
+    checks = [x for x in examine.CHECKS if x.name in ("predictions", "trainable")]
+    monkeypatch.setattr(examine, "CHECKS", checks)
     assert main(["diagnose", str(path), str(tmp_path)]) == 2
     assert "Not examined" in capsys.readouterr().out

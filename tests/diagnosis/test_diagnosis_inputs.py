@@ -7,10 +7,14 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer import imagenet_kernels, pixel_forms
-from keras_transfer.diagnose_inputs import check_pixel_range, check_preprocessing
-from keras_transfer.diagnose_photos import check_folder_names, check_resizing
-from keras_transfer.imagenet_kernels import colour_sums
+from keras_transfer.diagnosis.checks.inputs import (
+    check_folder_names,
+    check_pixel_range,
+    check_preprocessing,
+    check_resizing,
+)
+from keras_transfer.diagnosis.evidence import pixel_forms, weights
+from keras_transfer.diagnosis.evidence.weights import colour_sums
 from tests.helpers.small_patients import data, found, healthy, not_examined, one
 
 SIZE = 32
@@ -123,7 +127,7 @@ def test_backbones_of_the_caffe_mode(name, splits, monkeypatch):
     backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
     first = next(x for x in backbone.layers if isinstance(x, keras.layers.Conv2D))
     sums = colour_sums(keras.ops.convert_to_numpy(first.kernel))
-    monkeypatch.setitem(imagenet_kernels.COLOUR_SUMS, name, tuple(map(tuple, sums)))
+    monkeypatch.setitem(weights.COLOUR_SUMS, name, tuple(map(tuple, sums)))
     own = kt.build_classifier(backbone, num_classes=2)
     assert found(check_preprocessing, own, splits) == []
     over_255 = network(backbone, keras.layers.Rescaling(1 / 255))

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.diagnose_last_layer import check_last_layer
-from keras_transfer.diagnose_outputs import check_outputs, check_training_mode
-from keras_transfer.diagnose_predictions import check_predictions
+from keras_transfer.diagnosis.checks.last_layer import check_last_layer
+from keras_transfer.diagnosis.checks.outputs import check_outputs, check_training_mode
+from keras_transfer.diagnosis.checks.results import check_predictions
 from tests.helpers.small_patients import (
     SIZE,
     data,

@@ -5,9 +5,9 @@ import inspect
 import keras
 import numpy as np
 
-from keras_transfer.examination import Case
-from keras_transfer.findings import Check, Finding, NotExaminedError
-from keras_transfer.model_arrays import restored
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.evidence.labels import restored
+from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
 from keras_transfer.models import graph
 from keras_transfer.models.outputs import as_array, only_output
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.diagnose_data import check_label_order
-from keras_transfer.diagnose_last_layer import check_last_layer
+from keras_transfer.diagnosis.checks.data import check_label_order
+from keras_transfer.diagnosis.checks.last_layer import check_last_layer
 from tests.helpers.small_patients import data, found, healthy, not_examined, one, photos
 
 LOSSES = keras.losses

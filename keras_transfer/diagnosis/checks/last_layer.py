@@ -6,8 +6,8 @@ import warnings
 import keras
 import numpy as np
 
-from keras_transfer.examination import Case
-from keras_transfer.findings import Check, Finding, NotExaminedError
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
 from keras_transfer.models.compiling import compile_settings
 from keras_transfer.models.outputs import as_array
 from keras_transfer.runtime.arguments import reason

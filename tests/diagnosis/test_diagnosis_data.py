@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer import examination
 from keras_transfer.data import pipelines
-from keras_transfer.diagnose_data import (
+from keras_transfer.diagnosis import case
+from keras_transfer.diagnosis.checks.data import (
     check_augmented_evaluation,
     check_cached_augmentation,
     check_leaks,
@@ -261,9 +261,9 @@ def test_where_not_all_photos_can_be_compared_the_share_is_estimated(
 ):
     if limit == "photos":
         limits = {"train": 1000, "validation": 100, "test": 200}
-        monkeypatch.setattr(examination, "PHOTO_LIMITS", limits)
+        monkeypatch.setattr(case, "PHOTO_LIMITS", limits)
     else:
-        monkeypatch.setitem(examination.SECONDS, "train", 0.05)
+        monkeypatch.setitem(case.SECONDS, "train", 0.05)
     finding = one(check_leaks, splits=leaking())
     assert "this is an estimate" in finding.evidence
     low, high = finding.numbers["low"], finding.numbers["high"]
@@ -276,7 +276,7 @@ def test_where_not_all_photos_can_be_compared_the_share_is_estimated(
 
 def test_a_leak_among_photos_whose_number_is_not_known(monkeypatch):
     monkeypatch.setattr(
-        examination, "PHOTO_LIMITS", dict.fromkeys(("train", "validation", "test"), 48)
+        case, "PHOTO_LIMITS", dict.fromkeys(("train", "validation", "test"), 48)
     )
     images, labels = photos(60, seed=3)
     images[:6] = photos(96, seed=1)[0][:6]

@@ -9,45 +9,44 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_transfer import (
-    diagnose_data,
-    diagnose_inputs,
-    diagnose_last_layer,
-    diagnose_outputs,
-    diagnose_photos,
-    diagnose_predictions,
-    diagnose_results,
-    diagnose_training,
-    diagnose_weights,
-)
 from keras_transfer.classifier.model_files import model_path, read_model
 from keras_transfer.classifier.saved import MEMBER, Classifier, load_classifier
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
-from keras_transfer.evaluation.report import ClassificationReport
-from keras_transfer.examination import Case
-from keras_transfer.examination_checks import SPLITS, checked_model, checked_parts
-from keras_transfer.findings import (
+from keras_transfer.diagnosis.case import SPLITS, Case, checked_model, checked_parts
+from keras_transfer.diagnosis.checks import (
+    data,
+    inputs,
+    last_layer,
+    outputs,
+    results,
+    training,
+)
+from keras_transfer.diagnosis.checks import inputs as diagnose_photos
+from keras_transfer.diagnosis.checks import results as diagnose_results
+from keras_transfer.diagnosis.checks import training as diagnose_weights
+from keras_transfer.diagnosis.evidence.labels import restored, restored_generators
+from keras_transfer.diagnosis.findings import (
     NOT_EXAMINED,
     NOTHING,
     SEVERITIES,
     Diagnosis,
     NotExaminedError,
 )
-from keras_transfer.model_arrays import restored, restored_generators
+from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.graph import image_shape
 from keras_transfer.runtime.arguments import file_path, reason
 
 CHECKS = (
-    *diagnose_inputs.CHECKS,
+    *inputs.CHECKS,
     *diagnose_photos.CHECKS,
-    *diagnose_data.CHECKS,
+    *data.CHECKS,
     *diagnose_weights.CHECKS,
-    *diagnose_training.CHECKS,
-    *diagnose_last_layer.CHECKS,
-    *diagnose_outputs.CHECKS,
+    *training.CHECKS,
+    *last_layer.CHECKS,
+    *outputs.CHECKS,
     *diagnose_results.CHECKS,
-    *diagnose_predictions.CHECKS,
+    *results.CHECKS,
 )
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer import examination
-from keras_transfer.diagnose_data import check_label_order
-from keras_transfer.diagnose_results import (
+from keras_transfer.diagnosis import case
+from keras_transfer.diagnosis.case import Case
+from keras_transfer.diagnosis.checks.data import check_label_order
+from keras_transfer.diagnosis.checks.results import (
     check_chosen_on_test,
     check_imbalance,
     check_test_size,
 )
-from keras_transfer.examination import Case
 from tests.helpers.small_patients import (
     CLASS_NAMES,
     data,
@@ -115,7 +115,7 @@ def test_a_coin_flip_on_many_photos(seed):
 
 def test_a_share_of_validation_photos_that_is_estimated(monkeypatch):
     limits = {"train": 100, "validation": 200, "test": 400}
-    monkeypatch.setattr(examination, "PHOTO_LIMITS", limits)
+    monkeypatch.setattr(case, "PHOTO_LIMITS", limits)
     images, labels = photos(400, seed=3)
     images[::5] = photos(600, seed=2)[0][:: 600 // 80][:80]
     splits = data(validation=dataset(600, seed=2), test=batched(images, labels))

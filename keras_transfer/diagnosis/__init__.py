@@ -1,0 +1,1 @@
+"""The doctor: it looks for the silent failures of transfer learning."""

@@ -1,0 +1,1 @@
+"""What the checks look at: pipelines, photos, pixels, weights, a training step."""
