@@ -16,10 +16,10 @@ import sys
 
 import nbformat
 
-from keras_transfer import lesson_kernel, lessons
 from keras_transfer.diagnosis.findings import NOT_EXAMINED
-from keras_transfer.lesson_progress import Progress
-from keras_transfer.lesson_report import machine
+from keras_transfer.lessons import kernel, runner
+from keras_transfer.lessons.progress import Progress
+from keras_transfer.lessons.report import machine
 from keras_transfer.runtime.storage import build_dir, project_root
 
 # What each lesson calls its model, its history and its predictions; the splits are
@@ -61,7 +61,7 @@ def main() -> int:
     output = options.output.absolute() / options.profile
     output.mkdir(parents=True, exist_ok=True)
     found, failed = {}, False
-    for lesson in lessons.find_lessons(project_root() / "notebooks", options.lessons):
+    for lesson in runner.find_lessons(project_root() / "notebooks", options.lessons):
         error = examine(lesson, output, options.profile)
         if error is None:
             text = (output / f"{lesson.name}.json").read_text(encoding="utf-8")
@@ -75,11 +75,11 @@ def main() -> int:
     return 1 if failed or severities - {"note"} else 0
 
 
-def examine(lesson: lessons.Lesson, output: pathlib.Path, profile: str) -> str | None:
+def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | None:
     """Run a lesson and examine its model; return what went wrong, or `None`."""
     written = output / f"{lesson.name}.json"
     written.unlink(missing_ok=True)
-    notebook = lessons._read(lesson)
+    notebook = runner._read(lesson)
     cell = CELL.strip().format(*EXAMINED[lesson.number], str(written))
     notebook.cells.append(nbformat.v4.new_code_cell(cell))
     progress = Progress(lesson.name)
@@ -87,11 +87,11 @@ def examine(lesson: lessons.Lesson, output: pathlib.Path, profile: str) -> str |
     with (output / f"{lesson.name}.log").open("wb") as log:
         start = {
             "cwd": str(lesson.path.parent),
-            "env": lesson_kernel.environment(lesson.name, output, profile),
+            "env": kernel.environment(lesson.name, output, profile),
             "stdout": log,
             "stderr": log,
         }
-        error = lesson_kernel.execute(notebook, start, 3600, progress)
+        error = kernel.execute(notebook, start, 3600, progress)
     nbformat.write(notebook, output / lesson.path.name)
     progress.end(error or "examined")
     return error

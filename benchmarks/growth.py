@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 import keras_transfer as kt
-from keras_transfer.lesson_progress import Progress
+from keras_transfer.lessons.progress import Progress
 from measuring import Measurement, parse, parser
 from subjects import build_network, kind_of_photos, write_photos
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import report
-from keras_transfer.lesson_report import machine
+from keras_transfer.lessons.report import machine
 from keras_transfer.runtime.storage import build_dir
 
 

@@ -6,7 +6,7 @@ import statistics
 
 import matplotlib.pyplot as plt
 
-from keras_transfer.lesson_report import write_between
+from keras_transfer.lessons.report import write_between
 from keras_transfer.plots.style import COLORS, style
 from keras_transfer.runtime.storage import written_whole
 

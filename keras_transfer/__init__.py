@@ -40,8 +40,8 @@ _MODULES = {
     "apply_temperature": "evaluation.calibration",
     "diagnose": "diagnosis.examine",
     "grad_cam": "explanation.grad_cam",
-    "record": "ledger",
-    "output_dir": "ledger",
+    "record": "lessons.ledger",
+    "output_dir": "lessons.ledger",
     "plots": None,
     "verify": None,
 }

@@ -274,14 +274,15 @@ def _lessons(options: argparse.Namespace) -> int:
     if options.exercises:
         return _check_exercises(options)
     folder = _notebooks(options)
-    from keras_transfer import lesson_report, lessons
+    from keras_transfer.lessons import report
+    from keras_transfer.lessons import runner as lessons
     from keras_transfer.runtime import storage
 
     output = options.output or storage.build_dir() / "lessons"
     chosen = lessons.find_lessons(folder, options.numbers)
     entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
     index = output.absolute() / "index.html"
-    say(f"\n{lesson_report.text_table(entries)}\n\n{index}")
+    say(f"\n{report.text_table(entries)}\n\n{index}")
     return 0 if all(entry["passed"] for entry in entries) else 1
 
 
@@ -309,32 +310,34 @@ def _check_exercises(options: argparse.Namespace) -> int:
             "There are no copies to check. `python -m keras_transfer exercises` writes "
             f"them. Received: {folder}"
         )
-    from keras_transfer import exercise_checks, lessons
+    from keras_transfer.lessons import grading
+    from keras_transfer.lessons import runner as lessons
 
-    outcomes = exercise_checks.check_lessons(
+    outcomes = grading.check_lessons(
         lessons.find_lessons(folder, options.numbers),
         options.profile,
         options.cell_timeout,
     )
-    done = sum(outcome.state == exercise_checks.DONE for outcome in outcomes)
+    done = sum(outcome.state == grading.DONE for outcome in outcomes)
     say(f"\n{done} of {len(outcomes)} exercises done")
     return 0 if done == len(outcomes) else 1
 
 
 def _exercises(options: argparse.Namespace) -> int:
     folder = _notebooks(options)
-    from keras_transfer import exercise_copies, lessons
+    from keras_transfer.lessons import copies
+    from keras_transfer.lessons import runner as lessons
     from keras_transfer.runtime import storage
 
     output = options.output or storage.build_dir() / "exercises"
     chosen = lessons.find_lessons(folder, options.numbers)
-    say(*exercise_copies.write_copies(chosen, output), sep="\n")
+    say(*copies.write_copies(chosen, output), sep="\n")
     say(f"They lie in {output}.")
     return 0
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    from keras_transfer import bands, lesson_report
+    from keras_transfer.lessons import bands, report
     from keras_transfer.runtime import storage
 
     entries = [entry for path in options.ledgers for entry in _entries(path)]
@@ -345,14 +348,14 @@ def _ledger(options: argparse.Namespace) -> int:
     for path in filter(None, (options.readme, options.bands)):
         storage.make_folder(path.absolute().parent, "another path")
     if options.readme:
-        lesson_report.update_readme(entries, options.readme)
+        report.update_readme(entries, options.readme)
         say(f"Wrote the table of {len(entries)} lessons into {options.readme}.")
     if options.bands:
         count = bands.merge_bands(entries, options.bands)
         say(f"Wrote {count} accuracy bands into {options.bands}.")
     if not (options.readme or options.bands):
-        say(lesson_report.text_table(entries))
-        say(lesson_report.measured_on(entries))
+        say(report.text_table(entries))
+        say(report.measured_on(entries))
     return 0
 
 

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
     """
     import nbformat
 
-    from keras_transfer.exercises import find_exercises
+    from keras_transfer.lessons.exercises import find_exercises
 
     for item in [item for item in items if hasattr(item, "cell")]:
         more = [("again", item.cell)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import exercise_checks, exercise_copies, lessons
+from keras_transfer.lessons import copies, grading, runner
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.status_lines import say
 
@@ -204,29 +204,29 @@ def notebooks(tmp_path):
 
 @pytest.mark.parametrize("numbers", [2, np.int64(2), [2.0], (2,), np.array([2]), {2}])
 def test_numbers_of_lessons_that_have_one_meaning(notebooks, numbers):
-    assert [each.number for each in lessons.find_lessons(notebooks, numbers)] == [2]
-    assert len(lessons.find_lessons(notebooks, None)) == 2
+    assert [each.number for each in runner.find_lessons(notebooks, numbers)] == [2]
+    assert len(runner.find_lessons(notebooks, None)) == 2
 
 
 @pytest.mark.parametrize("numbers", ["2", ["2"], [None], [1.5], [True], True, object()])
 def test_numbers_of_lessons_that_have_none(notebooks, numbers):
     with pytest.raises(ValueError, match="Received: numbers="):
-        lessons.find_lessons(notebooks, numbers)
+        runner.find_lessons(notebooks, numbers)
 
 
 @pytest.mark.parametrize("folder", [None, 3, ["notebooks"], ""])
 def test_folders_of_lessons_are_paths(folder):
     with pytest.raises(ValueError, match="Received: folder="):
-        lessons.find_lessons(folder)
+        runner.find_lessons(folder)
 
 
 def test_home_is_resolved(notebooks, monkeypatch):
     monkeypatch.setenv("HOME", str(notebooks))
-    found = lessons.find_lessons("~")
+    found = runner.find_lessons("~")
     assert len(found) == 2
-    assert len(exercise_copies.write_copies(found, "~/copies")) == 2
+    assert len(copies.write_copies(found, "~/copies")) == 2
     assert (notebooks / "copies" / "01_a.ipynb").is_file()
-    assert lessons.run_lessons([], "~/out") == []
+    assert runner.run_lessons([], "~/out") == []
     assert (notebooks / "out").is_dir()
     monkeypatch.setenv("KERAS_TRANSFER_OUTPUT_DIR", "~/models")
     assert kt.output_dir() == notebooks / "models"
@@ -253,16 +253,16 @@ def test_runs_of_lessons_are_checked_before_anything_is_done(
     notebooks, change, received
 ):
     output = notebooks / "output"
-    arguments = {"lessons": lessons.find_lessons(notebooks), "output": output} | change
+    arguments = {"lessons": runner.find_lessons(notebooks), "output": output} | change
     with pytest.raises(ValueError, match=f"Received: {received}"):
-        lessons.run_lessons(**arguments)
+        runner.run_lessons(**arguments)
     if not {"profile", "cell_timeout"} & {*change}:
         with pytest.raises(ValueError, match=f"Received: {received}"):
-            exercise_copies.write_copies(**arguments)
+            copies.write_copies(**arguments)
     if "output" not in change:
         del arguments["output"]
         with pytest.raises(ValueError, match=f"Received: {received}"):
-            exercise_checks.check_lessons(**arguments)
+            grading.check_lessons(**arguments)
     assert not output.exists()
 
 
@@ -270,6 +270,4 @@ def test_a_notebook_that_is_none_is_named(notebooks):
     for text in ("", "{", "[]", "{}", '{"cells": 3}'):
         (notebooks / "01_a.ipynb").write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=r"Received: .*01_a\.ipynb"):
-            exercise_copies.write_copies(
-                lessons.find_lessons(notebooks, 1), notebooks / "out"
-            )
+            copies.write_copies(runner.find_lessons(notebooks, 1), notebooks / "out")

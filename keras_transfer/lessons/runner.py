@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import nbformat
 
-from keras_transfer import ledger, lesson_kernel, lesson_pages, lesson_report
-from keras_transfer.exercises import lesson_cells
-from keras_transfer.lesson_progress import Progress
+from keras_transfer.lessons import kernel, ledger, pages, report
+from keras_transfer.lessons.exercises import lesson_cells
+from keras_transfer.lessons.progress import Progress
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.runtime.profiles import NAMES
@@ -107,16 +107,16 @@ def run_lessons(
     profile, cell_timeout = checked_run(profile, cell_timeout)
     output = file_path("output", output).absolute()
     storage.make_folder(output, "--output")
-    for name in lesson_report.RUN_FILES:
+    for name in report.RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []
     for position, lesson in enumerate(lessons, start=1):
         progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")
         entry = run_lesson(lesson, output, profile, cell_timeout, progress)
         entries.append(entry)
-        progress.end(lesson_report.outcome(entry))
-        lesson_report.write_run(entries, output)
-        if entry["error"] == lesson_kernel.INTERRUPTED:
+        progress.end(report.outcome(entry))
+        report.write_run(entries, output)
+        if entry["error"] == kernel.INTERRUPTED:
             raise KeyboardInterrupt
     return entries
 
@@ -162,16 +162,16 @@ def run_lesson(
         with (output / f"{lesson.name}.log").open("wb") as log:
             start = {
                 "cwd": str(lesson.path.parent),
-                "env": lesson_kernel.environment(lesson.name, output, profile),
+                "env": kernel.environment(lesson.name, output, profile),
                 "stdout": log,
                 "stderr": log,
             }
-            error = lesson_kernel.execute(notebook, start, cell_timeout, progress)
+            error = kernel.execute(notebook, start, cell_timeout, progress)
     # Whatever is wrong with one lesson, the others run.
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
-        notebook.cells.append(lesson_kernel.error_cell(error))
-    lesson_pages.drop_framework_log(notebook)
+        notebook.cells.append(kernel.error_cell(error))
+    pages.drop_framework_log(notebook)
     if error is None:
         (output / f"{lesson.name}.log").unlink()
     entry = {
@@ -180,7 +180,7 @@ def run_lesson(
         "lesson": lesson.name,
         "notebook": lesson.path.name,
         "title": _title(notebook) or lesson.name,
-        "machine": lesson_report.machine(),
+        "machine": report.machine(),
         "date": datetime.date.today().isoformat(),
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_mb": round(progress.peak_memory / 1e6),
@@ -189,7 +189,7 @@ def run_lesson(
     }
     with storage.written_whole(output / lesson.path.name) as temporary:
         nbformat.write(notebook, temporary)
-    lesson_pages.write_page(notebook, entry, output / f"{lesson.name}.html")
+    pages.write_page(notebook, entry, output / f"{lesson.name}.html")
     return entry
 
 

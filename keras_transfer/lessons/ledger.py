@@ -2,8 +2,8 @@
 
 A lesson calls `record(test_accuracy=...)` once, at its end. The figures travel in the
 notebook itself, as an output of their own MIME type, so a lesson behaves the same in
-JupyterLab, in a test and in the headless runner (`keras_transfer.lessons`), which
-collects them into `ledger.json`.
+JupyterLab, in a test and in the headless runner (`lessons.runner`), which collects them
+into `ledger.json`.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import Any
 
-from keras_transfer import bands
+from keras_transfer.lessons import bands
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import shown, text, whole_number
 from keras_transfer.runtime.status_lines import say

@@ -13,16 +13,12 @@ import sys
 import nbformat
 import pytest
 
-from keras_transfer import (
-    __main__,
-    exercise_checks,
-    exercise_copies,
-    exercises,
-    lessons,
-)
+from keras_transfer import __main__
+from keras_transfer.lessons import copies as exercise_copies
+from keras_transfer.lessons import exercises, grading, runner
 
 NOTEBOOKS = sorted(
-    (pathlib.Path(__file__).parent.parent / "notebooks").glob("0*.ipynb")
+    (pathlib.Path(__file__).parent.parent.parent / "notebooks").glob("0*.ipynb")
 )
 LESSON = "bricks = 3"
 SOLUTION = "# Hint: walls have\n# four corners.\nheight = bricks * 2\nwalls = 4"
@@ -63,7 +59,7 @@ def write(folder, name, *parts, lesson=LESSON):
 
 
 def copies(folder, output):
-    return exercise_copies.write_copies(lessons.find_lessons(folder), output)
+    return exercise_copies.write_copies(runner.find_lessons(folder), output)
 
 
 def answer(path, *sources):
@@ -154,7 +150,7 @@ def test_begun_is_what_has_more_than_the_stub(source, begun):
     task, _, *rest = exercise(1)
     written = [task, cell(source, "exercise"), *rest]
     (found,) = exercises.find_exercises(notebook(written))
-    assert exercise_checks.is_begun(found) is begun
+    assert grading.is_begun(found) is begun
 
 
 def test_a_solution_may_take_several_cells():
@@ -192,7 +188,7 @@ def test_notebook_run_asks_each_check_about_wrong_answers(tmp_path):
     careless = CHECK.replace("assert walls == 4", "assert walls >= 4")
     write(tmp_path, "01_a", exercise(1), exercise(2, check=careless))
     (tmp_path / "tests").mkdir()
-    conftest = pathlib.Path(__file__).parent / "conftest.py"
+    conftest = pathlib.Path(__file__).parent.parent / "conftest.py"
     shutil.copy(conftest, tmp_path / "tests")
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-v"]
     command = [sys.executable, "-m", "pytest", "tests", "01_a.ipynb", *options]

@@ -76,7 +76,7 @@ class Exercise:
         answers = {"nothing is answered": self.stub()}
         answers |= {wrong.partition("\n")[0].strip("# "): wrong for wrong in self.wrong}
         return {
-            what: "from keras_transfer.exercises import assert_refused\n"
+            what: "from keras_transfer.lessons.exercises import assert_refused\n"
             f"print(assert_refused({answer!r}, {self.check.source!r}, globals()))"
             for what, answer in answers.items()
         }

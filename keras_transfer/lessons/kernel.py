@@ -12,8 +12,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from keras_transfer import lesson_report
-from keras_transfer.lesson_progress import Progress
+from keras_transfer.lessons import report
+from keras_transfer.lessons.progress import Progress
 
 INTERRUPTED = "KeyboardInterrupt: The run was interrupted."
 # Paths that a kernel, which runs in `notebooks/`, must not read relative to itself.
@@ -75,7 +75,7 @@ def execute(
 
 def _failed_line(traceback: str) -> str:
     """Return the line of the cell that raised: a bare `assert` says nothing else."""
-    lines = re.findall(r"^-+> \d+ (.*)", lesson_report.plain_text(traceback), re.M)
+    lines = re.findall(r"^-+> \d+ (.*)", report.plain_text(traceback), re.M)
     return lines[0].strip() if lines else ""
 
 
@@ -102,7 +102,7 @@ def environment(lesson: str, output: pathlib.Path, profile: str) -> dict:
         if variables.get(name) and "://" not in variables[name]:
             path = pathlib.Path(variables[name]).expanduser().absolute()
             variables[name] = str(path)
-    package = str(pathlib.Path(__file__).absolute().parent.parent)
+    package = str(pathlib.Path(__file__).absolute().parent.parent.parent)
     search_path = [package, variables.get("PYTHONPATH", "")]
     variables.update(
         KERAS_TRANSFER_PROFILE=profile,

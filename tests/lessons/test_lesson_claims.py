@@ -7,11 +7,11 @@ import pathlib
 import nbformat
 import pytest
 
-from keras_transfer.exercises import lesson_cells
-from keras_transfer.lesson_kernel import execute
-from keras_transfer.lesson_progress import Progress
+from keras_transfer.lessons.exercises import lesson_cells
+from keras_transfer.lessons.kernel import execute
+from keras_transfer.lessons.progress import Progress
 
-NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = pathlib.Path(__file__).parent.parent.parent / "notebooks"
 SHUFFLE = """
 import dataclasses
 shuffled = np.random.default_rng(0).permutation(features.train.labels)

@@ -10,11 +10,12 @@ import xml.etree.ElementTree as ElementTree
 import nbformat
 import pytest
 
-from keras_transfer import __main__, lesson_kernel, lesson_pages, lesson_report, lessons
+from keras_transfer import __main__
+from keras_transfer.lessons import kernel, pages, report, runner
 from keras_transfer.runtime import storage
 
 RECORD = """\
-from keras_transfer import ledger
+from keras_transfer.lessons import ledger
 class profile: name, seed, device = "quick", 0, "CPU"
 (ledger.output_dir() / "{name}.keras").write_text("model")
 ledger.record(profile=profile, data="drawn", backbone="resnet50",
@@ -165,7 +166,7 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     (entry,) = json.loads((output / "ledger.json").read_text())
-    assert entry["error"] == lesson_kernel.INTERRUPTED
+    assert entry["error"] == kernel.INTERRUPTED
     assert (output / "01_waits.html").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -174,7 +175,7 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
 def test_paths_in_the_environment_become_absolute(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", "somewhere/tfds")
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", "gs://bucket/data")
-    environment = lesson_kernel.environment("01_lesson", tmp_path, "lesson")
+    environment = kernel.environment("01_lesson", tmp_path, "lesson")
     assert environment["TFDS_DATA_DIR"] == str(
         pathlib.Path("somewhere/tfds").absolute()
     )
@@ -185,9 +186,9 @@ def test_paths_in_the_environment_become_absolute(tmp_path, monkeypatch):
 def test_find_lessons(tmp_path):
     for name in ("02_b", "01_a", "10_c"):
         write_notebook(tmp_path, name)
-    names = [lesson.name for lesson in lessons.find_lessons(tmp_path)]
+    names = [lesson.name for lesson in runner.find_lessons(tmp_path)]
     assert names == ["01_a", "02_b", "10_c"]
-    assert [lesson.number for lesson in lessons.find_lessons(tmp_path, [10, 1])] == [
+    assert [lesson.number for lesson in runner.find_lessons(tmp_path, [10, 1])] == [
         1, 10
     ]  # fmt: skip
 
@@ -198,7 +199,7 @@ def test_unknown_lesson_lists_those_there(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "holds 01_a. Received: lessons [7]" in error
     with pytest.raises(ValueError, match=r"holds no lessons\. Received: lessons all"):
-        lessons.find_lessons(tmp_path / "nowhere")
+        runner.find_lessons(tmp_path / "nowhere")
 
 
 def test_framework_log_is_dropped_and_warnings_stay():
@@ -213,7 +214,7 @@ def test_framework_log_is_dropped_and_warnings_stay():
         new_output("stream", name="stderr", text=f"{log}UserWarning: look\n"),
         new_output("stream", name="stdout", text="I0000 00:00: printed\n"),
     ]
-    lesson_pages.drop_framework_log(nbformat.v4.new_notebook(cells=cells))
+    pages.drop_framework_log(nbformat.v4.new_notebook(cells=cells))
     assert cells[0].outputs == []
     assert [shown.text for shown in cells[1].outputs] == [
         "UserWarning: look\n", "I0000 00:00: printed\n"
@@ -245,5 +246,5 @@ def test_readme_without_markers_is_an_error(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("No markers here.")
     with pytest.raises(ValueError, match="Received: "):
-        lesson_report.update_readme([], readme)
+        report.update_readme([], readme)
     assert readme.read_text() == "No markers here."

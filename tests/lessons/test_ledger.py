@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_transfer import bands, ledger
+from keras_transfer.lessons import bands, ledger
 
 
 class Profile:

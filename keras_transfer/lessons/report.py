@@ -8,7 +8,7 @@ import platform
 import re
 import xml.etree.ElementTree as ElementTree
 
-from keras_transfer import lesson_pages
+from keras_transfer.lessons import pages
 from keras_transfer.runtime import storage
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
@@ -81,12 +81,12 @@ def write_run(entries: list[dict], output: pathlib.Path) -> None:
     figures = {}
     for entry in entries:
         notebook = nbformat.read(output / entry["notebook"], as_version=4)
-        if figure := lesson_pages.first_figure(notebook):
+        if figure := pages.first_figure(notebook):
             figures[entry["lesson"]] = figure
     rows, about = table_rows(entries), measured_on(entries)
     texts = {
         "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
-        "index.html": lesson_pages.index_page(entries, rows, COLUMNS, about, figures),
+        "index.html": pages.index_page(entries, rows, COLUMNS, about, figures),
         "junit.xml": _junit(entries),
     }
     for name, text in texts.items():

@@ -8,8 +8,8 @@ import pathlib
 
 import nbformat
 
-from keras_transfer.exercises import ANSWER, CHECK, exercise_tag, find_exercises
-from keras_transfer.lessons import Lesson, checked_lessons
+from keras_transfer.lessons.exercises import ANSWER, CHECK, exercise_tag, find_exercises
+from keras_transfer.lessons.runner import Lesson, checked_lessons
 from keras_transfer.runtime import storage
 from keras_transfer.runtime.arguments import file_path
 

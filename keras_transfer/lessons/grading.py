@@ -7,11 +7,11 @@ import tempfile
 
 import nbformat
 
-from keras_transfer import lesson_kernel, lesson_report
-from keras_transfer.exercise_copies import RUN_ON
-from keras_transfer.exercises import Exercise, find_exercises
-from keras_transfer.lesson_progress import Progress
-from keras_transfer.lessons import Lesson, checked_lessons, checked_run
+from keras_transfer.lessons import kernel, report
+from keras_transfer.lessons.copies import RUN_ON
+from keras_transfer.lessons.exercises import Exercise, find_exercises
+from keras_transfer.lessons.progress import Progress
+from keras_transfer.lessons.runner import Lesson, checked_lessons, checked_run
 from keras_transfer.runtime.status_lines import say
 
 DONE, NOT_YET, NOT_BEGUN = "done", "not yet", "not begun"
@@ -144,14 +144,12 @@ def _run(lesson, notebook, profile, cell_timeout, progress) -> str | None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         start = {
             "cwd": str(lesson.path.parent),
-            "env": lesson_kernel.environment(
-                lesson.name, pathlib.Path(folder), profile
-            ),
+            "env": kernel.environment(lesson.name, pathlib.Path(folder), profile),
             "stdout": log,
             "stderr": log,
         }
-        error = lesson_kernel.execute(notebook, start, cell_timeout, progress)
-    if error == lesson_kernel.INTERRUPTED:
+        error = kernel.execute(notebook, start, cell_timeout, progress)
+    if error == kernel.INTERRUPTED:
         raise KeyboardInterrupt
     return error
 
@@ -161,7 +159,7 @@ def _what_is_missing(exercise: Exercise, error: str | None) -> str:
     for cell in (*exercise.answers, exercise.check):
         for shown in cell.outputs:
             if shown.output_type == "error":
-                text = lesson_report.plain_text(shown.evalue).strip()
+                text = report.plain_text(shown.evalue).strip()
                 if cell is exercise.check and shown.ename == "AssertionError":
                     return text or "The check says no more than that."
                 where = "check" if cell is exercise.check else "answer"
