@@ -22,9 +22,6 @@ from keras_transfer.diagnosis.checks import (
     results,
     training,
 )
-from keras_transfer.diagnosis.checks import inputs as diagnose_photos
-from keras_transfer.diagnosis.checks import results as diagnose_results
-from keras_transfer.diagnosis.checks import training as diagnose_weights
 from keras_transfer.diagnosis.evidence.labels import restored, restored_generators
 from keras_transfer.diagnosis.findings import (
     NOT_EXAMINED,
@@ -39,13 +36,10 @@ from keras_transfer.runtime.arguments import file_path, reason
 
 CHECKS = (
     *inputs.CHECKS,
-    *diagnose_photos.CHECKS,
     *data.CHECKS,
-    *diagnose_weights.CHECKS,
     *training.CHECKS,
     *last_layer.CHECKS,
     *outputs.CHECKS,
-    *diagnose_results.CHECKS,
     *results.CHECKS,
 )
 

@@ -335,7 +335,7 @@ def assert_disjoint_splits(
             f"images. Received: splits={shown(splits)}"
         )
     names = list(splits.counts if isinstance(splits, Splits) else splits)
-    taken = {name: fingerprints(_batches(splits, name)) for name in names}
+    taken = {name: fingerprints(_batches_of(splits, name)) for name in names}
     counts = {name: len(prints.digests) for name, prints in taken.items()}
     if len(names) < 2 or not all(counts.values()):
         raise ValueError(
@@ -365,7 +365,7 @@ def assert_disjoint_splits(
     return shared
 
 
-def _batches(splits, name: str) -> Iterator[np.ndarray]:
+def _batches_of(splits, name: str) -> Iterator[np.ndarray]:
     if isinstance(splits, Splits):
         return (images for images, _ in splits.ordered(name).as_numpy_iterator())
     images, kind, shape = splits[name], "?", None

@@ -249,28 +249,11 @@ train, validation, test = (
     )
 
 
-CHECKS = (
-    Check(
-        "preprocessing",
-        check_preprocessing,
-        "what reaches the first convolution, beside what its weights expect",
-        "The order of channels where neither the weights nor the files are known; "
-        f"known are the ImageNet weights of {', '.join(weights.COLOUR_SUMS)}.",
-    ),
-    Check(
-        "pixel range",
-        check_pixel_range,
-        "the numbers of each split, and the model's own rescaling",
-        "Which range a network that was trained from scratch had.",
-    ),
-)
-
-
 # Photos that are hardly made smaller lose nothing without antialiasing.
 SHRUNK = 1.2
 
 
-def _repair(size: int) -> str:
+def _resizing_repair(size: int) -> str:
     return f"""
 splits = kt.load_directory("path/to/photos", image_size={size})  # for training
 image = kt.load_image("photo.jpg", image_size={size})  # for prediction
@@ -290,7 +273,7 @@ def check_resizing(case: Case) -> list[Finding]:
             reasons[split] = str(error)
     if not matches:
         raise NotExaminedError("; ".join(f"{k}: {v}" for k, v in reasons.items()))
-    repair = _repair(case.image_size)
+    repair = _resizing_repair(case.image_size)
     findings = [*_aliased(matches, repair), *_not_turned(matches, repair)]
     if len(matches) > 1:
         findings += _in_two_ways(matches, repair)
@@ -454,6 +437,19 @@ def _folders(case: Case, names: tuple[str, ...]) -> tuple[int, list]:
 
 
 CHECKS = (
+    Check(
+        "preprocessing",
+        check_preprocessing,
+        "what reaches the first convolution, beside what its weights expect",
+        "The order of channels where neither the weights nor the files are known; "
+        f"known are the ImageNet weights of {', '.join(weights.COLOUR_SUMS)}.",
+    ),
+    Check(
+        "pixel range",
+        check_pixel_range,
+        "the numbers of each split, and the model's own rescaling",
+        "Which range a network that was trained from scratch had.",
+    ),
     Check(
         "resizing",
         check_resizing,

@@ -203,28 +203,6 @@ report = kt.evaluate_classifier(model, splits.test, splits.class_names)  # once
     )
 
 
-CHECKS = (
-    Check(
-        "imbalance",
-        check_imbalance,
-        "accuracy beside the share of the most common class",
-        "Which mistakes matter to you.",
-    ),
-    Check(
-        "size of the test split",
-        check_test_size,
-        "the 95 % interval (Wilson) of the accuracy",
-        "Whether the photos are a fair sample of those to come.",
-    ),
-    Check(
-        "choosing on the test split",
-        check_chosen_on_test,
-        "photos that validation and test share, and figures of `history`",
-        "How often you looked at the test split yourself.",
-    ),
-)
-
-
 # Answers that differ by less, on average, are the same but for their precision; rows in
 # another order are the same numbers.
 SAME, EQUAL = 0.02, 1e-3
@@ -399,6 +377,24 @@ def _unknown(evidence: str) -> Finding:
 
 
 CHECKS = (
+    Check(
+        "imbalance",
+        check_imbalance,
+        "accuracy beside the share of the most common class",
+        "Which mistakes matter to you.",
+    ),
+    Check(
+        "size of the test split",
+        check_test_size,
+        "the 95 % interval (Wilson) of the accuracy",
+        "Whether the photos are a fair sample of those to come.",
+    ),
+    Check(
+        "choosing on the test split",
+        check_chosen_on_test,
+        "photos that validation and test share, and figures of `history`",
+        "How often you looked at the test split yourself.",
+    ),
     Check(
         "predictions",
         check_predictions,

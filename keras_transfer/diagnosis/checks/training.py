@@ -213,29 +213,6 @@ def _steps(case: Case, optimizer):
     return before, after, losses, rate
 
 
-CHECKS = (
-    Check(
-        "BatchNormalization",
-        check_batch_normalization,
-        "which layers are trainable, and one step that is undone",
-        "Whether statistics moved in an earlier training, without those from before.",
-    ),
-    Check(
-        "trainable",
-        check_trainable,
-        "the training step that Keras compiled, beside `trainable` now",
-        "What was trained before the model was compiled the last time.",
-    ),
-    Check(
-        "learning rate",
-        check_learning_rate,
-        f"the first {STEPS} steps of a new training, which are undone",
-        "Whether a smaller part of the backbone is trained too fast; only a backbone "
-        "that is trainable from its first kernel on is tried.",
-    ),
-)
-
-
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -333,5 +310,24 @@ CHECKS = (
         check_backbone,
         "the kernels of convolutions, beside those their initializers draw",
         "What weights that were trained were trained on.",
+    ),
+    Check(
+        "BatchNormalization",
+        check_batch_normalization,
+        "which layers are trainable, and one step that is undone",
+        "Whether statistics moved in an earlier training, without those from before.",
+    ),
+    Check(
+        "trainable",
+        check_trainable,
+        "the training step that Keras compiled, beside `trainable` now",
+        "What was trained before the model was compiled the last time.",
+    ),
+    Check(
+        "learning rate",
+        check_learning_rate,
+        f"the first {STEPS} steps of a new training, which are undone",
+        "Whether a smaller part of the backbone is trained too fast; only a backbone "
+        "that is trainable from its first kernel on is tried.",
     ),
 )
