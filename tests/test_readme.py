@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from keras_transfer import __main__
+from keras_transfer.cli import main as command_line
 from keras_transfer.runtime import storage
 
 ROOT = storage.project_root()
@@ -48,7 +48,7 @@ def is_known(command: str) -> bool:
         return (ROOT / words[1]).is_file()
     if words[:3] == ["python", "-m", "keras_transfer"]:
         try:
-            __main__.parse(words[3:])
+            command_line.parse(words[3:])
         except SystemExit as end:
             return end.code == 0
         return True

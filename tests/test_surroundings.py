@@ -60,7 +60,7 @@ import os, pathlib, sys
 import numpy as np, keras
 from PIL import Image
 import keras_transfer as kt
-from keras_transfer.__main__ import main
+from keras_transfer.cli.main import main
 
 root = pathlib.Path(sys.argv[1])
 rng = np.random.default_rng(0)
@@ -127,9 +127,9 @@ def test_text_is_read_and_written_in_utf_8_everywhere():
 
 def test_every_status_line_goes_through_say():
     # JSON for other programs, and what `compare` and its processes tell each other.
-    allowed = {"status_lines.py": 2, "__main__.py": 1, "comparison_worker.py": 2}
+    allowed = {"status_lines.py": 2, "diagnose.py": 1, "worker.py": 2}
     # In the code of a process that has no other module.
-    allowed["saving_proofs.py"] = 1
+    allowed["predictions.py"] = 1
     found = {}
     for path in (ROOT / "keras_transfer").rglob("*.py"):
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.__main__ import main
+from keras_transfer.cli.main import main
 from keras_transfer.diagnosis import examine
 from keras_transfer.diagnosis.case import checked_history
 from tests.helpers.small_patients import CLASS_NAMES, SIZE, data, healthy, photos

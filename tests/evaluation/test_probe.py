@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 import keras_transfer as kt
-from keras_transfer import __main__
+from keras_transfer.cli import main as command_line
 from keras_transfer.evaluation import linear_probe
 
 
@@ -17,7 +17,7 @@ def test_backbones_prints_what_the_features_are_worth(capsys):
     # The real command on the drawn photos, with a backbone whose weights are at hand
     # and one whose are not.
     words = ["efficientnet_lite0@64", "vgg16@32", "--dataset", "sample_cats_vs_dogs"]
-    assert __main__.main(["backbones", *words]) == 1
+    assert command_line.main(["backbones", *words]) == 1
     *_, title, good, missing = capsys.readouterr().out.splitlines()
     assert title == "Linear probe on sample_cats_vs_dogs, 5-fold cross-validated:"
     assert re.fullmatch(r"vgg16 +32 px  No ImageNet weights of vgg16: .*", missing)

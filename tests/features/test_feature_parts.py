@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import __main__ as command_line
+from keras_transfer.cli import main as command_line
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sys
 import nbformat
 import pytest
 
-from keras_transfer import __main__
+from keras_transfer.cli import main as command_line
 from keras_transfer.lessons import copies as exercise_copies
 from keras_transfer.lessons import exercises, grading, runner
 
@@ -205,7 +205,7 @@ def test_run_of_a_lesson_leaves_the_solutions_out(tmp_path, capsys):
         tmp_path / "notebooks", "01_a", exercise(1, solution="secret = 1 / 0")
     )
     options = ["--notebooks", str(folder), "--output", str(tmp_path / "out")]
-    assert __main__.main(["lessons", *options]) == 0
+    assert command_line.main(["lessons", *options]) == 0
     page = (tmp_path / "out" / "01_a.html").read_text()
     assert "Build it." in page
     assert "secret" not in page
@@ -292,7 +292,7 @@ def checked(tmp_path_factory):
     write(root, "03_stops", exercise(1), lesson="1 / 0")
     write(root, "04_done", exercise(1))
     output = root / "out"
-    assert __main__.main(
+    assert command_line.main(
         ["exercises", "--notebooks", str(root), "--output", str(output)]
     ) == 0  # fmt: skip
     some = ["walls = 1 / 0", SOLUTION, None, "height = 6\nwalls = ...", "walls = (4"]
@@ -311,7 +311,7 @@ def checked(tmp_path_factory):
 
 def check_copies(output, *numbers):
     words = ["lessons", *map(str, numbers), "--exercises", "--notebooks", str(output)]
-    return __main__.main(words)
+    return command_line.main(words)
 
 
 def test_says_what_is_done_and_what_is_missing(checked, capsys):

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 import nbformat
 import pytest
 
-from keras_transfer import __main__
+from keras_transfer.cli import main as command_line
 from keras_transfer.lessons import kernel, pages, report, runner
 from keras_transfer.runtime import storage
 
@@ -65,7 +65,7 @@ def ran(tmp_path_factory):
     (output / "06_broken.html").write_text("of an earlier run")
     options = ["--notebooks", str(folder), "--output", str(output)]
     started = time.monotonic()
-    status = __main__.main(["lessons", *options, "--cell-timeout", "5"])
+    status = command_line.main(["lessons", *options, "--cell-timeout", "5"])
     return status, output, time.monotonic() - started
 
 
@@ -195,7 +195,7 @@ def test_find_lessons(tmp_path):
 
 def test_unknown_lesson_lists_those_there(tmp_path, capsys):
     write_notebook(tmp_path, "01_a")
-    assert __main__.main(["lessons", "7", "--notebooks", str(tmp_path)]) == 2
+    assert command_line.main(["lessons", "7", "--notebooks", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "holds 01_a. Received: lessons [7]" in error
     with pytest.raises(ValueError, match=r"holds no lessons\. Received: lessons all"):
@@ -228,7 +228,7 @@ def test_readme_table_and_bands_come_from_a_ledger(ran, tmp_path, capsys):
     readme.write_text(f"Before\n{marks[0]}\nold\n{marks[1]}\nAfter\n")
     options = ["--readme", str(readme), "--bands", str(bands)]
     for _ in range(2):
-        assert __main__.main(["ledger", ledger_path, *options]) == 0
+        assert command_line.main(["ledger", ledger_path, *options]) == 0
     text = readme.read_text()
     assert text.startswith(f"Before\n{marks[0]}\n| lesson | data |")
     assert text.endswith(f"{marks[1]}\nAfter\n")
@@ -238,7 +238,7 @@ def test_readme_table_and_bands_come_from_a_ledger(ran, tmp_path, capsys):
     # The lesson that fell out of its band must not move the band.
     assert [*json.loads(bands.read_text())] == ["01_good"]
     capsys.readouterr()
-    assert __main__.main(["ledger", ledger_path]) == 0
+    assert command_line.main(["ledger", ledger_path]) == 0
     assert "01_good" in capsys.readouterr().out
 
 

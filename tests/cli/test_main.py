@@ -11,7 +11,7 @@ import time
 import nbformat
 import pytest
 
-from keras_transfer import __main__
+from keras_transfer.cli import main as command_line
 from keras_transfer.runtime import storage
 
 ROOT = pathlib.Path(storage.__file__).parent.parent.parent
@@ -39,7 +39,7 @@ def test_help_comes_at_once_and_imports_no_framework():
 def test_unknown_arguments_are_errors(capsys):
     for arguments in ([], ["nothing"], ["lessons", "--nothing"], ["lessons", "x"]):
         with pytest.raises(SystemExit) as end:
-            __main__.main(arguments)
+            command_line.main(arguments)
         assert end.value.code == 2
     assert "invalid int value: 'x'" in capsys.readouterr().err
 
@@ -54,10 +54,10 @@ def test_weights_tries_all_and_tells_by_its_status(monkeypatch):
     from keras_transfer.backbones.weights import sources
 
     monkeypatch.setattr(sources, "fetch_weights", fetch_weights)
-    assert __main__.main(["weights", "resnet50", "vgg16"]) == 1
+    assert command_line.main(["weights", "resnet50", "vgg16"]) == 1
     assert asked == ["resnet50", "vgg16"]
-    assert __main__.main(["weights", "vgg16"]) == 0
-    assert __main__.main(["weights", "resnet_50"]) == 2
+    assert command_line.main(["weights", "vgg16"]) == 0
+    assert command_line.main(["weights", "resnet_50"]) == 2
     assert "resnet_50" not in asked
 
 
@@ -65,10 +65,12 @@ def test_backbones_takes_arguments_of_its_own(capsys):
     """test_probe.py runs it."""
     for arguments in (["--nothing"], ["resnet50"], ["resnet@160"], ["resnet50@²"]):
         with pytest.raises(SystemExit) as end:
-            __main__.main(["backbones", *arguments])
+            command_line.main(["backbones", *arguments])
         assert end.value.code == 2
         assert arguments[0] in capsys.readouterr().err
-    assert __main__.main(["backbones", "vgg16@32", "--dataset", "no_such_data"]) == 1
+    assert (
+        command_line.main(["backbones", "vgg16@32", "--dataset", "no_such_data"]) == 1
+    )
     assert "Received: name=no_such_data" in capsys.readouterr().err
 
 
@@ -154,7 +156,7 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(here, capsys, arguments, message):
-    assert __main__.main(arguments.split()) == 2
+    assert command_line.main(arguments.split()) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert message in error
@@ -176,14 +178,14 @@ def test_a_mistake_is_one_line_and_status_2(here, capsys, arguments, message):
 )
 def test_what_the_parser_refuses(here, capsys, arguments):
     with pytest.raises(SystemExit) as end:
-        __main__.main(arguments.split())
+        command_line.main(arguments.split())
     assert end.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_what_is_no_model_is_no_serious_fault(here, capsys):
     for options in ([], ["--json"]):
-        assert __main__.main(["diagnose", "model.keras", "photos", *options]) == 2
+        assert command_line.main(["diagnose", "model.keras", "photos", *options]) == 2
         said = capsys.readouterr()
         assert said.err.startswith("error: ")
         assert "model.keras" in said.err
@@ -192,7 +194,7 @@ def test_what_is_no_model_is_no_serious_fault(here, capsys):
 
 def test_an_unknown_data_set_is_still_called_one(here, capsys):
     for name in ("no_such_data", "no_such_data/of_this_kind:1.0.0"):
-        assert __main__.main(["features", "resnet50@32", name]) == 1
+        assert command_line.main(["features", "resnet50@32", name]) == 1
         error = capsys.readouterr().err
         assert "has no data set of this name" in error
         assert "no folder" not in error
@@ -201,20 +203,20 @@ def test_an_unknown_data_set_is_still_called_one(here, capsys):
 def test_home_is_resolved_everywhere(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     features = ["resnet50@32", "photos", "--cache-dir=~/kept"]
-    options = __main__.parse(["features", *features])
+    options = command_line.parse(["features", *features])
     assert options.cache_dir == here / "kept"
-    options = __main__.parse(["diagnose", "~/model.keras", "~/photos"])
+    options = command_line.parse(["diagnose", "~/model.keras", "~/photos"])
     assert (options.model, options.folder) == (here / "model.keras", here / "photos")
     readme = here / "README.md"
     readme.write_text("<!-- lessons:start -->\n<!-- lessons:end -->")
     words = ["~/good.json", "--readme=~/README.md", "--bands=~/bands.json"]
-    assert __main__.main(["ledger", *words]) == 0
+    assert command_line.main(["ledger", *words]) == 0
     assert "| 01_a |" in readme.read_text()
     assert json.loads((here / "bands.json").read_text()) == {}
     lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A")])
     nbformat.write(lesson, here / "notebooks" / "01_a.ipynb")
     words = ["--notebooks=~/notebooks", "--output=~/copies"]
-    assert __main__.main(["exercises", *words]) == 0
+    assert command_line.main(["exercises", *words]) == 0
     assert (here / "copies" / "01_a.ipynb").is_file()
     assert not (here / "~").exists()
 
@@ -232,7 +234,7 @@ def test_home_is_resolved_everywhere(here, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
     lesson = nbformat.v4.new_notebook()
     nbformat.write(lesson, here / "notebooks" / "01_a.ipynb")
-    assert __main__.main(arguments.split()) == 1
+    assert command_line.main(arguments.split()) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: Nothing can be written in this folder (")
     assert "Received: folder=/sys" in error
@@ -245,7 +247,7 @@ def test_interrupted(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sources, "fetch_weights", interrupt)
-    assert __main__.main(["weights", "vgg16"]) == 130
+    assert command_line.main(["weights", "vgg16"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
 
 
@@ -284,7 +286,7 @@ def test_without_jupyter_it_says_what_is_missing(here):
                 if name in ("nbformat", "nbclient", "psutil", "ipykernel"):
                     raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         sys.meta_path.insert(0, Blocker())
-        from keras_transfer.__main__ import main
+        from keras_transfer.cli.main import main
         def said(*arguments):
             errors = io.StringIO()
             with contextlib.redirect_stderr(errors):
@@ -311,7 +313,7 @@ def test_another_backend_is_one_sentence_before_keras_is_imported(here):
     script = """
         import os, sys
         import keras_transfer as kt
-        from keras_transfer.__main__ import main
+        from keras_transfer.cli.main import main
         for name in ("profile", "build_backbone", "plots", "DatasetUnavailableError"):
             try:
                 getattr(kt, name)
@@ -360,7 +362,7 @@ def test_channels_first_is_one_sentence_at_any_call(capsys):
     try:
         with pytest.raises(ValueError, match="image_data_format=channels_first"):
             kt.build_backbone("vgg16", weights=None)
-        assert __main__.main(["weights", "vgg16"]) == 2
+        assert command_line.main(["weights", "vgg16"]) == 2
     finally:
         keras.config.set_image_data_format("channels_last")
     assert kt.build_backbone

@@ -1,0 +1,59 @@
+"""Compute features, or a part of them."""
+
+import argparse
+from collections.abc import Callable
+
+from keras_transfer.cli.paths import load_photos, path_argument
+from keras_transfer.runtime.status_lines import say
+
+
+def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what can be typed here."""
+    features = command("features", _features, "Compute and keep frozen features.")
+    features.add_argument("backbone", metavar="NAME@SIZE", help="such as resnet50@160")
+    features.add_argument("data", help="folder of photos, or the name of a data set")
+    features.add_argument(
+        "--shard",
+        metavar="INDEX/COUNT",
+        help="compute one part of several, such as 0/2, the first one of two",
+    )
+    features.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="the same on all machines; default: the faster one here",
+    )
+    features.add_argument(
+        "--cache-dir", type=path_argument, help="default: data/features"
+    )
+
+
+def _features(options: argparse.Namespace) -> int:
+    import keras_transfer as kt
+    from keras_transfer.backbones.build import ARCHITECTURES
+
+    name, _, size = options.backbone.partition("@")
+    numbers = (options.shard or "0/1").split("/")
+    if (
+        not size.isdecimal()
+        or len(numbers) != 2
+        or not all(map(str.isdecimal, numbers))
+    ):
+        raise ValueError(
+            "Expected NAME@SIZE such as resnet50@160, and a part such as 0/2. "
+            f"Received: {options.backbone}, --shard {options.shard}"
+        )
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
+            f"Received: {options.backbone}"
+        )
+    splits = load_photos(options.data, int(size))
+    features = kt.extract_features(
+        kt.build_backbone(name, image_size=int(size)),
+        splits,
+        options.cache_dir,
+        dtype=options.dtype,
+        shard=tuple(map(int, numbers)) if options.shard else None,
+    )
+    say(features.path)
+    return 0

@@ -1,0 +1,79 @@
+"""Paths as they are typed into a command line, and what lies near a wrong one."""
+
+import argparse
+import difflib
+import os
+import pathlib
+
+from keras_transfer.runtime.arguments import file_path
+
+IN_A_CHECKOUT = (
+    "get the repository, whose notebooks the lessons are, and there run "
+    '`pip install -e ".[lessons]"`'
+)
+
+
+def path_argument(text: str) -> pathlib.Path:
+    try:
+        return file_path("PATH", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def load_photos(data: str, image_size: int):
+    """Load a folder of photos, or a data set by its name; a path is never a name."""
+    import keras_transfer as kt
+
+    folder = file_path("FOLDER", data)
+    if folder.is_dir():
+        return kt.load_directory(folder, image_size=image_size)
+    # A name may hold a slash and a dot: `cifar10_corrupted/fog_1`, `mnist:3.0.1`.
+    if (
+        data[:1] in ("~", ".")
+        or data[-1:] in ("/", os.sep)
+        or "\\" in data
+        or folder.is_absolute()
+        or folder.exists()
+        or (len(folder.parts) > 1 and folder.parent.is_dir())
+    ):
+        raise FileNotFoundError(there_is_no("folder of photos", folder))
+    try:
+        return kt.load_dataset(data, image_size=image_size)
+    except kt.DatasetUnavailableError as error:
+        if _near(folder):
+            missing = there_is_no("folder of photos", folder)
+            raise FileNotFoundError(f"{missing}. As a data set: {error}") from error
+        raise
+
+
+def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:
+    from keras_transfer.runtime import storage
+
+    folder = options.notebooks or storage.project_root() / "notebooks"
+    if not folder.is_dir() and options.notebooks:
+        raise FileNotFoundError(there_is_no("folder of notebooks", folder))
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "The notebooks of the lessons are not part of the installed package: "
+            f"{IN_A_CHECKOUT}; or name their folder with --notebooks. "
+            f"Received: {folder}, which is not there"
+        )
+    return folder
+
+
+def there_is_no(what: str, path: pathlib.Path) -> str:
+    near = ", ".join(map(str, _near(path)))
+    near = f" Near it: {near}." if near else ""
+    return f"There is no {what} at this path.{near} Received: {path}"
+
+
+def _near(path: pathlib.Path) -> list[pathlib.Path]:
+    """Return what lies there under a similar name, for the first part that is wrong."""
+    for part in (*reversed(path.parents), path):
+        if not part.exists():
+            try:
+                there = {each.name: each for each in part.parent.iterdir()}
+            except OSError:  # A file, or no right to look.
+                return []
+            return [there[name] for name in difflib.get_close_matches(part.name, there)]
+    return []

@@ -1,0 +1,26 @@
+"""Fetch weights."""
+
+import argparse
+from collections.abc import Callable
+
+
+def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what can be typed here."""
+    weights = command("weights", _weights, "Fetch the ImageNet weights of backbones.")
+    weights.add_argument("names", nargs="+", metavar="NAME", help="such as resnet50")
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from keras_transfer.backbones import build
+    from keras_transfer.backbones.weights import sources as weights
+
+    known = build.ARCHITECTURES
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"Unknown backbone. Expected some of: {', '.join(known)}. "
+            f"Received: {', '.join(unknown)}"
+        )
+    # All are tried, also after one that failed.
+    fetched = [weights.fetch_weights(name) for name in options.names]
+    return 0 if all(fetched) else 1
