@@ -38,7 +38,7 @@ help:
 	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
 	@echo "               narrow it: make bench BENCH=\"extraction cache\""
 	@echo "make lab       open JupyterLab on notebooks/"
-	@echo "make lint      check the code with ruff; make format rewrites it"
+	@echo "make lint      check the code and its layers; make format rewrites it"
 
 install: $(STAMP)
 
@@ -88,6 +88,7 @@ lab: $(STAMP)
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(STAMP)
 	$(RUN) -m ruff format .

@@ -15,8 +15,8 @@ from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data import pipelines
 from keras_transfer.data.near_duplicates import Fingerprints, fingerprints
 from keras_transfer.data.splits import Splits
-from keras_transfer.diagnosis.evidence.labels import integer_labels, whole_labels
 from keras_transfer.diagnosis.findings import NotExaminedError
+from keras_transfer.diagnosis.labels import integer_labels, whole_labels
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.outputs import (
     as_array,

@@ -22,7 +22,6 @@ from keras_transfer.diagnosis.checks import (
     results,
     training,
 )
-from keras_transfer.diagnosis.evidence.labels import restored, restored_generators
 from keras_transfer.diagnosis.findings import (
     NOT_EXAMINED,
     NOTHING,
@@ -30,6 +29,7 @@ from keras_transfer.diagnosis.findings import (
     Diagnosis,
     NotExaminedError,
 )
+from keras_transfer.diagnosis.labels import restored, restored_generators
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.graph import image_shape
 from keras_transfer.runtime.arguments import file_path, reason

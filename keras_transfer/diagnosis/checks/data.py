@@ -9,9 +9,9 @@ from scipy.stats import binomtest
 from keras_transfer.data import pipelines
 from keras_transfer.data.near_duplicates import match
 from keras_transfer.diagnosis.case import Case, Photos
-from keras_transfer.diagnosis.evidence.labels import whole_labels
 from keras_transfer.diagnosis.evidence.weights import is_fresh
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
+from keras_transfer.diagnosis.labels import whole_labels
 from keras_transfer.models import graph
 
 # From this share of its photos on, a leak changes what a split says. Real data sets

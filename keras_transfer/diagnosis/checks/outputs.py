@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_transfer.diagnosis.case import Case
-from keras_transfer.diagnosis.evidence.labels import restored
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
+from keras_transfer.diagnosis.labels import restored
 from keras_transfer.models import graph
 from keras_transfer.models.outputs import as_array, only_output
 

@@ -7,8 +7,8 @@ from scipy.stats import binomtest, chi2_contingency
 from keras_transfer.data.near_duplicates import match
 from keras_transfer.diagnosis.case import Case
 from keras_transfer.diagnosis.checks.data import LEAK, Shared, interval, shared_photos
-from keras_transfer.diagnosis.evidence.labels import restored
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
+from keras_transfer.diagnosis.labels import restored
 from keras_transfer.models.outputs import as_array, class_scores, only_output
 
 # The most common class of at least this share makes a data set unbalanced, in units of

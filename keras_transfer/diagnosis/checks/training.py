@@ -9,9 +9,9 @@ from keras_transfer.diagnosis.case import Case
 from keras_transfer.diagnosis.checks.inputs import first_convolution
 from keras_transfer.diagnosis.evidence import train_step
 from keras_transfer.diagnosis.evidence import weights as imagenet_kernels
-from keras_transfer.diagnosis.evidence.labels import restored
 from keras_transfer.diagnosis.evidence.weights import UNLIKELY, is_fresh, is_untouched
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
+from keras_transfer.diagnosis.labels import restored
 from keras_transfer.models import graph
 from keras_transfer.models.compiling import compile_settings
 from keras_transfer.models.outputs import as_array
