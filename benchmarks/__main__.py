@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import report
-from keras_transfer.runtime.storage import build_dir
+from keras_transfer.runtime.paths import build_dir
 
 # The shorter ones first: their results are there early.
 NAMES = (

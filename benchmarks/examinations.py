@@ -20,7 +20,7 @@ from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lessons import kernel, runner
 from keras_transfer.lessons.progress import Progress
 from keras_transfer.lessons.report import machine
-from keras_transfer.runtime.storage import build_dir, project_root
+from keras_transfer.runtime.paths import build_dir, project_root
 
 # What each lesson calls its model, its history and its predictions; the splits are
 # `splits` in all of them.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import report
 from keras_transfer.lessons.report import machine
-from keras_transfer.runtime.storage import build_dir
+from keras_transfer.runtime.paths import build_dir
 
 
 @dataclasses.dataclass

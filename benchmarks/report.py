@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from keras_transfer.lessons.report import write_between
 from keras_transfer.plots.style import COLORS, style
-from keras_transfer.runtime.storage import written_whole
+from keras_transfer.runtime.atomic_files import written_whole
 
 
 def keep(folder: pathlib.Path, name: str, entry: dict) -> None:

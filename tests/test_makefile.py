@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 
-ROOT = storage.project_root()
+ROOT = paths.project_root()
 
 # What `make test` itself may have been given.
 MAKE_VARIABLES = {"WEIGHTS", "PROFILE", "LESSONS", "BENCH", "NOTEBOOKS", "PYTHON"}

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 from keras_transfer.cli import main as command_line
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 
-ROOT = storage.project_root()
+ROOT = paths.project_root()
 README = ROOT / "README.md"
 # What a reader types before anything of this repository is installed.
 SETUP = (

@@ -11,10 +11,10 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.lessons import copies, grading, runner
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.status_lines import say
 
-ROOT = pathlib.Path(storage.__file__).parent.parent.parent
+ROOT = pathlib.Path(atomic_files.__file__).parent.parent.parent
 
 
 class Gone:

@@ -26,7 +26,7 @@ from keras_transfer.models.outputs import (
     classifier_outputs,
     only_output,
 )
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import (
     elements,
     file_path,
@@ -164,7 +164,7 @@ def save_classifier(
             "The path must end in .keras, in small letters, such as model.keras. "
             f"Received: path={path}"
         )
-    if path.is_dir() or not storage.existing_parent(path.parent).is_dir():
+    if path.is_dir() or not paths.existing_parent(path.parent).is_dir():
         raise ValueError(
             "The path must be that of a file, in a folder; one of the two is not. "
             f"Received: path={path}"
@@ -175,7 +175,7 @@ def save_classifier(
         "image_size": classifier.image_size,
         "resize_rule": RESIZE_RULE,
     }
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         write_model(model, temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, json.dumps(described, indent=2))

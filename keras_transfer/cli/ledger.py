@@ -42,7 +42,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _ledger(options: argparse.Namespace) -> int:
     from keras_transfer.lessons import bands, report
-    from keras_transfer.runtime import storage
+    from keras_transfer.runtime import paths
 
     entries = [entry for path in options.ledgers for entry in _entries(path)]
     if options.bands and options.bands.is_file():
@@ -50,7 +50,7 @@ def _ledger(options: argparse.Namespace) -> int:
     if options.readme and not options.readme.is_file():
         raise FileNotFoundError(there_is_no("README", options.readme))
     for path in filter(None, (options.readme, options.bands)):
-        storage.make_folder(path.absolute().parent, "another path")
+        paths.make_folder(path.absolute().parent, "another path")
     if options.readme:
         report.update_readme(entries, options.readme)
         say(f"Wrote the table of {len(entries)} lessons into {options.readme}.")

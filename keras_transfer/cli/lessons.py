@@ -48,9 +48,9 @@ def _lessons(options: argparse.Namespace) -> int:
     folder = notebooks_folder(options)
     from keras_transfer.lessons import report
     from keras_transfer.lessons import runner as lessons
-    from keras_transfer.runtime import storage
+    from keras_transfer.runtime import paths
 
-    output = options.output or storage.build_dir() / "lessons"
+    output = options.output or paths.build_dir() / "lessons"
     chosen = lessons.find_lessons(folder, options.numbers)
     entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
     index = output.absolute() / "index.html"
@@ -59,9 +59,9 @@ def _lessons(options: argparse.Namespace) -> int:
 
 
 def _check_exercises(options: argparse.Namespace) -> int:
-    from keras_transfer.runtime import storage
+    from keras_transfer.runtime import paths
 
-    folder = options.notebooks or storage.build_dir() / "exercises"
+    folder = options.notebooks or paths.build_dir() / "exercises"
     if not folder.is_dir():
         raise FileNotFoundError(
             "There are no copies to check. `python -m keras_transfer exercises` writes "
@@ -84,9 +84,9 @@ def _exercises(options: argparse.Namespace) -> int:
     folder = notebooks_folder(options)
     from keras_transfer.lessons import copies
     from keras_transfer.lessons import runner as lessons
-    from keras_transfer.runtime import storage
+    from keras_transfer.runtime import paths
 
-    output = options.output or storage.build_dir() / "exercises"
+    output = options.output or paths.build_dir() / "exercises"
     chosen = lessons.find_lessons(folder, options.numbers)
     say(*copies.write_copies(chosen, output), sep="\n")
     say(f"They lie in {output}.")

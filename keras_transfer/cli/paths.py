@@ -47,9 +47,9 @@ def load_photos(data: str, image_size: int):
 
 
 def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:
-    from keras_transfer.runtime import storage
+    from keras_transfer.runtime import paths
 
-    folder = options.notebooks or storage.project_root() / "notebooks"
+    folder = options.notebooks or paths.project_root() / "notebooks"
     if not folder.is_dir() and options.notebooks:
         raise FileNotFoundError(there_is_no("folder of notebooks", folder))
     if not folder.is_dir():

@@ -8,7 +8,7 @@ import keras_transfer as kt
 from keras_transfer.data.own_content import Content, own_data_dir
 from keras_transfer.data.own_data import OwnData, fingerprint
 from keras_transfer.data.splits import OWN, Splits, own_splits
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def handed_over(splits: Splits) -> Iterator[dict]:
     if splits.loader["function"] != OWN:
         yield splits.loader
         return
-    with storage.scratch_folder(own_data_dir()) as folder:
+    with atomic_files.scratch_folder(own_data_dir()) as folder:
         splits._content.save(folder / splits.fingerprint)
         arguments = {
             "folder": str(folder / splits.fingerprint),

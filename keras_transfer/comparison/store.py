@@ -19,7 +19,7 @@ from keras_transfer.backbones.weights.files import content_digest
 from keras_transfer.backbones.weights.sources import weights_digest
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.data.splits import Splits
-from keras_transfer.runtime import profiles, storage
+from keras_transfer.runtime import atomic_files, paths, profiles
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 # Folders of packages that were installed: they import half of all that there is.
@@ -77,7 +77,7 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
     text = json.dumps(described, sort_keys=True, default=_plain)
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     kind = getattr(recipe, "kind", "function")
-    return storage.data_dir() / "comparisons" / f"{kind}-{seed}-{digest}.npz"
+    return paths.data_dir() / "comparisons" / f"{kind}-{seed}-{digest}.npz"
 
 
 def pretrained(recipe: Recipe | str) -> bool:
@@ -146,7 +146,7 @@ def describe(recipe: Recipe | str) -> dict | str:
 
 def save_run(path: pathlib.Path, run: Run) -> None:
     """Keep a finished run, whole or not at all."""
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         np.savez(
             temporary,
             probabilities=run.probabilities,

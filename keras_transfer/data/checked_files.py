@@ -9,7 +9,7 @@ import typing
 from collections.abc import Sequence
 
 from keras_transfer.data import decoding
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.status_lines import say
 
 NAME = "checked_photos.json"
@@ -94,21 +94,21 @@ def _kept(kept: dict, path: pathlib.Path, state: list | None) -> Checked | None:
 
 def _read() -> dict:
     try:
-        kept = json.loads((storage.data_dir() / NAME).read_bytes())
+        kept = json.loads((paths.data_dir() / NAME).read_bytes())
         folders = kept["folders"] if kept["version"] == VERSION else {}
         return {k: v for k, v in folders.items() if isinstance(v, dict)}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
-def _write(kept: dict, paths, states, found, near: pathlib.Path) -> None:
+def _write(kept: dict, photos, states, found, near: pathlib.Path) -> None:
     """Keep what was found, the folders of this call last, up to `MOST_FILES`."""
-    folder = storage.data_dir()
+    folder = paths.data_dir()
     if folder.is_relative_to(near):
         # It would be found there as one more file, or as a class.
         return
     new = {}
-    for path, state, checked in zip(paths, states, found, strict=True):
+    for path, state, checked in zip(photos, states, found, strict=True):
         if state and checked.sha256:  # A file that could not be read may be next time.
             new.setdefault(str(path.parent), {})[path.name] = [state, *checked]
     others = {
@@ -124,11 +124,11 @@ def _write(kept: dict, paths, states, found, near: pathlib.Path) -> None:
         chosen.append((name, files))
     text = json.dumps({"version": VERSION, "folders": dict(reversed(chosen))})
     try:
-        with storage.written_whole(folder / NAME) as temporary:
+        with atomic_files.written_whole(folder / NAME) as temporary:
             temporary.write_text(text, "utf-8")
     except OSError as error:
         say(
-            f"What was found out about {len(paths):,} photos could not be kept in "
+            f"What was found out about {len(photos):,} photos could not be kept in "
             f"{folder} ({error.strerror or error}), so each call reads them all. Set "
             "KERAS_TRANSFER_DATA_DIR to a folder that can be written."
         )

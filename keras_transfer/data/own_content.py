@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 
 # More than this is kept on disk in place of memory.
 MEMORY_BYTES = 2 * 1024**3
@@ -92,8 +92,8 @@ class Content:
 
     def save(self, folder: pathlib.Path) -> None:
         """Write all of it into a new folder, whole or not at all."""
-        storage.check_room(folder, sum(block.nbytes for block in self.blocks))
-        with storage.written_whole(folder) as temporary:
+        paths.check_room(folder, sum(block.nbytes for block in self.blocks))
+        with atomic_files.written_whole(folder) as temporary:
             temporary.mkdir()
             for index, block in enumerate(self.blocks):
                 np.save(temporary / f"images-{index:05}.npy", block)
@@ -121,8 +121,10 @@ class Content:
             # It goes with the data set, at the latest with the process.
             scratch = contextlib.ExitStack()
             weakref.finalize(self, scratch.close)
-            self._folder = scratch.enter_context(storage.scratch_folder(own_data_dir()))
-        storage.check_room(self._folder, block.nbytes)
+            self._folder = scratch.enter_context(
+                atomic_files.scratch_folder(own_data_dir())
+            )
+        paths.check_room(self._folder, block.nbytes)
         path = self._folder / f"{len(self.blocks):05}.npy"
         np.save(path, block)
         return np.load(path, mmap_mode="r")
@@ -130,7 +132,7 @@ class Content:
 
 def own_data_dir() -> pathlib.Path:
     """Return where own data lie that are too large for memory, or on their way."""
-    return storage.data_dir() / "own_data"
+    return paths.data_dir() / "own_data"
 
 
 def compact(images: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from keras_transfer.data.splits import (
     describe_size,
     settings_text,
 )
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import file_path, shown, square_size, whole_number
 from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
 from keras_transfer.runtime.status_lines import say
@@ -171,7 +171,7 @@ def load_dataset(
 
 
 def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
-    own = storage.data_dir() / "tfds"
+    own = paths.data_dir() / "tfds"
     if name in SAMPLE_DATA.values():
         # By its name: who loads photos imports nothing that draws some.
         samples = importlib.import_module("keras_transfer.samples")
@@ -200,7 +200,7 @@ def _download(builder, name) -> None:
     download = sum(url.size or 0 for url in urls.values())
     # The archive, what is unpacked from it, and the prepared records.
     needed = download + 2 * max(download, builder.info.dataset_size or 0)
-    folder = storage.existing_parent(builder.data_dir)
+    folder = paths.existing_parent(builder.data_dir)
     free = shutil.disk_usage(folder).free
     say(
         f"Data: {name} is not prepared here. To download: {_megabytes(download)}; disk "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.arguments import shown
 
 
@@ -74,7 +74,7 @@ class _Pair:
         self._shape = shape
         self._dtypes = np.dtype(dtype), np.dtype(np.int32)
         self._headers = _header(shape, dtype), _header(shape[:1], np.int32)
-        self._paths = outputs, labels, outputs.with_suffix(storage.PROGRESS)
+        self._paths = outputs, labels, outputs.with_suffix(atomic_files.PROGRESS)
         self.done, self.seconds = 0, 0.0
 
     def __enter__(self) -> "_Pair":

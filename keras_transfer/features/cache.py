@@ -24,7 +24,7 @@ from keras_transfer.models.graph import (
     own_parts,
     single_output,
 )
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, flag, keras_model, whole_number
 from keras_transfer.runtime.devices import on_all_devices
 
@@ -69,9 +69,9 @@ def keep(
         _count(folder, manifest.get("seconds", 0.0))
         return found, True
     start = time.perf_counter()
-    with storage.unfinished_folder(folder) as temporary:
+    with atomic_files.unfinished_folder(folder) as temporary:
         spared = write(temporary) or 0.0
-        for progress in temporary.glob(f"*{storage.PROGRESS}"):
+        for progress in temporary.glob(f"*{atomic_files.PROGRESS}"):
             progress.unlink()
         manifest = {name: _state(temporary / f"{name}.npy") for name in files}
         manifest["seconds"] = time.perf_counter() - start + spared
@@ -151,7 +151,7 @@ def check_network(model: keras.Model, splits: Splits) -> tuple:
 
 def folder_of(name: str, folder: typing.Any, default: str) -> pathlib.Path:
     """Return the folder that an argument names, or the one of that name in `data/`."""
-    return storage.data_dir() / default if folder is None else file_path(name, folder)
+    return paths.data_dir() / default if folder is None else file_path(name, folder)
 
 
 def is_verbose(verbose: typing.Any) -> bool:
@@ -310,7 +310,7 @@ def _publish(temporary: pathlib.Path, folder: pathlib.Path, files: Sequence[str]
         if found is not None:
             return found
         # A damaged one is in the way.
-        storage.discard(folder)
+        atomic_files.discard(folder)
         time.sleep(0.05)
     raise OSError(f"Could not put the features in place. Received: cache_dir={folder}")
 

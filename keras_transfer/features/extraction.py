@@ -16,7 +16,7 @@ from keras_transfer.features import cache
 from keras_transfer.features.array_files import write_outputs
 from keras_transfer.features.inference import check_openvino, openvino_network
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import elements, one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 
@@ -186,7 +186,7 @@ def _extract(
     bounds = {split: bounds(count, *shard) for split, count in splits.counts.items()}
     count = sum(stop - start for start, stop in bounds.values())
     there = sum(path.stat().st_size for path in folder.iterdir())
-    storage.check_room(folder, 4 * count * (channels + 1) - there)
+    paths.check_room(folder, 4 * count * (channels + 1) - there)
     spared = 0.0
     for split, (start, stop) in bounds.items():
 
@@ -245,7 +245,7 @@ def find_parts(folder: pathlib.Path, files: list[str]) -> list[dict[str, np.ndar
     if not there:
         return []
     names = [
-        p.name for same in there.values() for paths in same.values() for p in paths
+        p.name for same in there.values() for parts in same.values() for p in parts
     ]
     advice = (
         "Remove what does not belong there, or all parts, to compute everything here. "
@@ -257,8 +257,8 @@ def find_parts(folder: pathlib.Path, files: list[str]) -> list[dict[str, np.ndar
             f"together: of {' and of '.join(map(str, sorted(there)))}. {advice}"
         )
     ((count, indices),) = there.items()
-    for index, paths in indices.items():
-        if len(paths) > 1:
+    for index, parts in indices.items():
+        if len(parts) > 1:
             raise ValueError(f"Part {index} of {count} is there twice. {advice}")
     found = []
     for index in range(count):

@@ -15,7 +15,7 @@ from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import (
     check_keeps_shape,
     image_layer,
@@ -121,10 +121,10 @@ def extract_feature_maps(
     if missing:
         # All of it is asked for before any of it is computed.
         needed = sum(
-            2 * math.prod(sizes[part]) - storage.left_bytes(cache_dir / part.key)
+            2 * math.prod(sizes[part]) - atomic_files.left_bytes(cache_dir / part.key)
             for part in missing
         )
-        free = storage.check_room(cache_dir, needed)
+        free = paths.check_room(cache_dir, needed)
         if verbose:
             say(
                 f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "

@@ -5,7 +5,7 @@ import math
 import os
 import pathlib
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 
 BANDS_FILE = "bands.json"
@@ -115,7 +115,7 @@ def merge_bands(entries: list[dict], path: str | os.PathLike) -> int:
         of_profile[entry["backbone"]] = {
             name: entry[name] for name in ("data", "test_accuracy", "test_images")
         }
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         text = json.dumps(bands, indent=2, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
     return len(measured)
@@ -130,7 +130,7 @@ def subject(entry: dict) -> str:
 
 
 def _declared_bands() -> dict:
-    for folder in (pathlib.Path.cwd(), storage.project_root() / "notebooks"):
+    for folder in (pathlib.Path.cwd(), paths.project_root() / "notebooks"):
         if (folder / BANDS_FILE).is_file():
             return _read_bands(folder / BANDS_FILE)
     return {}

@@ -10,7 +10,7 @@ import nbformat
 
 from keras_transfer.lessons.exercises import ANSWER, CHECK, exercise_tag, find_exercises
 from keras_transfer.lessons.runner import Lesson, checked_lessons
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path
 
 # A failed check, or an answer that stops, does not keep "Run all" from the others.
@@ -40,7 +40,7 @@ def write_copies(lessons: list[Lesson], output: str | os.PathLike) -> list[str]:
     lessons = checked_lessons(lessons)
     output = file_path("output", output).absolute()
     copies = [learner_copy(_read(lesson)) for lesson in lessons]
-    storage.make_folder(output, "--output")
+    paths.make_folder(output, "--output")
     return [
         _write(fresh, output / lesson.path.name)
         for lesson, fresh in zip(lessons, copies, strict=True)
@@ -98,14 +98,14 @@ def _write(fresh: nbformat.NotebookNode, path: pathlib.Path) -> str:
     if there == "same":
         return f"{path.name}: is there already, and kept as it is."
     if there != "edited":
-        with storage.written_whole(path) as temporary:
+        with atomic_files.written_whole(path) as temporary:
             nbformat.write(fresh, temporary)
         return f"{path.name}: {'written' if there == 'none' else 'written anew'}."
     kept = f"{path.name}: holds what you wrote, and is kept. The lesson has changed"
     if beside == "edited":
         return f"{kept}, and {new.name} is kept as well: move one of them away."
     if beside != "same":
-        with storage.written_whole(new) as temporary:
+        with atomic_files.written_whole(new) as temporary:
             nbformat.write(fresh, temporary)
     return f"{kept}: the new copy is {new.name}."
 

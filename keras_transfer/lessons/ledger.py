@@ -13,7 +13,7 @@ import pathlib
 from typing import Any
 
 from keras_transfer.lessons import bands
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import shown, text, whole_number
 from keras_transfer.runtime.status_lines import say
 
@@ -136,9 +136,9 @@ def output_dir() -> pathlib.Path:
     True
     """
     configured = os.environ.get("KERAS_TRANSFER_OUTPUT_DIR")
-    folder = pathlib.Path(configured or storage.build_dir() / "lessons")
+    folder = pathlib.Path(configured or paths.build_dir() / "lessons")
     folder = folder.expanduser().absolute()
-    return storage.make_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
+    return paths.make_folder(folder, "KERAS_TRANSFER_OUTPUT_DIR")
 
 
 class NotPlainError(ValueError, TypeError):

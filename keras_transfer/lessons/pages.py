@@ -7,7 +7,7 @@ import pathlib
 import re
 import typing
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 
 if typing.TYPE_CHECKING:
     # A ledger can be read where Jupyter is not installed.
@@ -92,7 +92,7 @@ def write_page(
         "lesson_line": line if entry["passed"] else f"{line}: {entry['error']}",
     }
     page, _ = exporter.from_notebook_node(notebook, resources=resources)
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from keras_transfer.lessons import pages
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (
@@ -211,5 +211,5 @@ def _processor() -> str:
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

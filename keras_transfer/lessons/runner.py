@@ -12,7 +12,7 @@ import nbformat
 from keras_transfer.lessons import kernel, ledger, pages, report
 from keras_transfer.lessons.exercises import lesson_cells
 from keras_transfer.lessons.progress import Progress
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.runtime.profiles import NAMES
 
@@ -106,7 +106,7 @@ def run_lessons(
     lessons = checked_lessons(lessons)
     profile, cell_timeout = checked_run(profile, cell_timeout)
     output = file_path("output", output).absolute()
-    storage.make_folder(output, "--output")
+    paths.make_folder(output, "--output")
     for name in report.RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []
@@ -187,7 +187,7 @@ def run_lesson(
         "passed": error is None,
         "error": error,
     }
-    with storage.written_whole(output / lesson.path.name) as temporary:
+    with atomic_files.written_whole(output / lesson.path.name) as temporary:
         nbformat.write(notebook, temporary)
     pages.write_page(notebook, entry, output / f"{lesson.name}.html")
     return entry

@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_transfer.runtime import arguments, storage
+from keras_transfer.runtime import arguments, atomic_files
 
 FILE = "best_weights.npz"
 
@@ -74,5 +74,5 @@ class BestWeights(keras.callbacks.Callback):
         for name, array in arrays.items():
             if array.dtype.name == "bfloat16":  # No type of NumPy's own.
                 arrays[name] = array.astype("float32")
-        with storage.written_whole(self._path) as temporary:
+        with atomic_files.written_whole(self._path) as temporary:
             np.savez(temporary, loss=self.loss, trained=self.trained, **arrays)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.samples import animals, flowers
 
@@ -106,7 +106,7 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     drawn = pathlib.Path(builder.data_path)
     try:
         # In a folder of its own: TFDS removes what another process has not finished.
-        with _quiet(), storage.unfinished_folder(folder / name) as own:
+        with _quiet(), atomic_files.unfinished_folder(folder / name) as own:
             builder = _BUILDERS[name](data_dir=own)
             builder.download_and_prepare(
                 download_dir=f"{own}/downloads", download_config=config

@@ -12,9 +12,9 @@ import nbformat
 import pytest
 
 from keras_transfer.cli import main as command_line
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 
-ROOT = pathlib.Path(storage.__file__).parent.parent.parent
+ROOT = pathlib.Path(atomic_files.__file__).parent.parent.parent
 
 
 def test_help_comes_at_once_and_imports_no_framework():
@@ -30,7 +30,7 @@ def test_help_comes_at_once_and_imports_no_framework():
     for _ in range(3):  # The best of three: other work may have the processor.
         started = time.monotonic()
         subprocess.run(
-            [sys.executable, "-c", code], check=True, cwd=storage.project_root()
+            [sys.executable, "-c", code], check=True, cwd=paths.project_root()
         )
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 1

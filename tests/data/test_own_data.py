@@ -205,7 +205,7 @@ def test_compare_hands_own_data_over(monkeypatch, tmp_path):
         assert again.class_names == NAMES
         with pytest.raises(ValueError, match="The data changed"):
             loading.load_again(loader, splits.fingerprint)
-    monkeypatch.setattr(own_content.storage, "check_room", no_room)
+    monkeypatch.setattr(own_content.paths, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):
         kt.compare(experiment, other, seeds=[0], verbose=False)
 
@@ -742,7 +742,7 @@ def test_large_content_goes_to_disk_and_leaves_with_the_splits(monkeypatch, tmp_
     del splits
     gc.collect()
     assert not [*(tmp_path / "own_data").iterdir()]
-    monkeypatch.setattr(own_content.storage, "check_room", no_room)
+    monkeypatch.setattr(own_content.paths, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):
         datasets(lambda ds: ds.batch(3))
 

@@ -12,7 +12,7 @@ import pytest
 
 from keras_transfer.cli import main as command_line
 from keras_transfer.lessons import kernel, pages, report, runner
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 
 RECORD = """\
 from keras_transfer.lessons import ledger
@@ -157,7 +157,7 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     command += ["--notebooks", str(tmp_path), "--output", str(output)]
     # Where tests run in the background, children would ignore SIGINT.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, cwd=storage.project_root())
+    process = subprocess.Popen(command, cwd=paths.project_root())
     signal.signal(signal.SIGINT, handler)
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:

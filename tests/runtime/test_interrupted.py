@@ -16,7 +16,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.features import array_files
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from tests.helpers.small_networks import small_backbone
 from tests.models.test_precision import small_splits
 
@@ -181,14 +181,14 @@ def test_more_or_fewer_images_than_counted(splits, tmp_path):
 KILLED = """
 import os, pathlib, signal, sys
 import keras_transfer as kt
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.samples import builders
 from tests.runtime.test_interrupted import network, small_splits, watched
 
 folder = pathlib.Path(sys.argv[1])
-with storage.written_whole(folder / "files" / "model.keras") as path:
+with atomic_files.written_whole(folder / "files" / "model.keras") as path:
     path.write_text("half")
-    with storage.unfinished_folder(folder / "files" / "data") as other:
+    with atomic_files.unfinished_folder(folder / "files" / "data") as other:
         (other / "half").write_text("half")
         stop = lambda: os.kill(os.getpid(), signal.SIGKILL)
         stopping, _ = watched(small_splits(), 3, stop)
@@ -214,13 +214,13 @@ def test_a_killed_process(splits, tmp_path, request):
     machine, *_ = left.name.removeprefix(".kt-").split("-")
     others = [
         f".kt-{'0' * 8}-1-1-{'0' * 8}-x",
-        f".kt-{machine}-{os.getpid()}-{storage._started(os.getpid())}",
-        f".kt-{machine}-1-{storage._started(1) or 0}-{'0' * 8}-x",
+        f".kt-{machine}-{os.getpid()}-{atomic_files._started(os.getpid())}",
+        f".kt-{machine}-1-{atomic_files._started(1) or 0}-{'0' * 8}-x",
         ".own-12345678",
     ]
     for name in others:
         (beside / name).touch()
-    with storage.written_whole(beside / "model.keras") as path:
+    with atomic_files.written_whole(beside / "model.keras") as path:
         path.write_text("whole")
     names = {path.name for path in beside.iterdir()}
     assert names == {"model.keras", *others}
@@ -268,7 +268,7 @@ def test_no_access_names_the_way_out(splits, tmp_path, monkeypatch):
     message = r"Nothing can be written.*KERAS_TRANSFER_DATA_DIR.*Received: folder="
 
     def save(path):
-        with storage.written_whole(path):
+        with atomic_files.written_whole(path):
             raise AssertionError("not reached")
 
     ways = [
@@ -307,7 +307,7 @@ def test_a_disk_that_fills_up(splits, tmp_path, monkeypatch):
     assert len(given) == 4
     with (
         pytest.raises(OSError, match=r"No space left.*Make room.*Received: folder"),
-        storage.written_whole(tmp_path / "file"),
+        atomic_files.written_whole(tmp_path / "file"),
     ):
         fill()
     assert len(list(tmp_path.iterdir())) == 1
@@ -316,15 +316,15 @@ def test_a_disk_that_fills_up(splits, tmp_path, monkeypatch):
 def test_folders_with_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable, folder in {
-        "KERAS_TRANSFER_DATA_DIR": storage.data_dir,
-        "KERAS_TRANSFER_WEIGHTS_DIR": storage.weights_dir,
+        "KERAS_TRANSFER_DATA_DIR": paths.data_dir,
+        "KERAS_TRANSFER_WEIGHTS_DIR": paths.weights_dir,
     }.items():
         monkeypatch.setenv(variable, "~/kept")
         assert folder() == tmp_path / "kept"
         monkeypatch.setenv(variable, "~nobody-of-this-name/kept")
         with pytest.raises(ValueError, match=f"{variable} must be a path"):
             folder()
-    with storage.written_whole("~/new/file.txt") as path:
+    with atomic_files.written_whole("~/new/file.txt") as path:
         path.write_text("whole")
     assert (tmp_path / "new" / "file.txt").read_text() == "whole"
 

@@ -10,7 +10,7 @@ import warnings
 import keras
 
 from keras_transfer.backbones.weights.packages import LayerWeights
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import atomic_files, paths
 
 
 def load_weights_file(model: keras.Model, name: str, path: str | os.PathLike) -> None:
@@ -47,9 +47,9 @@ def load_weights_file(model: keras.Model, name: str, path: str | os.PathLike) ->
 def save_weights_file(model: keras.Model, path: pathlib.Path) -> pathlib.Path:
     """Save a network's weights, whole or not at all, and return the path."""
     needed = sum(array.nbytes for array in model.get_weights())
-    with storage.written_whole(path) as temporary:
+    with atomic_files.written_whole(path) as temporary:
         # HDF5 can crash the process when a disk fills up under it.
-        storage.check_room(temporary.parent, int(1.1 * needed))
+        paths.check_room(temporary.parent, int(1.1 * needed))
         model.save_weights(temporary)
     return path
 

@@ -28,7 +28,7 @@ from keras_transfer.backbones.weights.keras_cache import (
     network_allowed,
 )
 from keras_transfer.backbones.weights.package_fetch import WeightsUnavailableError
-from keras_transfer.runtime import storage
+from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import shown
 from keras_transfer.runtime.status_lines import say
 
@@ -242,7 +242,7 @@ def _save_from_carrier(name: str) -> pathlib.Path:
 
 
 def _weights_path(name: str) -> pathlib.Path:
-    return storage.weights_dir() / f"{name}.weights.h5"
+    return paths.weights_dir() / f"{name}.weights.h5"
 
 
 def _megabytes(path: pathlib.Path) -> str:

@@ -1,4 +1,4 @@
-"""Where files lie, and how they are written so that none is ever half there."""
+"""Write files and folders so that none is ever half there."""
 
 import contextlib
 import errno
@@ -9,12 +9,12 @@ import pathlib
 import platform
 import re
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 
 from keras_transfer.runtime.arguments import file_path
+from keras_transfer.runtime.paths import cannot_write, make_folder
 
 # What is not finished yet bears the machine, the process and when that began.
 _UNFINISHED = re.compile(r"\.kt-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-(.+)")
@@ -23,49 +23,8 @@ _UNFINISHED = re.compile(r"\.kt-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-(.+)")
 PROGRESS = ".progress"
 _KEPT_SECONDS = 7 * 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# How to name another folder than those that are made unasked.
-BY_ITSELF = (
-    "the argument; KERAS_TRANSFER_DATA_DIR names the one for all that is kept by itself"
-)
 
 _in_use: set[str] = set()
-
-
-def project_root() -> pathlib.Path:
-    """Return the checkout that holds the current folder, else the current folder."""
-    here = pathlib.Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "keras_transfer" / "runtime" / "storage.py").is_file() and (
-            folder / "notebooks"
-        ).is_dir():
-            return folder
-    return here
-
-
-def data_dir() -> pathlib.Path:
-    """Return the folder of data sets, weights and caches.
-
-    `KERAS_TRANSFER_DATA_DIR` names it; without it, `data/` in the project.
-    """
-    return _named("KERAS_TRANSFER_DATA_DIR") or (project_root() / "data").absolute()
-
-
-def weights_dir() -> pathlib.Path:
-    """Return the folder of `<backbone>.weights.h5` files.
-
-    `KERAS_TRANSFER_WEIGHTS_DIR` names it; without it, `weights/` in `data_dir()`.
-    """
-    return _named("KERAS_TRANSFER_WEIGHTS_DIR") or data_dir() / "weights"
-
-
-def _named(variable: str) -> pathlib.Path | None:
-    configured = os.environ.get(variable)
-    return file_path(variable, configured).absolute() if configured else None
-
-
-def build_dir() -> pathlib.Path:
-    """Return the folder of everything that a run makes, `build/` in the project."""
-    return project_root() / "build"
 
 
 @contextlib.contextmanager
@@ -163,36 +122,6 @@ def discard(path: pathlib.Path) -> None:
     with _own(path.with_name(name)) as aside, contextlib.suppress(OSError):
         path.rename(aside)
         _remove(aside)
-
-
-def make_folder(folder: pathlib.Path, instead: str = BY_ITSELF) -> pathlib.Path:
-    """Make a folder for files, or say in one sentence that none can be written.
-
-    Args:
-        folder: The folder; those around it are made as well.
-        instead: How another one is named, for the error.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise cannot_write(folder, error, instead) from error
-    return folder
-
-
-def cannot_write(
-    folder: pathlib.Path, error: OSError, instead: str = BY_ITSELF
-) -> OSError:
-    """Return the error that says so in one sentence, of the same kind."""
-    why = error.strerror or str(error)
-    kind = type(error) if type(error).__module__ == "builtins" else OSError
-    said = kind(
-        f"Nothing can be written in this folder ({why}). Make room, or name another "
-        f"one with {instead}. Received: folder={folder}"
-    )
-    said.errno = error.errno
-    return said
 
 
 @contextlib.contextmanager
@@ -293,27 +222,3 @@ def _remove(path: pathlib.Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def existing_parent(path: str | os.PathLike) -> pathlib.Path:
-    """Return the innermost folder of `path` that is there already."""
-    path = pathlib.Path(path).absolute()
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def check_room(folder: str | os.PathLike, size: int) -> int:
-    """Return the free bytes where `folder` lies; raise `OSError` if not even `size`.
-
-    Writing into a mapped file on a full disk ends the process without a word, so this
-    is asked first.
-    """
-    free = shutil.disk_usage(existing_parent(folder)).free
-    if size > free:
-        raise OSError(
-            f"There is not enough room: {size / 1e6:,.0f} MB needed, "
-            f"{free / 1e6:,.0f} MB free. Make room, or name another folder. "
-            f"Received: {folder}"
-        )
-    return free
