@@ -10,7 +10,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_layers
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,

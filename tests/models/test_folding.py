@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.backbones import build as backbones
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.features import cache
 from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.precision import fast_copy
@@ -31,7 +31,7 @@ def images(size):
     return rng.uniform(0, 255, (2, size, size, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("name", backbones.ARCHITECTURES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_backbone_agrees(name):
     size = 75 if name == "inception_v3" else 64
     backbone = kt.build_backbone(name, weights=None, image_size=size)
