@@ -22,7 +22,9 @@ def block_ends(model: keras.Model) -> dict[str, str]:
         {block: end for block, end in each.blocks.items() if end in names}
         for each in ARCHITECTURES.values()
     ]
-    ends = max(found, key=len)
+    # Relatives share names: of two that fit alike, that whose blocks end later, because
+    # the other has part of a block in each.
+    ends = max(found, key=lambda x: (len(x), sum(map(names.index, x.values()))))
     if not ends:
         raise ValueError(
             "No block of a known backbone is in this model. Expected a flat model made "

@@ -2,6 +2,9 @@
 
 import keras
 
+# Of the photos of ImageNet, in red, green and blue, from 0 to 1.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def caffe(images):
     """Change to BGR and take the mean of ImageNet off, as ResNet50 was trained."""
@@ -19,14 +22,25 @@ def lite0(images):
     return rescaling(1 / 128, -127 / 128)(images)
 
 
+def torch(images):
+    """Take the mean of ImageNet off, and divide by its deviation."""
+    pairs = [*zip(MEAN, DEVIATION, strict=True)]
+    scale = [1 / (255 * deviation) for _, deviation in pairs]
+    return rescaling(scale, [-mean / deviation for mean, deviation in pairs])(images)
+
+
+def efficientnet_v2_s(images):
+    """Bring 0 to 255 to -1 to 1 as Keras does it for EfficientNetV2-S."""
+    return rescaling(1 / 128, -1.0)(images)
+
+
 def efficientnet_b0(images):
     """Do what comes before the two layers that the network has itself."""
     # keras.applications adds a third preprocessing layer (1 / sqrt(deviation),
     # TensorFlow issue 49930) only when it downloads the weights itself. This affine
     # map before its own two layers has the same effect with weights from anywhere.
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    scale = [d**-0.5 for d in deviation]
-    offset = [255 * m * (1 - s) for m, s in zip(mean, scale, strict=True)]
+    scale = [d**-0.5 for d in DEVIATION]
+    offset = [255 * m * (1 - s) for m, s in zip(MEAN, scale, strict=True)]
     return rescaling(scale, offset)(images)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Mapping
 
 import keras
 
-from keras_transfer.backbones import preprocessing
+from keras_transfer.backbones import keras_networks, preprocessing
+from keras_transfer.backbones.convnext_tiny import build_convnext_tiny
 from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.keras_networks import of_keras
 from keras_transfer.runtime.arguments import shown
 
 
@@ -102,32 +104,6 @@ class Architecture:
     preprocessing_code: str | None = None
 
 
-def _of_keras(
-    application: Callable[..., keras.Model], **arguments
-) -> dict[str, Callable]:
-    """Return the part of an entry that `keras.applications` provides."""
-
-    def network(images) -> keras.Model:
-        return application(
-            include_top=False, weights=None, input_tensor=images, **arguments
-        )
-
-    return {"application": application, "network": network}
-
-
-def _inception_v3(images) -> keras.Model:
-    model = keras.applications.InceptionV3(
-        include_top=False, weights=None, input_tensor=images
-    )
-    # Keras gives the second pooling, where the stem ends, an automatic name. Named, it
-    # is known also where it is all that is left.
-    names = [layer.name for layer in model.layers]
-    stem = model.layers[: names.index("mixed0")]
-    pools = [x for x in stem if isinstance(x, keras.layers.MaxPooling2D)]
-    pools[-1].name = "stem_pool"
-    return model
-
-
 _KERAS = "Keras, https://keras.io/api/applications/"
 _EFFICIENTNET_BLOCKS = {
     "stem": "stem_activation",
@@ -142,10 +118,25 @@ _EFFICIENTNET_BLOCKS = {
 }
 _EFFICIENTNET_PAPER = ("Tan and Le, 2019", "https://arxiv.org/abs/1905.11946")
 _MOBILENET_ADDS = {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}
+_MOBILENET_V3_PAPER = ("Howard et al., 2019", "https://arxiv.org/abs/1905.02244")
+_MOBILENET_V3_TABLE = "Keras, docstring of keras.applications.MobileNetV3Large"
+_EFFICIENTNET_V2_PAPER = ("Tan and Le, 2021", "https://arxiv.org/abs/2104.00298")
+
+
+def _mobilenet_v3_blocks(count: int, adds: Collection[int]) -> dict[str, str]:
+    return {
+        **{
+            f"expanded_conv_{n}": f"expanded_conv_{n}_"
+            + ("add" if n in adds else "project_bn")
+            for n in range(1, count + 1)
+        },
+        "conv_1": "conv_1_activation",
+    }
+
 
 ARCHITECTURES: dict[str, Architecture] = {
     "resnet50": Architecture(
-        **_of_keras(keras.applications.ResNet50),
+        **of_keras(keras.applications.ResNet50),
         preprocess=preprocessing.caffe,
         preprocessing_code="x = keras.applications.resnet50.preprocess_input(x)",
         blocks={
@@ -179,7 +170,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "vgg16": Architecture(
-        **_of_keras(keras.applications.VGG16),
+        **of_keras(keras.applications.VGG16),
         preprocess=preprocessing.caffe,
         preprocessing_code="x = keras.applications.vgg16.preprocess_input(x)",
         blocks={f"block{n}": f"block{n}_pool" for n in range(1, 6)},
@@ -239,7 +230,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "efficientnet_b0": Architecture(
-        **_of_keras(keras.applications.EfficientNetB0),
+        **of_keras(keras.applications.EfficientNetB0),
         preprocess=preprocessing.efficientnet_b0,
         preprocess_untrained=preprocessing.none,
         blocks=_EFFICIENTNET_BLOCKS,
@@ -252,8 +243,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "inception_v3": Architecture(
-        application=keras.applications.InceptionV3,
-        network=_inception_v3,
+        **of_keras(keras.applications.InceptionV3, keras_networks.name_inception_stem),
         preprocess=preprocessing.minus_one_to_one,
         preprocessing_code="x = keras.applications.inception_v3.preprocess_input(x)",
         blocks={"stem": "stem_pool", **{f"mixed{n}": f"mixed{n}" for n in range(11)}},
@@ -270,7 +260,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "mobilenet_v2": Architecture(
-        **_of_keras(keras.applications.MobileNetV2),
+        **of_keras(keras.applications.MobileNetV2),
         preprocess=preprocessing.minus_one_to_one,
         preprocessing_code="x = keras.applications.mobilenet_v2.preprocess_input(x)",
         blocks={
@@ -290,6 +280,166 @@ ARCHITECTURES: dict[str, Architecture] = {
         accuracy=(0.713, _KERAS),
         keras_file=KerasFile(
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None
+        ),
+    ),
+    "xception": Architecture(
+        **of_keras(keras.applications.Xception, keras_networks.name_xception_adds),
+        preprocess=preprocessing.minus_one_to_one,
+        blocks={
+            "block1": "block1_conv2_act",
+            **{f"block{n}": f"block{n}_add" for n in range(2, 14)},
+            "block14": "block14_sepconv2_act",
+        },
+        parameters=20_861_480,
+        paper=("Chollet, 2016", "https://arxiv.org/abs/1610.02357"),
+        good_for="Large photos of 299 px; the network of Keras's own guide.",
+        accuracy=(0.790, _KERAS),
+        image_size=299,
+        smallest_size=71,
+        keras_file=KerasFile(
+            "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "b0042744bf5b25fce3cb969f33bebb97",
+        ),
+    ),
+    "densenet121": Architecture(
+        **of_keras(keras.applications.DenseNet121),
+        preprocess=preprocessing.torch,
+        blocks={
+            "conv1": "pool1",
+            **{f"conv{n}": f"pool{n}_pool" for n in range(2, 5)},
+            "conv5": "relu",
+        },
+        parameters=7_037_504,
+        paper=("Huang et al., 2016", "https://arxiv.org/abs/1608.06993"),
+        good_for="Few parameters, much used on medical images; needs much memory.",
+        accuracy=(0.750, _KERAS),
+        keras_file=KerasFile(
+            "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "30ee3e1110167f948a6b9946edeeb738",
+        ),
+    ),
+    "resnet50_v2": Architecture(
+        **of_keras(keras.applications.ResNet50V2),
+        preprocess=preprocessing.minus_one_to_one,
+        blocks={
+            "conv1": "pool1_pool",
+            "conv2": "conv2_block3_out",
+            "conv3": "conv3_block4_out",
+            "conv4": "conv4_block6_out",
+            "conv5": "post_relu",
+        },
+        parameters=23_564_800,
+        paper=("He et al., 2016", "https://arxiv.org/abs/1603.05027"),
+        good_for="As ResNet50, easier to train through all of its blocks.",
+        accuracy=(0.760, _KERAS),
+        keras_file=KerasFile(
+            "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "fac2f116257151a9d068a22e544a4917",
+        ),
+    ),
+    "mobilenet_v3_small": Architecture(
+        **of_keras(
+            keras.applications.MobileNetV3Small,
+            keras_networks.name_mobilenet_activations,
+            include_preprocessing=False,
+        ),
+        preprocess=preprocessing.minus_one_to_one,
+        blocks={
+            "conv": "conv_activation",
+            "expanded_conv": "expanded_conv_project_bn",
+            **_mobilenet_v3_blocks(10, adds={2, 4, 5, 7, 9, 10}),
+        },
+        parameters=939_120,
+        paper=_MOBILENET_V3_PAPER,
+        good_for="The smallest and quickest here, where some accuracy may go.",
+        accuracy=(0.681, _MOBILENET_V3_TABLE),
+        keras_file=KerasFile(
+            "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+            "d3e8ec802a04aa4fc771ee12a9a9b836",
+        ),
+    ),
+    "mobilenet_v3_large": Architecture(
+        **of_keras(
+            keras.applications.MobileNetV3Large,
+            keras_networks.name_mobilenet_activations,
+            include_preprocessing=False,
+        ),
+        preprocess=preprocessing.minus_one_to_one,
+        blocks={
+            "conv": "conv_activation",
+            "expanded_conv": "expanded_conv_add",
+            **_mobilenet_v3_blocks(14, adds={2, 4, 5, 7, 8, 9, 11, 13, 14}),
+        },
+        parameters=2_996_352,
+        paper=_MOBILENET_V3_PAPER,
+        good_for="Phones and small machines, better than MobileNetV2.",
+        accuracy=(0.756, _MOBILENET_V3_TABLE),
+        keras_file=KerasFile(
+            "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+            "07fb09a5933dd0c8eaafa16978110389",
+        ),
+    ),
+    "efficientnet_v2_b0": Architecture(
+        **of_keras(keras.applications.EfficientNetV2B0, include_preprocessing=False),
+        preprocess=preprocessing.torch,
+        blocks={
+            "stem": "stem_activation",
+            "block1": "block1a_project_activation",
+            "block2": "block2b_add",
+            "block3": "block3b_add",
+            "block4": "block4c_add",
+            "block5": "block5e_add",
+            "block6": "block6h_add",
+            "top": "top_activation",
+        },
+        parameters=5_919_312,
+        paper=_EFFICIENTNET_V2_PAPER,
+        good_for="Small, and quicker to fine-tune than EfficientNet-B0.",
+        accuracy=(0.787, _KERAS),
+        keras_file=KerasFile(
+            "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"
+        ),
+    ),
+    "efficientnet_v2_s": Architecture(
+        **of_keras(keras.applications.EfficientNetV2S, include_preprocessing=False),
+        preprocess=preprocessing.efficientnet_v2_s,
+        blocks={
+            "stem": "stem_activation",
+            "block1": "block1b_add",
+            "block2": "block2d_add",
+            "block3": "block3d_add",
+            "block4": "block4f_add",
+            "block5": "block5i_add",
+            "block6": "block6o_add",
+            "top": "top_activation",
+        },
+        parameters=20_331_360,
+        paper=_EFFICIENTNET_V2_PAPER,
+        good_for="The best on ImageNet here, for photos up to 384 px and a GPU.",
+        accuracy=(0.839, _KERAS),
+        image_size=384,
+        keras_file=KerasFile(
+            "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"
+        ),
+    ),
+    "convnext_tiny": Architecture(
+        application=keras.applications.ConvNeXtTiny,
+        network=build_convnext_tiny,
+        preprocess=preprocessing.torch,
+        blocks={
+            "stem": "stem_layernorm",
+            "stage_0": "stage_0_block_2_add",
+            "stage_1": "stage_1_block_2_add",
+            "stage_2": "stage_2_block_8_add",
+            "stage_3": "layernorm",
+        },
+        parameters=27_820_128,
+        paper=("Liu et al., 2022", "https://arxiv.org/abs/2201.03545"),
+        good_for="Without BatchNormalization, so small batches do no harm; a GPU.",
+        accuracy=(0.813, _KERAS),
+        keras_file=KerasFile(
+            "convnext_tiny_notop.h5",
+            "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
         ),
     ),
 }

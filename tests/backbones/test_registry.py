@@ -12,7 +12,8 @@ from keras_transfer.backbones.weights import packages
 PACKAGE = pathlib.Path(kt.__file__).parent
 # Where the package has to choose one backbone, or names one by itself.
 CHOICES = {
-    "backbones/efficientnet_lite0.py",  # The name of the network.
+    "backbones/convnext_tiny.py",  # The name of the network, as in the next one.
+    "backbones/efficientnet_lite0.py",
     "runtime/profiles.py",  # Its weights are always there.
     "comparison/recipe.py",  # The default of `Recipe`.
     "evaluation/linear_probe.py",  # What is measured without arguments.

@@ -18,12 +18,11 @@ from tests.helpers.small_networks import (
     values,
 )
 
-SIZE = {"inception_v3": 75}
-
 
 @functools.cache
 def classifier(name):
-    backbone = kt.build_backbone(name, weights=None, image_size=SIZE.get(name, 32))
+    size = ARCHITECTURES[name].smallest_size
+    backbone = kt.build_backbone(name, weights=None, image_size=size)
     return kt.build_classifier(backbone, num_classes=2)
 
 

@@ -135,7 +135,10 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         return path
 
     def from_keras() -> str:
-        save_weights_file(imagenet_application(entry), path)
+        # As the network of this package: Keras nests some of its networks.
+        model = _untrained(name)
+        model.set_weights(imagenet_application(entry).get_weights())
+        save_weights_file(model, path)
         return "Keras"
 
     def from_package() -> str:
