@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.backbones.registry import Package, architecture
+from keras_transfer.backbones.registry import ARCHITECTURES, Package, architecture
 from keras_transfer.backbones.weights import packages
 from keras_transfer.backbones.weights.files import (
     content_digest,
@@ -234,7 +234,8 @@ def _save_from_carrier(name: str) -> pathlib.Path:
 
 
 def _weights_path(name: str) -> pathlib.Path:
-    return paths.weights_dir() / f"{name}.weights.h5"
+    own = ARCHITECTURES[name].weights_file
+    return own or paths.weights_dir() / f"{name}.weights.h5"
 
 
 def _megabytes(path: pathlib.Path) -> str:
