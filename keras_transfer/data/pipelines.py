@@ -137,27 +137,35 @@ def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
         if name in CACHES | SHUFFLES:
             # A full buffer of images has filled the cache before it.
             filling = name in SHUFFLES
-        if name in MAPS:
-            # Side by side, draws by one seed would come in another order each time.
-            calls = None if name == "_MapDataset" else os.cpu_count()
-            replayed = replayed.map(_function(step), num_parallel_calls=calls)
-        elif name in BATCHES:
-            replayed = replayed.batch(step._batch_size, step._drop_remainder)
-        elif name in UNBATCHES:
-            replayed = replayed.unbatch()
-        elif name in CACHES:
-            replayed = replayed.cache()
-        elif name == "_TakeDataset":
+        if name == "_TakeDataset":
             replayed = _first(replayed, step._count, filling)
-        elif name == "_SkipDataset":
-            replayed = replayed.skip(step._count)
-        elif name == "_ShardDataset":
-            replayed = replayed.shard(step._num_shards, step._index)
-        elif name == "_FilterDataset":
-            replayed = replayed.filter(_predicate(step))
-        elif name == "_IgnoreErrorsDataset":
-            replayed = replayed.ignore_errors()
+        else:
+            replayed = _with_step(replayed, step)
     return without_autotune(replayed)
+
+
+def _with_step(dataset: tf.data.Dataset, step: tf.data.Dataset) -> tf.data.Dataset:
+    """Repeat a step on another data set; those that only change the order fall out."""
+    name = kind(step)
+    if name in MAPS:
+        # Side by side, draws by one seed would come in another order each time.
+        calls = None if name == "_MapDataset" else os.cpu_count()
+        return dataset.map(_function(step), num_parallel_calls=calls)
+    if name in BATCHES:
+        return dataset.batch(step._batch_size, step._drop_remainder)
+    if name in UNBATCHES:
+        return dataset.unbatch()
+    if name in CACHES:
+        return dataset.cache()
+    if name == "_SkipDataset":
+        return dataset.skip(step._count)
+    if name == "_ShardDataset":
+        return dataset.shard(step._num_shards, step._index)
+    if name == "_FilterDataset":
+        return dataset.filter(_predicate(step))
+    if name == "_IgnoreErrorsDataset":
+        return dataset.ignore_errors()
+    return dataset
 
 
 def _first(dataset: tf.data.Dataset, count: tf.Tensor, to_the_end: bool):
