@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.classifier.saved import MEMBER
 from tests.helpers.small_networks import (
     images_and_labels,

@@ -35,7 +35,7 @@ def test_public_names_exist():
 def test_lessons_use_public_names_and_spell_one_backbone():
     import nbformat
 
-    from keras_transfer.backbones.build import ARCHITECTURES
+    from keras_transfer.backbones.registry import ARCHITECTURES
 
     notebooks = sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
     assert notebooks
