@@ -10,6 +10,7 @@ import keras
 
 from keras_transfer.models.graph import HEAD, as_graph
 from keras_transfer.runtime.arguments import keras_model, shown
+from keras_transfer.runtime.keras_internals import nodes
 
 _EFFICIENTNET = {
     "stem": "stem_activation",
@@ -106,11 +107,10 @@ def block_output(model: keras.Model, block: str) -> keras.KerasTensor:
     # Not `layer.output`, which may belong to another model that called it first.
     made = [
         node.output_tensors[0]
-        for nodes in as_graph(model)._nodes_by_depth.values()
-        for node in nodes
+        for node in nodes(as_graph(model))
         if node.operation is layer
     ]
-    return made[-1]
+    return made[0]
 
 
 def block_names(model: keras.Model) -> list[str]:
