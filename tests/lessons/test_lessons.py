@@ -144,6 +144,7 @@ def test_pages_need_no_network(ran):
             assert loads not in text
 
 
+@pytest.mark.slow
 def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     write_notebook(
         tmp_path,
