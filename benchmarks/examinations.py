@@ -18,7 +18,6 @@ import nbformat
 
 from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lessons import kernel, runner
-from keras_transfer.lessons.progress import Progress
 from keras_transfer.lessons.report import machine
 from keras_transfer.runtime.paths import build_dir, project_root
 
@@ -82,15 +81,10 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
     notebook = runner._read(lesson)
     cell = CELL.strip().format(*EXAMINED[lesson.number], str(written))
     notebook.cells.append(nbformat.v4.new_code_cell(cell))
-    progress = Progress(lesson.name)
+    progress = kernel.Progress(lesson.name)
     progress.cells = len(notebook.cells)
     with (output / f"{lesson.name}.log").open("wb") as log:
-        start = {
-            "cwd": str(lesson.path.parent),
-            "env": kernel.environment(lesson.name, output, profile),
-            "stdout": log,
-            "stderr": log,
-        }
+        start = kernel.start_arguments(lesson.path, output, profile, log)
         error = kernel.execute(notebook, start, 3600, progress)
     nbformat.write(notebook, output / lesson.path.name)
     progress.end(error or "examined")

@@ -11,7 +11,6 @@ import nbformat
 
 from keras_transfer.lessons import kernel, ledger, pages, report
 from keras_transfer.lessons.exercises import lesson_cells
-from keras_transfer.lessons.progress import Progress
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.runtime.profiles import NAMES
@@ -111,7 +110,7 @@ def run_lessons(
         (output / name).unlink(missing_ok=True)
     entries = []
     for position, lesson in enumerate(lessons, start=1):
-        progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")
+        progress = kernel.Progress(f"[{position}/{len(lessons)}] {lesson.name}")
         entry = run_lesson(lesson, output, profile, cell_timeout, progress)
         entries.append(entry)
         progress.end(report.outcome(entry))
@@ -147,7 +146,7 @@ def run_lesson(
     output: pathlib.Path,
     profile: str,
     cell_timeout: int,
-    progress: Progress,
+    progress: kernel.Progress,
 ) -> dict:
     """Run one lesson, write its pages and return its entry of the ledger."""
     # What an earlier run left must not pass for the result of a run that fails.
@@ -160,12 +159,7 @@ def run_lesson(
         progress.cells = len(notebook.cells)
         # What the kernel says outside of cells matters only where a lesson failed.
         with (output / f"{lesson.name}.log").open("wb") as log:
-            start = {
-                "cwd": str(lesson.path.parent),
-                "env": kernel.environment(lesson.name, output, profile),
-                "stdout": log,
-                "stderr": log,
-            }
+            start = kernel.start_arguments(lesson.path, output, profile, log)
             error = kernel.execute(notebook, start, cell_timeout, progress)
     # Whatever is wrong with one lesson, the others run.
     except Exception as failure:

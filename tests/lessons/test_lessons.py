@@ -144,7 +144,8 @@ def test_pages_need_no_network(ran):
             assert loads not in text
 
 
-def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
+def signalled(tmp_path, number):
+    """Run two lessons, send a signal while the first one waits; return the status."""
     write_notebook(
         tmp_path,
         "01_waits",
@@ -163,13 +164,25 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    process.send_signal(number)
+    return process.wait(30), output
+
+
+def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
+    status, output = signalled(tmp_path, signal.SIGINT)
+    assert status == 130
     (entry,) = json.loads((output / "ledger.json").read_text())
     assert entry["error"] == kernel.INTERRUPTED
     assert (output / "01_waits.html").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_run_that_is_ended_begins_no_other_lesson(tmp_path):
+    """nbclient would end the kernel, and let the next lesson begin."""
+    status, output = signalled(tmp_path, signal.SIGTERM)
+    assert status == -signal.SIGTERM
+    assert not (output / "ledger.json").exists()
 
 
 def test_paths_in_the_environment_become_absolute(tmp_path, monkeypatch):
