@@ -20,6 +20,7 @@ from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lessons import kernel, runner
 from keras_transfer.lessons.report import machine
 from keras_transfer.runtime.paths import build_dir, project_root
+from keras_transfer.runtime.tables import markdown_table
 
 # What each lesson calls its model, its history and its predictions; the splits are
 # `splits` in all of them.
@@ -94,7 +95,7 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
 def report(found: dict[str, dict], profile: str) -> str:
     """Return the Markdown table of all diagnoses, and every finding below it."""
     header = ("lesson", *COUNTED.values(), "checks made", "seconds")
-    rows = [header, ["---"] * len(header)]
+    rows = [header]
     remarks = []
     for name, diagnosis in found.items():
         findings, checks = diagnosis["findings"], diagnosis["checks"]
@@ -104,7 +105,7 @@ def report(found: dict[str, dict], profile: str) -> str:
         ]
         made = sum(check["result"] != NOT_EXAMINED for check in checks)
         seconds = f"{diagnosis['seconds']:.0f}"
-        rows.append([name, *counts, f"{made} of {len(checks)}", seconds])
+        rows.append([name, *map(str, counts), f"{made} of {len(checks)}", seconds])
         remarks += [
             f"- {name}, {x['severity']}: {x['title']}. {x['evidence']}"
             for x in findings
@@ -113,9 +114,8 @@ def report(found: dict[str, dict], profile: str) -> str:
             f"- {name}, {check} was not examined: {reason}."
             for check, reason in diagnosis["not_examined"].items()
         ]
-    table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
     remarks.append(f"\nProfile {profile}. Measured on {machine()}.")
-    return f"{table}\n\n" + "\n".join(remarks)
+    return f"{markdown_table(rows)}\n\n" + "\n".join(remarks)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from keras_transfer.lessons import pages
-from keras_transfer.runtime import atomic_files
+from keras_transfer.runtime import atomic_files, tables
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (
@@ -49,19 +49,12 @@ def table_rows(entries: list[dict]) -> list[tuple[str, ...]]:
 def text_table(entries: list[dict]) -> str:
     """Return the table of a ledger for a terminal."""
     rows = [COLUMNS, *table_rows(entries)]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    rows.insert(1, tuple("-" * width for width in widths))
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    return tables.text_table(rows, words=range(len(COLUMNS)), rule=True)
 
 
 def markdown_table(entries: list[dict]) -> str:
     """Return the table of a ledger in Markdown."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *table_rows(entries)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return tables.markdown_table([COLUMNS, *table_rows(entries)])
 
 
 def outcome(entry: dict) -> str:
