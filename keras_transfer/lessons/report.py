@@ -1,15 +1,21 @@
 """Write what a run of the lessons gave: ledger, table, junit.xml, README table."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import re
-import xml.etree.ElementTree as ElementTree
+import typing
 
 from keras_transfer.lessons import pages
 from keras_transfer.runtime import atomic_files, tables
+
+if typing.TYPE_CHECKING:
+    # A ledger can be read where the libraries of a run are not installed.
+    import junitparser
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (
@@ -80,10 +86,11 @@ def write_run(entries: list[dict], output: pathlib.Path) -> None:
     texts = {
         "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
         "index.html": pages.index_page(entries, rows, COLUMNS, about, figures),
-        "junit.xml": _junit(entries),
     }
     for name, text in texts.items():
         _write_text(output / name, text)
+    with atomic_files.written_whole(output / "junit.xml") as temporary:
+        _junit(entries).write(str(temporary), pretty=True)
 
 
 def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
@@ -162,30 +169,20 @@ def plain_text(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
 
 
-def _junit(entries: list[dict]) -> str:
-    failed = [entry for entry in entries if not entry["passed"]]
-    suite = ElementTree.Element(
-        "testsuite",
-        name="lessons",
-        tests=str(len(entries)),
-        failures=str(len(failed)),
-        errors="0",
-        time=str(round(sum(entry["seconds"] for entry in entries), 1)),
-    )
+def _junit(entries: list[dict]) -> junitparser.TestSuite:
+    import junitparser
+
+    suite = junitparser.TestSuite("lessons")
     for entry in entries:
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"lessons.{entry['profile']}",
-            name=entry["lesson"],
-            time=str(entry["seconds"]),
+        case = junitparser.TestCase(
+            entry["lesson"], f"lessons.{entry['profile']}", entry["seconds"]
         )
         if not entry["passed"]:
-            message = first_line(entry["error"])
-            failure = ElementTree.SubElement(case, "failure", message=message)
+            failure = junitparser.Failure(first_line(entry["error"]))
             failure.text = plain_text(entry["error"])
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+            case.result = failure
+        suite.add_testcase(case)
+    return suite
 
 
 def _percent(value: float | None) -> str:

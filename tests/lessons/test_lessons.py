@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import nbformat
@@ -142,6 +143,33 @@ def test_pages_need_no_network(ran):
     for text in (index, page):
         for loads in ("<script src=", 'src="http', "import(", '<link rel="stylesheet"'):
             assert loads not in text
+
+
+def test_index_shows_what_was_recorded_and_lets_none_of_it_be_a_tag():
+    entry = {"lesson": "01_a", "passed": False, "title": "Cats & <b>dogs</b>"}
+    entry |= {"error": "ValueError: 1 < 2", "weights": "<i>none</i>"}
+    row = ("01_a", "<u>mine</u>", "no")
+    page = pages.index_page([entry], [row], ("lesson", "data", "passed"), "<s>", {})
+    assert "Cats &amp; &lt;b&gt;dogs&lt;/b&gt;</a></h2>" in page
+    assert '<p class="error">ValueError: 1 &lt; 2</p>' in page
+    assert '<td>&lt;u&gt;mine&lt;/u&gt;</td><td class="no">no</td>' in page
+    assert not [tag for tag in ("<b>", "<i>", "<u>", "<s>") if tag in page]
+    assert "<img" not in page
+
+
+def test_what_is_no_module_is_installed_as_well():
+    root = paths.project_root()
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    data = settings["tool"]["setuptools"]["package-data"]
+    installed = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (root / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in (root / "keras_transfer").rglob("*") if path.is_file()}
+    assert installed == {path for path in files if path.suffix not in (".py", ".pyc")}
+    assert len(installed) >= 2
 
 
 def signalled(tmp_path, number):
