@@ -19,6 +19,7 @@ import nbformat
 from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lessons import kernel, runner
 from keras_transfer.lessons.report import machine
+from keras_transfer.runtime.atomic_files import write_whole_text
 from keras_transfer.runtime.paths import build_dir, project_root
 from keras_transfer.runtime.tables import markdown_table
 
@@ -69,7 +70,7 @@ def main() -> int:
         failed |= error is not None
         # After each one: what an interrupted run has found stays.
         text = report(found, options.profile)
-        (output / "report.md").write_text(text + "\n", encoding="utf-8")
+        write_whole_text(output / "report.md", text + "\n")
     print(f"\n{text}\n\n{output}")
     severities = {x["severity"] for each in found.values() for x in each["findings"]}
     return 1 if failed or severities - {"note"} else 0
@@ -79,7 +80,7 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
     """Run a lesson and examine its model; return what went wrong, or `None`."""
     written = output / f"{lesson.name}.json"
     written.unlink(missing_ok=True)
-    notebook = runner._read(lesson)
+    notebook = runner.read_lesson(lesson)
     cell = CELL.strip().format(*EXAMINED[lesson.number], str(written))
     notebook.cells.append(nbformat.v4.new_code_cell(cell))
     progress = kernel.Progress(lesson.name)
@@ -87,7 +88,7 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
     with (output / f"{lesson.name}.log").open("wb") as log:
         start = kernel.start_arguments(lesson.path, output, profile, log)
         error = kernel.execute(notebook, start, 3600, progress)
-    nbformat.write(notebook, output / lesson.path.name)
+    runner.write_notebook(notebook, output / lesson.path.name)
     progress.end(error or "examined")
     return error
 

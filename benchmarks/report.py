@@ -8,17 +8,15 @@ import matplotlib.pyplot as plt
 
 from keras_transfer.lessons.report import write_between
 from keras_transfer.plots.style import COLORS, style
-from keras_transfer.runtime.atomic_files import written_whole
+from keras_transfer.runtime.atomic_files import write_whole_text, written_whole
 from keras_transfer.runtime.tables import markdown_table
 
 
 def keep(folder: pathlib.Path, name: str, entry: dict) -> None:
     """Merge one finished measurement into `report.json` and draw all of it anew."""
     report = read(folder) | {name: entry}
-    with written_whole(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    with written_whole(folder / "report.md") as temporary:
-        temporary.write_text(markdown(report) + "\n", encoding="utf-8")
+    write_whole_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    write_whole_text(folder / "report.md", markdown(report) + "\n")
     with written_whole(folder / "bench.png") as temporary:
         draw(report).savefig(temporary, dpi=150)
 

@@ -246,9 +246,9 @@ def merge_bands(entries: list[dict], path: str | os.PathLike) -> int:
         of_profile[entry["backbone"]] = {
             name: entry[name] for name in ("data", "test_accuracy", "test_images")
         }
-    with atomic_files.written_whole(path) as temporary:
-        written = json.dumps(bands, indent=2, sort_keys=True) + "\n"
-        temporary.write_text(written, encoding="utf-8")
+    atomic_files.write_whole_text(
+        path, json.dumps(bands, indent=2, sort_keys=True) + "\n"
+    )
     return len(measured)
 
 

@@ -45,8 +45,7 @@ def write_page(
         "lesson_line": line if entry["passed"] else f"{line}: {entry['error']}",
     }
     page, _ = exporter.from_notebook_node(notebook, resources=resources)
-    with atomic_files.written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    atomic_files.write_whole_text(path, page)
 
 
 def drop_framework_log(notebook: nbformat.NotebookNode) -> None:

@@ -88,7 +88,7 @@ def write_run(entries: list[dict], output: pathlib.Path) -> None:
         "index.html": pages.index_page(entries, rows, COLUMNS, about, figures),
     }
     for name, text in texts.items():
-        _write_text(output / name, text)
+        atomic_files.write_whole_text(output / name, text)
     with atomic_files.written_whole(output / "junit.xml") as temporary:
         _junit(entries).write(str(temporary), pretty=True)
 
@@ -119,7 +119,7 @@ def write_between(path: str | os.PathLike, name: str, text: str) -> None:
             f"A file to write a table into needs the lines {first} and {last}. "
             f"Received: {path}"
         )
-    _write_text(path, f"{before}{start}\n{text}\n{end}{after}")
+    atomic_files.write_whole_text(path, f"{before}{start}\n{text}\n{end}{after}")
 
 
 def measured_on(entries: list[dict]) -> str:
@@ -198,8 +198,3 @@ def _processor() -> str:
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    with atomic_files.written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

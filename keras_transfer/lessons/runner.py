@@ -155,7 +155,7 @@ def run_lesson(
     notebook = nbformat.v4.new_notebook()
     started = time.monotonic()
     try:
-        notebook = _read(lesson)
+        notebook = read_lesson(lesson)
         progress.cells = len(notebook.cells)
         # What the kernel says outside of cells matters only where a lesson failed.
         with (output / f"{lesson.name}.log").open("wb") as log:
@@ -181,10 +181,25 @@ def run_lesson(
         "passed": error is None,
         "error": error,
     }
-    with atomic_files.written_whole(output / lesson.path.name) as temporary:
-        nbformat.write(notebook, temporary)
+    write_notebook(notebook, output / lesson.path.name)
     pages.write_page(notebook, entry, output / f"{lesson.name}.html")
     return entry
+
+
+def read_lesson(lesson: Lesson) -> nbformat.NotebookNode:
+    """Return the cells that a run of a lesson needs, without outputs."""
+    notebook = nbformat.read(lesson.path, as_version=4)
+    notebook.cells = lesson_cells(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def write_notebook(notebook: nbformat.NotebookNode, path: pathlib.Path) -> None:
+    """Write a notebook, whole or not at all."""
+    with atomic_files.written_whole(path) as temporary:
+        nbformat.write(notebook, temporary)
 
 
 def _numbers(numbers) -> list[int]:
@@ -197,15 +212,6 @@ def _numbers(numbers) -> list[int]:
             "numbers must be whole numbers of lessons, such as [1, 3]. "
             f"Received: numbers={shown(numbers)}"
         ) from error
-
-
-def _read(lesson: Lesson) -> nbformat.NotebookNode:
-    notebook = nbformat.read(lesson.path, as_version=4)
-    notebook.cells = lesson_cells(notebook)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return notebook
 
 
 def _recorded(notebook: nbformat.NotebookNode) -> dict:
