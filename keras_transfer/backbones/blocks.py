@@ -11,6 +11,7 @@ import keras
 from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.models.graph import HEAD, as_graph
 from keras_transfer.runtime.arguments import keras_model, shown
+from keras_transfer.runtime.keras_internals import nodes
 
 
 def block_ends(model: keras.Model) -> dict[str, str]:
@@ -73,11 +74,10 @@ def block_output(model: keras.Model, block: str) -> keras.KerasTensor:
     # Not `layer.output`, which may belong to another model that called it first.
     made = [
         node.output_tensors[0]
-        for nodes in as_graph(model)._nodes_by_depth.values()
-        for node in nodes
+        for node in nodes(as_graph(model))
         if node.operation is layer
     ]
-    return made[-1]
+    return made[0]
 
 
 def block_names(model: keras.Model) -> list[str]:

@@ -137,6 +137,7 @@ def test_flat_and_cut_at_every_block(name):
     assert kt.block_names(kt.build_classifier(backbone, 2)) == names
 
 
+@pytest.mark.slow
 def test_loads_in_a_fresh_process_with_keras_alone(tmp_path):
     np.save(tmp_path / "photos.npy", photos())
     expected = {}

@@ -74,6 +74,7 @@ def test_blocks_of_the_second_model_in_a_process_and_of_a_loaded_one(tmp_path):
         assert trained_blocks(model) == ["mixed9", "mixed10", "head"]
 
 
+@pytest.mark.slow
 def test_blocks_in_a_fresh_process(tmp_path):
     model = classifier("resnet50")
     kt.freeze(model)

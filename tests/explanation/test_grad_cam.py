@@ -170,6 +170,7 @@ def test_mixed_precision_gives_the_maps_of_float32(policy):
     )
 
 
+@pytest.mark.slow
 def test_a_loaded_model_in_a_fresh_process(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
