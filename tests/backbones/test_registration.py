@@ -177,6 +177,7 @@ def test_what_does_not_fit_is_refused_in_one_error(changes, message):
     assert before == registry.ARCHITECTURES
 
 
+@pytest.mark.slow
 def test_the_folder_is_a_function_in_any_order():
     script = (
         "import sys, keras_transfer as kt\n"
