@@ -1,6 +1,12 @@
 """Pretrained networks with their preprocessing, their blocks and their weights.
 
 Called, `keras_transfer.backbones()` lists them with their size and accuracy.
+
+Example:
+
+>>> import keras_transfer as kt
+>>> kt.backbones().rows[0]["backbone"]
+'resnet50'
 """
 
 import importlib

@@ -462,3 +462,8 @@ def architecture(name: str) -> Architecture:
             f"Received: name={shown(name)}"
         )
     return ARCHITECTURES[name]
+
+
+def is_from_outside(name: str) -> bool:
+    """Return whether a backbone was added by `register_backbone`, in this process."""
+    return name in ARCHITECTURES and ARCHITECTURES[name].origin is not None

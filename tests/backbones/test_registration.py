@@ -53,6 +53,9 @@ def test_all_functions_know_it():
     assert row["parameters"] == backbone.count_params() == 3 * 72 + 8 + 8 * 72 + 8
     assert "small" in str(kt.backbones())
     assert kt.Recipe("fine_tuned", "small").backbone == "small"
+    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=16, max_images=40)
+    with pytest.raises(ValueError, match=r"'module:function'.*Received: exper"):
+        kt.compare({"own": kt.Recipe("fine_tuned", "small")}, splits)
     with pytest.raises(ValueError, match=r"at least 16. Received: image_size=8"):
         kt.build_backbone("small", None, 8)
     with pytest.raises(kt.WeightsUnavailableError, match=r"small.weights.h5 does not"):

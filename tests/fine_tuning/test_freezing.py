@@ -58,6 +58,15 @@ def test_every_backbone_by_its_blocks(name):
     assert trained_blocks(model) == ["head"]
 
 
+def test_layer_normalization_trains_as_usual():
+    model = classifier("convnext_tiny")
+    kt.unfreeze(model, from_block="stage_3")
+    kind = keras.layers.LayerNormalization
+    trained = [x.name for x in model.layers if isinstance(x, kind) and x.trainable]
+    names = [f"stage_3_block_{n}_layernorm" for n in range(3)]
+    assert trained == ["downsampling_layernorm_2", *names, "layernorm"]
+
+
 def test_blocks_of_the_second_model_in_a_process_and_of_a_loaded_one(tmp_path):
     first = classifier("inception_v3")
     backbone = kt.build_backbone("inception_v3", weights=None, image_size=75)

@@ -157,7 +157,8 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         if origin := _attempt(fetch, name, source, reasons):
             say(f"{name}: {_megabytes(path)} from {origin} -> {path}")
             return path
-    say(f"{name}: could not be fetched: {'; '.join(reasons)}")
+    why = "; ".join(reasons) or "nobody but you has them"
+    say(f"{name}: could not be fetched: {why}")
     return None
 
 
