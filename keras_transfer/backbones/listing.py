@@ -58,9 +58,15 @@ class Backbones:
             )
             + "."
         ]
-        if datasets := _datasets(self.rows):
+        photos = {
+            each["dataset"]: each["photos"]
+            for row in self.rows
+            for each in row["measured"]
+        }
+        if photos:
+            named = [f"{name} ({count:,} photos)" for name, count in photos.items()]
             notes.append(
-                f"{', '.join(datasets)}: 5-fold cross-validated accuracy of a logistic "
+                f"{', '.join(named)}: 5-fold cross-validated accuracy of a logistic "
                 "regression on frozen features, measured by `python -m keras_transfer "
                 "backbones`."
             )

@@ -52,6 +52,7 @@ def test_measurements_are_merged_and_shown(tmp_path, monkeypatch):
     assert header.split()[-2:] == ["cats", "flowers"]
     (line,) = [line for line in lines if line.startswith("vgg16 ")]
     assert line.endswith("95.0% at 160 px  90.0% at 160 px")
+    assert "cats (100 photos), flowers (100 photos): 5-fold" in lines[-1]
 
 
 @pytest.mark.parametrize("text", ["", "3", "[3]", "{}", '[{"accuracy": "a"}]'])
