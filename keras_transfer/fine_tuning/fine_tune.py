@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_transfer.backbones.blocks import block_names, check_block, split_at_block
-from keras_transfer.classifier.head import backbone_of, fit_head
+from keras_transfer.classifier.head import fit_head, split_at_head
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.extraction import extract_features
@@ -13,6 +13,7 @@ from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
 from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.blocks import pooled_features
 from keras_transfer.models.compiling import (
     ModelState,
     compile_classifier,
@@ -66,8 +67,10 @@ def fine_tune(
     not compiled is compiled with a stock optimizer.
 
     Args:
-        model: `keras.Model` from `build_classifier`, with one sigmoid unit, softmax or
-            logits. It is trained in place, and left compiled with a stock optimizer.
+        model: `keras.Model` from `build_classifier`, or any other functional
+            classifier, also one that holds its backbone as a single layer; with one
+            sigmoid unit, softmax or logits. It is trained in place, and left compiled
+            with a stock optimizer.
         splits: `Splits` with images of the model's input size.
         epochs: Passes over the training photos after those of `freeze_epochs`, from 0.
             Defaults to `5`.
@@ -158,14 +161,14 @@ def fine_tune(
     fast_dtype(model, dtype)
     # Made before they are needed, because they check rates, optimizer and head.
     discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
-    backbone_of(model)
+    split_at_head(model)
     blocks = block_names(model)
     from_block = from_block or blocks[0]
     network, data, histories = model, splits, {}
     before = ModelState(model)
     try:
         freeze(model)
-        backbone = backbone_of(model)
+        backbone, _ = split_at_head(model)
         if cache_prefix:
             last_frozen = blocks[blocks.index(from_block) - 1]
             frozen, backbone = split_at_block(backbone, last_frozen)
@@ -179,17 +182,18 @@ def fine_tune(
                 verbose=bool(verbose),
             )
         if freeze_epochs:
-            features = extract_features(
-                backbone, data, verbose=bool(verbose), dtype=dtype
-            )
-            fit_head(
-                model,
-                features,
-                epochs=freeze_epochs,
-                learning_rate=head_learning_rate,
-                class_weight=class_weight,
-            )
-            histories["head"] = model.history
+            run = {"dtype": dtype, "verbose": bool(verbose)}
+            settings = {"epochs": freeze_epochs, "class_weight": class_weight}
+            if pooled_features(model):
+                features = extract_features(backbone, data, **run)
+                settings["learning_rate"] = head_learning_rate
+                histories["head"] = fit_head(model, features, **settings).history
+            else:
+                # Such as one that begins with Flatten.
+                maps = extract_feature_maps(backbone, data, **run)
+                histories["head"] = _fit_on_maps(
+                    model, maps, head_learning_rate, **settings
+                )
         unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
         if epochs:
             # Where it is the faster one here, a copy in bfloat16 learns in its place.
@@ -229,6 +233,15 @@ def fine_tune(
         raise
     model.history = _joined(histories)
     return model.history
+
+
+def _fit_on_maps(model, maps, learning_rate, **settings) -> keras.callbacks.History:
+    """Train a head that takes whole feature maps."""
+    _, head = split_at_head(model)
+    compile_classifier(head, keras.optimizers.Adam(learning_rate))
+    return _fit_and_keep_best(
+        head, maps.train, maps.validation, callbacks=[], verbose=0, **settings
+    )
 
 
 def _has_rate_callback(callbacks) -> bool:

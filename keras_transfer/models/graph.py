@@ -66,7 +66,7 @@ def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
     Returns:
         The tensor of the graph that it is made in, and the nodes around that one.
     """
-    while outer and _node(tensor).is_input:
+    while outer and node_of(tensor).is_input:
         *rest, around = outer
         inputs = as_graph(around.operation).inputs
         place = next(i for i, given in enumerate(inputs) if given is tensor)
@@ -84,7 +84,7 @@ def calls_back(model: keras.Model) -> Iterator[Call]:
     outer = ()
     while len(tensors) == 1:
         tensor, outer = source(tensors[0], outer)
-        node = _node(tensor)
+        node = node_of(tensor)
         if node.is_input:
             return
         inner = isinstance(node.operation, keras.Model) and as_graph(node.operation)
@@ -118,7 +118,8 @@ def image_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     return shapes[0][1:]
 
 
-def _node(tensor):
+def node_of(tensor):
+    """Return Keras's record of the call that made a symbolic tensor."""
     history = tensor._keras_history
     return history.operation._inbound_nodes[history.node_index]
 
