@@ -7,8 +7,11 @@ shows its blocks, although InceptionV3's convolutions are numbered by the proces
 any other network, the graph shows them.
 """
 
+from collections.abc import Mapping
+
 import keras
 
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.models.blocks import (
     cut,
     graph_blocks,
@@ -20,42 +23,6 @@ from keras_transfer.models.blocks import (
 )
 from keras_transfer.models.graph import HEAD, Call, as_graph
 from keras_transfer.runtime.arguments import keras_model, reason, shown
-
-_EFFICIENTNET = {
-    "stem": "stem_activation",
-    "block1": "block1a_project_bn",
-    "block2": "block2b_add",
-    "block3": "block3b_add",
-    "block4": "block4c_add",
-    "block5": "block5c_add",
-    "block6": "block6d_add",
-    "block7": "block7a_project_bn",
-    "top": "top_activation",
-}
-_MOBILENET_ADDS = {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}
-
-# For each architecture: its blocks from input to output, each with its last layer.
-ARCHITECTURES = (
-    {
-        "conv1": "pool1_pool",
-        "conv2": "conv2_block3_out",
-        "conv3": "conv3_block4_out",
-        "conv4": "conv4_block6_out",
-        "conv5": "conv5_block3_out",
-    },
-    {f"block{n}": f"block{n}_pool" for n in range(1, 6)},
-    _EFFICIENTNET,
-    {"stem": "stem_pool", **{f"mixed{n}": f"mixed{n}" for n in range(11)}},
-    {
-        "conv1": "Conv1_relu",
-        "expanded_conv": "expanded_conv_project_BN",
-        **{
-            f"block_{n}": f"block_{n}_{'add' if n in _MOBILENET_ADDS else 'project_BN'}"
-            for n in range(1, 17)
-        },
-        "conv_last": "out_relu",
-    },
-)
 
 
 def find_blocks(model: keras.Model) -> dict[str, Call]:
@@ -79,30 +46,34 @@ def find_blocks(model: keras.Model) -> dict[str, Call]:
     return blocks
 
 
-def block_ends(model: keras.Model) -> dict[str, str]:
-    """Return the blocks of `model`, each with the name of its last layer."""
-    return {block: call.layer.name for block, call in find_blocks(model).items()}
-
-
 def _known_blocks(model: keras.Model) -> dict[str, Call]:
     """Return the blocks of a known architecture, or none."""
-    made = {call.layer.name: call for call in layer_calls(model)}
-    found = [
-        {block: made[end] for block, end in blocks.items() if end in made}
-        for blocks in ARCHITECTURES
-    ]
-    ends = max(found, key=len)
-    whole = ARCHITECTURES[found.index(ends)]
-    if "mixed0" in ends and "stem" not in ends:
-        # Keras gives the second pooling of InceptionV3, where its stem ends, an
-        # automatic name.
-        before = list(made.values())[: list(made).index("mixed0")]
-        pools = [x for x in before if isinstance(x.layer, keras.layers.MaxPooling2D)]
-        ends = ({"stem": pools[-1]} if pools else {}) | ends
-    return ends if len(ends) == len(whole) or _is_part(model, ends, whole) else {}
+    made = {call.layer.name: call for call in reversed(layer_calls(model))}
+    names = list(reversed(made))
+
+    def fit(blocks):
+        return len(blocks), sum(names.index(x.layer.name) for x in blocks.values())
+
+    found = []
+    for each in ARCHITECTURES.values():
+        ends = {block: made[end] for block, end in each.blocks.items() if end in made}
+        if "mixed0" in ends and "stem" not in ends:
+            # Keras gives the second pooling of InceptionV3, where its stem ends, an
+            # automatic name.
+            before = [made[name] for name in names[: names.index("mixed0")]]
+            pools = keras.layers.MaxPooling2D
+            pools = [x for x in before if isinstance(x.layer, pools)]
+            ends = ({"stem": pools[-1]} if pools else {}) | ends
+        found.append((ends, each.blocks))
+    # Relatives share names: of two that fit alike, that whose blocks end later, because
+    # the other has part of a block in each.
+    for ends, whole in sorted(found, key=lambda x: fit(x[0]), reverse=True):
+        if len(ends) == len(whole) or _is_part(model, ends, whole):
+            return ends
+    return {}
 
 
-def _is_part(model: keras.Model, ends: dict[str, Call], whole: dict[str, str]) -> bool:
+def _is_part(model: keras.Model, ends: dict[str, Call], whole: Mapping) -> bool:
     """Tell whether some ends of an architecture are a part of it, and no coincidence.
 
     Other networks have layers of the same name, as Xception has poolings of VGG16's.

@@ -16,6 +16,7 @@ import keras
 # Both are imported because they register classes that files may hold.
 from keras_transfer.models import block_rates, compiling  # noqa: F401
 from keras_transfer.runtime.arguments import file_path, reason, shown
+from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 
 # `compile` knows these words; every other text is the name of a function or class.
@@ -51,7 +52,7 @@ def write_model(model: keras.Model, path: pathlib.Path) -> None:
     foreign = sorted(
         {
             type(layer).__name__
-            for layer in (model, *model._flatten_layers(include_self=False))
+            for layer in flat_layers(model)
             if type(layer).__module__.split(".")[0] != "keras"
             or isinstance(layer, keras.layers.Lambda)
         }

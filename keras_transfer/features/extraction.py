@@ -183,12 +183,12 @@ def _extract(
     shard: tuple[int, int],
     channels: int,
 ) -> float:
-    bounds = {split: bounds(count, *shard) for split, count in splits.counts.items()}
-    count = sum(stop - start for start, stop in bounds.values())
+    parts = {split: bounds(count, *shard) for split, count in splits.counts.items()}
+    count = sum(stop - start for start, stop in parts.values())
     there = sum(path.stat().st_size for path in folder.iterdir())
     paths.check_room(folder, 4 * count * (channels + 1) - there)
     spared = 0.0
-    for split, (start, stop) in bounds.items():
+    for split, (start, stop) in parts.items():
 
         def batches(done, split=split, start=start, stop=stop):
             return splits.ordered(split, start + done, stop)

@@ -6,6 +6,7 @@ import keras
 
 from keras_transfer.backbones.blocks import block_names, check_block, split_at_block
 from keras_transfer.classifier.head import fit_head, split_at_head
+from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.extraction import extract_features
@@ -18,19 +19,19 @@ from keras_transfer.models.compiling import (
     ModelState,
     compile_classifier,
     compile_for_soft_labels,
-    keep_exclusions,
 )
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.models.precision import fast_copy, fast_dtype
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
+from keras_transfer.runtime.keras_internals import copy_decay_exclusions
 from keras_transfer.runtime.status_lines import say
 
 # Part of the steps in which the learning rate rises from zero.
 WARMUP = 0.1
 
 
-def fine_tune(
+def fine_tune(  # noqa: PLR0913
     model: keras.Model,
     splits: Splits,
     epochs: int = 5,
@@ -150,10 +151,7 @@ def fine_tune(
     learning_rate, head_learning_rate = checked_rates(
         learning_rate, head_learning_rate, schedule, callbacks
     )
-    augmentation = arguments.image_layer("augmentation", augmentation)
-    if augmentation is not None:
-        image_shape = tuple(splits.train.element_spec[0].shape[1:])
-        arguments.check_keeps_shape("augmentation", augmentation, image_shape)
+    augmentation = checked_augmentation(augmentation, splits)
     class_weight = arguments.class_weights(
         class_weight, len(splits.class_names), splits.class_names
     )
@@ -170,11 +168,9 @@ def fine_tune(
         freeze(model)
         backbone, _ = split_at_head(model)
         if cache_prefix:
-            last_frozen = blocks[blocks.index(from_block) - 1]
-            frozen, backbone = split_at_block(backbone, last_frozen)
-            network = split_at_block(model, last_frozen)[1]
-            data = extract_feature_maps(
-                frozen,
+            network, backbone, data = _run_once(
+                model,
+                blocks[blocks.index(from_block) - 1],
                 splits,
                 augmentation=augmentation,
                 augmented_copies=augmented_copies,
@@ -182,30 +178,21 @@ def fine_tune(
                 verbose=bool(verbose),
             )
         if freeze_epochs:
-            run = {"dtype": dtype, "verbose": bool(verbose)}
-            settings = {"epochs": freeze_epochs, "class_weight": class_weight}
-            if pooled_features(model):
-                features = extract_features(backbone, data, **run)
-                settings["learning_rate"] = head_learning_rate
-                histories["head"] = fit_head(model, features, **settings).history
-            else:
-                # Such as one that begins with Flatten.
-                maps = extract_feature_maps(backbone, data, **run)
-                histories["head"] = _fit_on_maps(
-                    model, maps, head_learning_rate, **settings
-                )
+            histories["head"] = _train_head(
+                model,
+                backbone,
+                data,
+                settings={"epochs": freeze_epochs, "class_weight": class_weight},
+                learning_rate=head_learning_rate,
+                dtype=dtype,
+                verbose=bool(verbose),
+            )
         unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
         if epochs:
             # Where it is the faster one here, a copy in bfloat16 learns in its place.
             learner = fast_copy(network, dtype) if cache_prefix else network
-            train = data.train
-            if augmentation is not None and not cache_prefix:
-                train = train.map(lambda x, y: (augmentation(x, training=True), y))
-            rate = learning_rate
-            if schedule is None and not _has_rate_callback(callbacks):
-                rate = _schedule(learning_rate, epochs * len(train))
-            elif not isinstance(schedule, str | None):
-                rate = schedule
+            train = data.train if cache_prefix else augmented(data.train, augmentation)
+            rate = _rate(learning_rate, schedule, callbacks, epochs * len(train))
             rates = discriminative_learning_rates(learner, rate, layer_decay, optimizer)
             train, validation = _compiled_for(
                 learner, rates, train, data.validation, *mixing
@@ -235,17 +222,35 @@ def fine_tune(
     return model.history
 
 
-def _fit_on_maps(model, maps, learning_rate, **settings) -> keras.callbacks.History:
-    """Train a head that takes whole feature maps."""
+def _train_head(model, backbone, data, *, settings, learning_rate, **run):
+    """Train the head on what a frozen backbone makes of the photos, computed once."""
+    if pooled_features(model):
+        features = extract_features(backbone, data, **run)
+        fit_head(model, features, learning_rate=learning_rate, **settings)
+        return model.history
+    # A head that takes whole feature maps, such as one that begins with Flatten.
+    maps = extract_feature_maps(backbone, data, **run)
     _, head = split_at_head(model)
     compile_classifier(head, keras.optimizers.Adam(learning_rate))
-    return _fit_and_keep_best(
-        head, maps.train, maps.validation, callbacks=[], verbose=0, **settings
-    )
+    settings |= {"callbacks": [], "verbose": 0}
+    return _fit_and_keep_best(head, maps.train, maps.validation, **settings)
 
 
-def _has_rate_callback(callbacks) -> bool:
-    return any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks)
+def _run_once(model, last_frozen, splits, **settings):
+    """Return what comes after a block as a model, its backbone, and its data."""
+    frozen, backbone = split_at_block(split_at_head(model)[0], last_frozen)
+    network = split_at_block(model, last_frozen)[1]
+    return network, backbone, extract_feature_maps(frozen, splits, **settings)
+
+
+def _rate(learning_rate, schedule, callbacks, steps):
+    """Return the rate of the head in the second stage: a number or a schedule."""
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return schedule
+    sets_rate = any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks)
+    if schedule == "constant" or sets_rate:
+        return learning_rate
+    return _schedule(learning_rate, steps)
 
 
 def _compiled_for(learner, rates, train, validation, mixup, cutmix, label_smoothing):
@@ -263,7 +268,7 @@ def _compile_with_stock(model, optimizer, learning_rate) -> None:
     config = stock.get_config() | {"learning_rate": learning_rate}
     # The class of a file, which has no rates by depth.
     fresh = stock.__class__.from_config(config)
-    keep_exclusions(stock, fresh)
+    copy_decay_exclusions(stock, fresh)
     compile_classifier(model, fresh)
 
 

@@ -5,6 +5,7 @@ import keras
 from keras_transfer.backbones.blocks import block_layers, block_names, check_block
 from keras_transfer.models.compiling import recompiled
 from keras_transfer.models.graph import HEAD
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import flag, keras_model, shown, whole_number
 
 
@@ -116,13 +117,13 @@ def train(layer: keras.layers.Layer, train_batch_normalization: bool = False) ->
     """Make a layer of a backbone trainable, but not what is to stand still in it."""
     still = _still(train_batch_normalization)
     # A layer comes before those that it holds, which it would overrule.
-    for part in layer._flatten_layers():
+    for part in keras_internals.flat_layers(layer):
         part.trainable = not isinstance(part, still)
 
 
 def let_layers_decide(model: keras.Model) -> None:
     """Undo `trainable = False` of a model or one in it, which overrules its layers."""
-    layers = [(layer, layer.trainable) for layer in model._flatten_layers()]
+    layers = [(layer, layer.trainable) for layer in keras_internals.flat_layers(model)]
     if all(on for layer, on in layers if isinstance(layer, keras.Model)):
         return
     for layer, on in layers:

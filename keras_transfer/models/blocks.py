@@ -21,19 +21,18 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
-from keras_transfer.models.graph import (
-    Call,
-    as_graph,
-    calls,
-    node_of,
-    operations,
-    source,
-)
+from keras_transfer.models.graph import Call, as_graph, calls, operations, source
+from keras_transfer.runtime import keras_internals
 
 # Layers and operations that leave one number a channel: with them a head begins.
-_GLOBAL_POOLING = {"GlobalAveragePooling2D", "GlobalMaxPooling2D", "Max", "Mean"}
+_GLOBAL_POOLING = {
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    keras_internals.Operation.MAX,
+    keras_internals.Operation.MEAN,
+}
 # A block ends before them: a margin of zeros is for what comes next.
-_PADDING = {"Pad", "ZeroPadding2D"}
+_PADDING = {keras_internals.Operation.PAD, "ZeroPadding2D"}
 _UPWARDS = (keras.layers.Conv2DTranspose,)
 
 
@@ -92,7 +91,7 @@ def graph_blocks(model: keras.Model) -> dict[str, Call]:
             ends.append(end)
             learns = False
         before, learns = part[-1], learns or weighted
-        if end is None or type(before.layer).__name__ not in _PADDING:
+        if end is None or keras_internals.operation_kind(before.layer) not in _PADDING:
             end = before
         if smaller and not weighted and learns:
             ends.append(end)
@@ -195,10 +194,10 @@ def _origin(tensor, outer: tuple) -> tuple[int, ...]:
     """Name the tensor that a layer has made, seen through the models in the model."""
     while True:
         tensor, outer = source(tensor, outer)
-        node = node_of(tensor)
+        node = keras_internals.making_node(tensor)
         if not _is_graph(node.operation):
             return (id(tensor), *map(id, outer))
-        place = tensor._keras_history.tensor_index
+        place = keras_internals.output_index(tensor)
         tensor, outer = as_graph(node.operation).outputs[place], (*outer, node)
 
 
@@ -207,7 +206,7 @@ def _output(call: Call):
 
 
 def _makes_map(part: list[Call]) -> bool:
-    pooled = type(part[-1].layer).__name__ in _GLOBAL_POOLING
+    pooled = keras_internals.operation_kind(part[-1].layer) in _GLOBAL_POOLING
     return not pooled and len(_output(part[-1]).shape) == 4
 
 
@@ -228,7 +227,7 @@ def _is_smaller(part: list[Call], before: Call | None) -> bool:
 def _strides(layer) -> Iterator[int]:
     parts = [layer]
     if isinstance(layer, keras.layers.Layer):
-        parts = layer._flatten_layers()  # A layer may hold others.
+        parts = keras_internals.flat_layers(layer)  # A layer may hold others.
     for each in parts:
         strides = getattr(each, "strides", None)
         if strides is not None and not isinstance(each, _UPWARDS):
