@@ -35,6 +35,8 @@ _MODULES = {
     "load_classifier": "classifier.saved",
     "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation.evaluate",
+    "accuracy_interval": "evaluation.statistics",
+    "paired_test": "evaluation.statistics",
     "expected_calibration_error": "evaluation.calibration",
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",

@@ -238,6 +238,11 @@ ROWS = {
         "dataset": world.splits.test,
         "class_names": NAMES,
     },
+    "accuracy_interval": lambda world: {"correct": 2, "count": 4},
+    "paired_test": lambda world: {
+        "correct_a": np.array([True, False, True]),
+        "correct_b": np.array([True, True, False]),
+    },
     "expected_calibration_error": lambda world: {
         "labels": LABELS,
         "probabilities": PROBABILITIES,

@@ -89,7 +89,7 @@ def build_classifier(
     return keras.Model(backbone.input, outputs, name=f"{name}_classifier")
 
 
-def fit_head(
+def fit_head(  # noqa: PLR0913
     model: keras.Model,
     features: Features | LabeledFeatures,
     *,

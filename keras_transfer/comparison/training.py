@@ -14,7 +14,7 @@ from keras_transfer.classifier.head import (
     fit_head,
 )
 from keras_transfer.comparison.recipe import SMALL, Recipe
-from keras_transfer.data.augmentation import build_augmentation
+from keras_transfer.data.augmentation import augmented, build_augmentation
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.extraction import extract_features
 from keras_transfer.features.maps import extract_feature_maps
@@ -71,7 +71,12 @@ def _from_scratch(recipe, splits, seed) -> Trained:
                 # model would be judged by statistics that are still the first guess.
                 layer.momentum = 0.9
     compile_classifier(model, keras.optimizers.Adam(recipe.learning_rate))
-    _fit(model, _changed(splits.train, recipe, seed), splits.validation, recipe)
+    _fit(
+        model,
+        augmented(splits.train, _augmentation(recipe, seed)),
+        splits.validation,
+        recipe,
+    )
     return Trained(model, model, splits.test)
 
 
@@ -113,7 +118,7 @@ def _gradual(recipe, splits, seed) -> Trained:
     blocks = names[names.index(recipe.from_block or names[0]) :]
     network = learner = model
     if before is None:
-        data, train = splits, _changed(splits.train, recipe, seed)
+        data, train = splits, augmented(splits.train, _augmentation(recipe, seed))
     else:
         first, network = split_at_block(model, before)
         # The copies are the same for every seed, so that they are kept but once.
@@ -182,13 +187,6 @@ def _small_convnet(image_size, classes) -> keras.Model:
 def _augmentation(recipe, seed):
     strength = recipe.augmentation
     return build_augmentation(strength, seed) if strength else None
-
-
-def _changed(train, recipe, seed) -> tf.data.Dataset:
-    layer = _augmentation(recipe, seed)
-    if layer is None:
-        return train
-    return train.map(lambda images, labels: (layer(images, training=True), labels))
 
 
 def _fit(model, train, validation, recipe, *callbacks) -> None:

@@ -4,8 +4,15 @@ import random
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_transfer.runtime.arguments import one_of, whole_number
+from keras_transfer.data.splits import Splits
+from keras_transfer.runtime.arguments import (
+    check_keeps_shape,
+    image_layer,
+    one_of,
+    whole_number,
+)
 
 STRENGTHS = ("light", "standard", "strong")
 
@@ -71,3 +78,19 @@ def build_augmentation(strength: str = "standard", seed: int | None = None):
         ]
     chosen.append(layers.RandomTranslation(0.05, 0.05, **nearest, **common()))
     return keras.Sequential(chosen, name=f"{strength}_augmentation")
+
+
+def checked_augmentation(augmentation, splits: Splits) -> keras.layers.Layer | None:
+    """Return what changes training images as one layer, if it keeps their shape."""
+    augmentation = image_layer("augmentation", augmentation)
+    if augmentation is not None:
+        shape = tuple(splits.train.element_spec[0].shape[1:])
+        check_keeps_shape("augmentation", augmentation, shape)
+    return augmentation
+
+
+def augmented(dataset: tf.data.Dataset, layer) -> tf.data.Dataset:
+    """Change the images of batches by a layer, which may be `None`."""
+    if layer is None:
+        return dataset
+    return dataset.map(lambda images, labels: (layer(images, training=True), labels))

@@ -44,7 +44,7 @@ def of_datasets(
     shares = checked_fractions(fractions, cut)
     if image_size is not None:
         image_size = square_size("image_size", image_size)
-    pairs = {name: _pair_of_spec(name, part) for name, part in parts.items()}
+    pairs = {name: _form_of(name, part) for name, part in parts.items()}
     class_names = _attribute_names(class_names, parts)
     content, labels, width, train = Content(), {}, None, None
     for name, dataset in parts.items():
@@ -82,27 +82,14 @@ class _Form(typing.NamedTuple):
     batched: bool
 
 
-def _pair_of_spec(name: str, dataset) -> _Form | None:
+def _form_of(name: str, dataset) -> _Form | None:
     """Return how to take images and labels from an element; refuse other elements."""
     if dataset is None and name != "train":
         return None
     if not isinstance(dataset, tf.data.Dataset):
-        hint = ""
-        if hasattr(dataset, "ordered") and hasattr(dataset, "train"):
-            hint = f" Of Splits, pass one part, such as {name}=splits.{name}."
-        elif isinstance(dataset, tuple | list) and any(
-            isinstance(part, tf.data.Dataset) for part in dataset
-        ):
-            hint = " Pass its parts one by one: train=..., validation=..., test=...."
-        elif isinstance(dataset, tuple | list) or hasattr(dataset, "shape"):
-            hint = " Of arrays, use kt.Splits.from_arrays."
-        elif isinstance(dataset, str | pathlib.PurePath):
-            hint = " Of a folder of photos, use kt.load_directory."
-        elif isinstance(dataset, Mapping):
-            hint = " Pass its parts one by one: train=..., validation=..., test=...."
         raise ValueError(
-            f"{name} must be a tf.data.Dataset of (images, labels).{hint} "
-            f"Received: {name}={shown(dataset)}"
+            f"{name} must be a tf.data.Dataset of (images, labels)."
+            f"{_hint_for(name, dataset)} Received: {name}={shown(dataset)}"
         )
     spec, keys = dataset.element_spec, None
     if isinstance(spec, Mapping):
@@ -116,35 +103,10 @@ def _pair_of_spec(name: str, dataset) -> _Form | None:
         return tuple(element[0][key] for key in keys) if keys else element
 
     received = f"Received: {name} with elements {dataset.element_spec}"
-    if (
-        not isinstance(spec, tuple)
-        or len(spec) != 2
-        or not all(isinstance(part, tf.TensorSpec) for part in spec)
-    ):
-        hint = "map other elements to such pairs"
-        if isinstance(spec, tuple) and len(spec) == 3:
-            hint = (
-                "leave out the weights with .map(lambda images, labels, weights: "
-                "(images, labels)); weights of classes go to fit_head and fine_tune"
-            )
-        elif any(
-            isinstance(part, tf.RaggedTensorSpec) for part in tf.nest.flatten(spec)
-        ):
-            hint = (
-                "leave the batching out, and pass image_size to bring images of "
-                "different sizes to one"
-            )
-        raise ValueError(
-            f"{name} must be a tf.data.Dataset of (images, labels); {hint}. {received}"
-        )
+    _check_pairs(name, spec, received)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             f"{name} must end. Leave out .repeat(), or add .take(steps). {received}"
-        )
-    if not (spec[0].dtype.is_floating or spec[0].dtype.is_integer):
-        raise ValueError(
-            f"{name} must give images, not {spec[0].dtype.name}: decode them in a "
-            f".map(...). {received}"
         )
     if pipelines.draws_a_part(dataset):
         raise ValueError(
@@ -165,6 +127,53 @@ def _pair_of_spec(name: str, dataset) -> _Form | None:
             f"{received}"
         )
     return _Form(pair, rank == 4)
+
+
+def _hint_for(name: str, value) -> str:
+    """Say what to do with what is given in place of a data set."""
+    one_by_one = " Pass its parts one by one: train=..., validation=..., test=...."
+    if hasattr(value, "ordered") and hasattr(value, "train"):
+        return f" Of Splits, pass one part, such as {name}=splits.{name}."
+    if isinstance(value, Mapping):
+        return one_by_one
+    if isinstance(value, str | pathlib.PurePath):
+        return " Of a folder of photos, use kt.load_directory."
+    is_sequence = isinstance(value, tuple | list)
+    if is_sequence and any(isinstance(part, tf.data.Dataset) for part in value):
+        return one_by_one
+    if is_sequence or hasattr(value, "shape"):
+        return " Of arrays, use kt.Splits.from_arrays."
+    return ""
+
+
+def _check_pairs(name: str, spec, received: str) -> None:
+    """Raise an error if elements are no pairs of an image, or a batch, and a label."""
+    if not (
+        isinstance(spec, tuple)
+        and len(spec) == 2
+        and all(isinstance(part, tf.TensorSpec) for part in spec)
+    ):
+        hint = "map other elements to such pairs"
+        if isinstance(spec, tuple) and len(spec) == 3:
+            hint = (
+                "leave out the weights with .map(lambda images, labels, weights: "
+                "(images, labels)); weights of classes go to fit_head and fine_tune"
+            )
+        elif any(
+            isinstance(part, tf.RaggedTensorSpec) for part in tf.nest.flatten(spec)
+        ):
+            hint = (
+                "leave the batching out, and pass image_size to bring images of "
+                "different sizes to one"
+            )
+        raise ValueError(
+            f"{name} must be a tf.data.Dataset of (images, labels); {hint}. {received}"
+        )
+    if not (spec[0].dtype.is_floating or spec[0].dtype.is_integer):
+        raise ValueError(
+            f"{name} must give images, not {spec[0].dtype.name}: decode them in a "
+            f".map(...). {received}"
+        )
 
 
 def _attribute_names(class_names, parts: Mapping) -> tuple[str, ...] | None:

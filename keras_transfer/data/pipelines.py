@@ -129,29 +129,37 @@ def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
         if name in CACHES | SHUFFLES:
             # A full buffer of images has filled the cache before it.
             filling = name in SHUFFLES
-        if name in MAPS:
-            # Side by side, draws by one seed would come in another order each time.
-            calls = None if name == Step.MAP else os.cpu_count()
-            replayed = replayed.map(_function(step), num_parallel_calls=calls)
-        elif name in BATCHES:
-            replayed = replayed.batch(
-                keras_internals.batch_size(step), keras_internals.drop_remainder(step)
-            )
-        elif name in UNBATCHES:
-            replayed = replayed.unbatch()
-        elif name in CACHES:
-            replayed = replayed.cache()
-        elif name == Step.TAKE:
+        if name == Step.TAKE:
             replayed = _first(replayed, keras_internals.count(step), filling)
-        elif name == Step.SKIP:
-            replayed = replayed.skip(keras_internals.count(step))
-        elif name == Step.SHARD:
-            replayed = replayed.shard(*keras_internals.shard(step))
-        elif name == Step.FILTER:
-            replayed = replayed.filter(_predicate(step))
-        elif name == Step.IGNORE_ERRORS:
-            replayed = replayed.ignore_errors()
+        else:
+            replayed = _with_step(replayed, step)
     return without_autotune(replayed)
+
+
+def _with_step(dataset: tf.data.Dataset, step: tf.data.Dataset) -> tf.data.Dataset:
+    """Repeat a step on another data set; those that only change the order fall out."""
+    name = kind(step)
+    if name in MAPS:
+        # Side by side, draws by one seed would come in another order each time.
+        calls = None if name == Step.MAP else os.cpu_count()
+        return dataset.map(_function(step), num_parallel_calls=calls)
+    if name in BATCHES:
+        return dataset.batch(
+            keras_internals.batch_size(step), keras_internals.drop_remainder(step)
+        )
+    if name in UNBATCHES:
+        return dataset.unbatch()
+    if name in CACHES:
+        return dataset.cache()
+    if name == Step.SKIP:
+        return dataset.skip(keras_internals.count(step))
+    if name == Step.SHARD:
+        return dataset.shard(*keras_internals.shard(step))
+    if name == Step.FILTER:
+        return dataset.filter(_predicate(step))
+    if name == Step.IGNORE_ERRORS:
+        return dataset.ignore_errors()
+    return dataset
 
 
 def _first(dataset: tf.data.Dataset, count: tf.Tensor, to_the_end: bool):

@@ -83,7 +83,7 @@ class Splits:
     _content: Content | None = None
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # noqa: PLR0913
         cls,
         train: tuple,
         validation: tuple | None = None,
@@ -155,7 +155,7 @@ class Splits:
         return own_splits(data, name, batch_size, seed)
 
     @classmethod
-    def from_datasets(
+    def from_datasets(  # noqa: PLR0913
         cls,
         train: tf.data.Dataset,
         validation: tf.data.Dataset | None = None,

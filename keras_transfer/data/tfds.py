@@ -30,7 +30,7 @@ from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
 from keras_transfer.runtime.status_lines import say
 
 
-def load_dataset(
+def load_dataset(  # noqa: PLR0913
     name: str,
     profile: Profile | None = None,
     *,

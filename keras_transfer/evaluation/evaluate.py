@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
@@ -19,6 +18,7 @@ from keras_transfer.evaluation.calibration import (
     expected_calibration_error,
 )
 from keras_transfer.evaluation.report import ClassificationReport
+from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.models.graph import as_graph
 from keras_transfer.models.outputs import (
     as_array,
@@ -116,7 +116,6 @@ def measure(
     predicted = probabilities.argmax(axis=1)
     all_classes = range(len(class_names))
     right = int(np.sum(predicted == labels))
-    interval = binomtest(right, len(labels)).proportion_ci(method="wilson")
     classes = _by_class(labels, probabilities, predicted, class_names)
     present = [row for row in classes if row["images"]]
     roc_auc = _mean(present, "roc_auc")
@@ -127,7 +126,7 @@ def measure(
         labels=labels,
         probabilities=probabilities,
         accuracy=right / len(labels),
-        accuracy_interval=(float(interval.low), float(interval.high)),
+        accuracy_interval=accuracy_interval(right, len(labels)),
         classes=tuple(classes),
         macro={key: _mean(present, key) for key in ("precision", "recall", "f1")},
         roc_auc=roc_auc,

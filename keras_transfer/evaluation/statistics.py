@@ -1,14 +1,198 @@
-"""What the same test photos say about the difference between two recipes."""
+"""How sure an accuracy is, and what the same photos say about two models."""
 
+import dataclasses
 import itertools
+import typing
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
+
+from keras_transfer.runtime.arguments import (
+    number_array,
+    real_number,
+    shown,
+    whole_number,
+)
 
 RESAMPLES = 9_999
 # Chance of calling a difference clear where there is none, over all pairs.
 LEVEL = 0.05
+
+
+def accuracy_interval(
+    correct: int, count: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return between which bounds the accuracy lies on photos that nobody has tested.
+
+    The test photos are a sample; others would have given another accuracy. This is
+    Wilson's interval, which also holds where nearly all answers are right.
+
+    Args:
+        correct: Number of right answers, from 0 to `count`.
+        count: Number of test photos, at least 1.
+        confidence: How often such an interval is to hold the truth, above 0 and below
+            1. Defaults to `0.95`.
+
+    Returns:
+        Tuple `(low, high)` of accuracies, 0 to 1.
+
+    Raises:
+        ValueError: If these are no such numbers.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> low, high = kt.accuracy_interval(95, 100)
+    >>> print(f"95 of 100 right: {low:.1%} to {high:.1%}")
+    95 of 100 right: 88.8% to 97.8%
+
+    Reference:
+
+    - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953)
+    """
+    count = whole_number("count", count, 1)
+    confidence = real_number("confidence", confidence, above=0, below=1)
+    try:
+        correct = whole_number("correct", correct, 0, count)
+    except ValueError as error:
+        raise ValueError(
+            "correct must be how many answers are right, a whole number from 0 to "
+            "count: not their share, but np.sum(predicted == labels). "
+            f"Received: correct={shown(correct)}, count={count}"
+        ) from error
+    found = stats.binomtest(correct, count).proportion_ci(confidence, "wilson")
+    return float(found.low), float(found.high)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PairedTest:
+    """Hold what `paired_test` found; prints in words.
+
+    Attributes:
+        count: Number of test photos.
+        only_a: Number of photos that only the first model got right.
+        only_b: Number of photos that only the second model got right.
+        difference: Accuracy of the first model minus that of the second, -1 to 1.
+        interval: Its 95 % interval: lowest and highest.
+        p_value: How often chance alone makes the counts of two equally good models as
+            uneven, 0 to 1.
+    """
+
+    count: int
+    only_a: int
+    only_b: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+    def __str__(self) -> str:
+        low, high = (f"{100 * bound:+.1f}" for bound in self.interval)
+        verdict = "more than chance" if self.p_value < LEVEL else "may be chance"
+        return (
+            f"of {self.count:,} photos {self.only_a:,} right by the first only, "
+            f"{self.only_b:,} by the second only: {100 * self.difference:+.1f} points "
+            f"(95 % interval {low} to {high}), p = {self.p_value:.2g}, {verdict}"
+        )
+
+    __repr__ = __str__
+
+
+def paired_test(correct_a: np.ndarray, correct_b: np.ndarray) -> PairedTest:
+    """Test whether one of two models is better, on the same test photos.
+
+    It is McNemar's exact test: photos that both got right, or both wrong, say nothing
+    about the difference, and of the others each of two equally good models would get
+    about half. That tells differences apart which two intervals of accuracies, as if
+    other photos had been tested, do not.
+
+    Args:
+        correct_a: Boolean array `(count,)`: whether the first model was right about
+            each photo, such as `report.predicted == report.labels`.
+        correct_b: The same of the second model, on the same photos in the same order.
+
+    Returns:
+        A `PairedTest` with `difference`, `interval`, `only_a`, `only_b`, `count` and
+        `p_value`. The interval is Tango's, and for large counts only: where few photos
+        differ, trust the p-value.
+
+    Raises:
+        ValueError: If these are no truth values, or not of the same photos.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> tuned = np.array([True] * 9 + [False] * 1 + [True] * 90)
+    >>> frozen = np.array([False] * 9 + [True] * 1 + [True] * 90)
+    >>> found = kt.paired_test(tuned, frozen)
+    >>> found.only_a, found.only_b, round(found.p_value, 3)
+    (9, 1, 0.021)
+
+    Reference:
+
+    - [McNemar, 1947](https://doi.org/10.1007/BF02295996)
+    - [Tango, 1998](https://pubmed.ncbi.nlm.nih.gov/9595618/), the interval
+    """
+    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
+    if len(a) != len(b):
+        raise ValueError(
+            "correct_a and correct_b must be of the same test photos, in the same "
+            f"order. Received: {len(a)} and {len(b)} photos"
+        )
+    count, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
+    return PairedTest(
+        count=count,
+        only_a=only_a,
+        only_b=only_b,
+        difference=(only_a - only_b) / count,
+        interval=(
+            _lowest_difference(only_a, only_b, count),
+            -_lowest_difference(only_b, only_a, count),
+        ),
+        p_value=_exact_p_value(only_a, only_b),
+    )
+
+
+def _answers(name: str, value: typing.Any) -> np.ndarray:
+    try:
+        found = number_array(name, value)
+    except ValueError:
+        found = np.empty(0)
+    # Numbers 0 and 1 are refused: they may be classes.
+    if found.dtype != bool or found.ndim != 1 or not len(found):
+        raise ValueError(
+            f"{name} must be a boolean array that says of each test photo whether the "
+            "model was right, such as report.predicted == report.labels. "
+            f"Received: {name}={shown(value)}"
+        )
+    return found
+
+
+def _lowest_difference(only_a: int, only_b: int, count: int) -> float:
+    """Return the lower end of Tango's 95 % interval of a paired difference.
+
+    It is the lowest difference that the score test does not refuse; for a difference
+    of 0, that test is McNemar's without its correction.
+    """
+    if only_b == count:
+        return -1.0
+    z = stats.norm.ppf(0.975)
+
+    def excess(difference):
+        # The likeliest share of photos that only b gets right, given the difference.
+        linear = (2 * count - only_a + only_b) * difference - only_a - only_b
+        root = linear**2 + 8 * count * only_b * difference * (1 - difference)
+        share = (np.sqrt(max(root, 0)) - linear) / (4 * count)
+        variance = count * (2 * share + difference * (1 - difference))
+        return only_a - only_b - count * difference - z * np.sqrt(max(variance, 0))
+
+    # Short of the difference that was found, at which the variance may be 0.
+    return optimize.brentq(excess, -1, (only_a - only_b) / count - 1e-9)
+
+
+def _exact_p_value(only_a: int, only_b: int) -> float:
+    differ = only_a + only_b
+    return float(stats.binomtest(only_a, differ).pvalue) if differ else 1.0
 
 
 def compare_pairs(right: Mapping[str, np.ndarray]) -> tuple[dict, ...]:
@@ -53,15 +237,9 @@ def wilson_interval(right: np.ndarray) -> tuple[float, float]:
 
     Over several seeds the mean accuracy is taken. Seeds see the same photos, so they
     make the interval no narrower.
-
-    Reference:
-
-    - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953)
     """
     photos = right.shape[1]
-    count = round(float(right.mean()) * photos)
-    interval = stats.binomtest(count, photos).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    return accuracy_interval(round(float(right.mean()) * photos), photos)
 
 
 def bootstrap_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -99,9 +277,7 @@ def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
     random, photo by photo, which is the same test for mean answers.
     """
     if len(a) == len(b) == 1:
-        only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-        discordant = only_a + only_b
-        return float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
+        return _exact_p_value(int((a & ~b).sum()), int((b & ~a).sum()))
     by_photo = a.mean(axis=0) - b.mean(axis=0)
     by_photo = by_photo[by_photo != 0]
     if not len(by_photo):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data.augmentation import checked_augmentation
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
@@ -17,8 +18,6 @@ from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import (
-    check_keeps_shape,
-    image_layer,
     shown,
     whole_number,
 )
@@ -52,7 +51,7 @@ class FeatureMaps(Splits):
         return np.concatenate(maps), np.concatenate(labels)
 
 
-def extract_feature_maps(
+def extract_feature_maps(  # noqa: PLR0913
     network: keras.Model,
     splits: Splits,
     *,
@@ -104,10 +103,7 @@ def extract_feature_maps(
     """
     checked_splits(splits)
     shape = cache.check_network(network, splits)
-    augmentation = image_layer("augmentation", augmentation)
-    if augmentation is not None:
-        image_shape = tuple(splits.train.element_spec[0].shape[1:])
-        check_keeps_shape("augmentation", augmentation, image_shape)
+    augmentation = checked_augmentation(augmentation, splits)
     copies = whole_number("augmented_copies", augmented_copies, 1)
     copies = 0 if augmentation is None else copies
     batch_size = whole_number("batch_size", batch_size, 1)
@@ -119,6 +115,7 @@ def extract_feature_maps(
     parts = _parts(network, splits, dtype, augmentation, copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
     missing = [part for part in parts if not cache.read(cache_dir / part.key, FILES)]
+    run = None
     if missing:
         # All of it is asked for before any of it is computed.
         needed = sum(
@@ -131,8 +128,6 @@ def extract_feature_maps(
                 f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "
                 f"({free / 1e6:,.0f} MB free)"
             )
-    run = None
-    if missing:
         frozen = fast_copy(network, dtype, frozen=True)
         image_shape = cache.image_shape(splits)
         run = cache.compiled(frozen, tf.float16, image_shape)

@@ -6,6 +6,7 @@ import keras
 
 from keras_transfer.backbones.blocks import block_names, check_block, split_at_block
 from keras_transfer.classifier.head import backbone_of, fit_head
+from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.extraction import extract_features
@@ -29,7 +30,7 @@ from keras_transfer.runtime.status_lines import say
 WARMUP = 0.1
 
 
-def fine_tune(
+def fine_tune(  # noqa: PLR0913
     model: keras.Model,
     splits: Splits,
     epochs: int = 5,
@@ -147,10 +148,7 @@ def fine_tune(
     learning_rate, head_learning_rate = checked_rates(
         learning_rate, head_learning_rate, schedule, callbacks
     )
-    augmentation = arguments.image_layer("augmentation", augmentation)
-    if augmentation is not None:
-        image_shape = tuple(splits.train.element_spec[0].shape[1:])
-        arguments.check_keeps_shape("augmentation", augmentation, image_shape)
+    augmentation = checked_augmentation(augmentation, splits)
     class_weight = arguments.class_weights(
         class_weight, len(splits.class_names), splits.class_names
     )
@@ -167,11 +165,9 @@ def fine_tune(
         freeze(model)
         backbone = backbone_of(model)
         if cache_prefix:
-            last_frozen = blocks[blocks.index(from_block) - 1]
-            frozen, backbone = split_at_block(backbone, last_frozen)
-            network = split_at_block(model, last_frozen)[1]
-            data = extract_feature_maps(
-                frozen,
+            network, backbone, data = _run_once(
+                model,
+                blocks[blocks.index(from_block) - 1],
                 splits,
                 augmentation=augmentation,
                 augmented_copies=augmented_copies,
@@ -194,14 +190,8 @@ def fine_tune(
         if epochs:
             # Where it is the faster one here, a copy in bfloat16 learns in its place.
             learner = fast_copy(network, dtype) if cache_prefix else network
-            train = data.train
-            if augmentation is not None and not cache_prefix:
-                train = train.map(lambda x, y: (augmentation(x, training=True), y))
-            rate = learning_rate
-            if schedule is None and not _has_rate_callback(callbacks):
-                rate = _schedule(learning_rate, epochs * len(train))
-            elif not isinstance(schedule, str | None):
-                rate = schedule
+            train = data.train if cache_prefix else augmented(data.train, augmentation)
+            rate = _rate(learning_rate, schedule, callbacks, epochs * len(train))
             rates = discriminative_learning_rates(learner, rate, layer_decay, optimizer)
             train, validation = _compiled_for(
                 learner, rates, train, data.validation, *mixing
@@ -231,8 +221,21 @@ def fine_tune(
     return model.history
 
 
-def _has_rate_callback(callbacks) -> bool:
-    return any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks)
+def _run_once(model, last_frozen, splits, **settings):
+    """Return what comes after a block as a model, its backbone, and its data."""
+    frozen, backbone = split_at_block(backbone_of(model), last_frozen)
+    network = split_at_block(model, last_frozen)[1]
+    return network, backbone, extract_feature_maps(frozen, splits, **settings)
+
+
+def _rate(learning_rate, schedule, callbacks, steps):
+    """Return the rate of the head in the second stage: a number or a schedule."""
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return schedule
+    sets_rate = any(isinstance(callback, RATE_CALLBACKS) for callback in callbacks)
+    if schedule == "constant" or sets_rate:
+        return learning_rate
+    return _schedule(learning_rate, steps)
 
 
 def _compiled_for(learner, rates, train, validation, mixup, cutmix, label_smoothing):

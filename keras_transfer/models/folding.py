@@ -32,12 +32,7 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
 def _folded(model: keras.Model) -> keras.Model:
     graph = as_graph(model)
     folded = _foldable(graph)
-    inner = {}
-    for layer in graph.layers:
-        if isinstance(layer, keras.Model) and not _trains(graph, layer):
-            copy = _folded(layer)
-            if copy is not layer:
-                inner[id(layer)] = copy
+    inner = _folded_inner(graph)
     if not folded and not inner:
         return model
     normalizations = {id(batch_norm) for batch_norm in folded.values()}
@@ -68,6 +63,17 @@ def _folded(model: keras.Model) -> keras.Model:
             weights = _folded_weights(layer, folded[id(layer)])
         copies[id(layer)].set_weights(weights)
     return copy
+
+
+def _folded_inner(graph: keras.Model) -> dict[int, keras.Model]:
+    """Return the folded copies of the models that a model holds as layers, by `id`."""
+    inner = {}
+    for layer in graph.layers:
+        if isinstance(layer, keras.Model) and not _trains(graph, layer):
+            copy = _folded(layer)
+            if copy is not layer:
+                inner[id(layer)] = copy
+    return inner
 
 
 def _foldable(graph: keras.Model) -> dict[int, keras.layers.BatchNormalization]:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from keras_transfer.comparison.result import Comparison, duration
+from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.plots.arguments import named_series
 from keras_transfer.plots.style import (
     COLORS,
@@ -171,8 +172,6 @@ def show_accuracies(
 
     - [Wilson, 1927](https://doi.org/10.1080/01621459.1927.10502953)
     """
-    from scipy.stats import binomtest
-
     right = {
         name: _truth_values(f"right[{name!r}]", values)
         for name, values in named_series("right", right, "truth values").items()
@@ -182,11 +181,9 @@ def show_accuracies(
         if not right:
             say_none_found(axes)
         for row, found in enumerate(right.values()):
-            interval = binomtest(int(np.sum(found)), len(found)).proportion_ci(
-                method="wilson"
-            )
             mean = np.mean(found)
-            errors = [[100 * (mean - interval.low)], [100 * (interval.high - mean)]]
+            low, high = accuracy_interval(np.sum(found), len(found))
+            errors = [[100 * (mean - low)], [100 * (high - mean)]]
             axes.errorbar(100 * mean, row, xerr=errors, fmt="o", capsize=4)
         axes.set_yticks(range(len(right)), list(right))
         axes.set_ylim(max(1, len(right)) - 0.5, -0.5)

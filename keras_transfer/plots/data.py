@@ -111,7 +111,7 @@ def show_class_balance(
     return axes
 
 
-def show_embedding(
+def show_embedding(  # noqa: PLR0913
     features: np.ndarray,
     labels: Sequence[int],
     class_names: Sequence[str],

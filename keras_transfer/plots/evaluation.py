@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from keras_transfer.evaluation.calibration import NUM_BINS, reliability_bins
+from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.plots.arguments import class_labels, named_classes
 from keras_transfer.plots.style import (
     COLORS,
@@ -118,8 +119,6 @@ def show_reliability_diagram(
 
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    from scipy.stats import binomtest
-
     bins = whole_number("bins", bins, 1)
     _, labels, probabilities = check_predictions(labels, probabilities)
     found = reliability_bins(labels, probabilities, bins) if len(labels) else None
@@ -135,7 +134,7 @@ def show_reliability_diagram(
         shares, accuracy = 100 * counts / len(labels), 100 * found.accuracies[used]
         hits = np.round(found.accuracies[used] * counts).astype(int)
         intervals = [
-            binomtest(hit, count).proportion_ci(method="wilson")
+            accuracy_interval(hit, count)
             for hit, count in zip(hits, counts, strict=True)
         ]
         axes.bar(

@@ -30,12 +30,13 @@ def facing(layer, place, angle):
     )
 
 
-def _wheel(layer, place, count, outline, colour, vein, jitter=0.1, shade=0.3):
+def _wheel(layer, place, count, outline, colours, jitter=0.1, shade=0.3):
     """Draw `count` straps around the centre, each a little different.
 
-    Every petal has a dark edge, and a middle of the colour `vein` unless it is None.
+    Every petal has a dark edge. The two colours are its own and that of its middle,
+    which may be None.
     """
-    rng = layer.rng
+    rng, (colour, vein) = layer.rng, colours
     if place.scale < 45:
         # Too small for anybody to see each petal.
         count, vein = round(0.75 * count), None
@@ -74,15 +75,18 @@ def draw_daisy(layer, place) -> None:
     count = int(rng.integers(15, 23))
     grey = mix(petal, (120, 130, 170), 0.5)
     _wheel(
-        layer, place, count, _strap(0.1, 0.9, width, tip), mix(petal, grey, 0.25), grey
+        layer,
+        place,
+        count,
+        _strap(0.1, 0.9, width, tip),
+        (mix(petal, grey, 0.25), grey),
     )
     _wheel(
         layer,
         place,
         count,
         _strap(0.1, 0.84, width, tip),
-        petal,
-        mix(petal, grey, 0.5),
+        (petal, mix(petal, grey, 0.5)),
         0.14,
         0.2,
     )
@@ -107,7 +111,7 @@ def draw_dandelion(layer, place) -> None:
     ):
         tone = mix(darker(yellow, 0.16), lighter(yellow, 0.12), depth / 3)
         strap = _strap(0.02, reach, rng.uniform(0.05, 0.065), "cut")
-        _wheel(layer, place, count, strap, tone, None, 0.35, 0.26)
+        _wheel(layer, place, count, strap, (tone, None), 0.35, 0.26)
         layer.shadow(
             place(curves.ellipse(0, 0, reach * 0.55)), 0.12, place.scale / 3 * 0.1
         )
@@ -159,8 +163,8 @@ def draw_sunflower(layer, place) -> None:
     count, width = int(rng.integers(17, 23)), rng.uniform(0.11, 0.14)
     vein = darker(mix(yellow, (210, 110, 20), 0.6), 0.1)
     strap = _strap(0.34, 0.66, width, "pointed")
-    _wheel(layer, place, count, strap, mix(yellow, vein, 0.35), vein)
-    _wheel(layer, place, count, strap * [0.95, 1], yellow, vein, 0.12, 0.2)
+    _wheel(layer, place, count, strap, (mix(yellow, vein, 0.35), vein))
+    _wheel(layer, place, count, strap * [0.95, 1], (yellow, vein), 0.12, 0.2)
     disc = rng.uniform(0.44, 0.52)
     layer.shadow(
         place(curves.ellipse(0.02, 0.04, disc * 1.08)), 0.55, place.scale / 3 * 0.05

@@ -25,27 +25,9 @@ def _room(sheet, horizon):
             sheet.box(x, y, x + 0.004, y + 0.09, darker(wood, 0.3))
     sheet.box(0, floor - 0.035, 1, floor, lighter(wall, 0.55))
     if rng.random() < 0.6:
-        x, y, width = rng.uniform(-0.05, 0.75), rng.uniform(0, 0.1), 0.32
-        top, bottom = pick(rng, sheets.SKIES)
-        sheet.box(x, y, x + width, y + 0.44, (240, 234, 222))
-        for column in (0.02, 0.17):
-            for row in (0.02, 0.23):
-                left, above = x + column, y + row
-                glass = top if row < 0.1 else bottom
-                sheet.box(left, above, left + 0.13, above + 0.19, glass)
-        cloth = pick(rng, sheets.FABRICS)
-        for side in (x - 0.06, x + width - 0.04):
-            sheet.box(side, 0, side + 0.1, y + 0.5, cloth)
-            sheet.box(side + 0.03, 0, side + 0.05, y + 0.5, darker(cloth, 0.2))
+        _window(sheet)
     if rng.random() < 0.5:
-        x, y, cloth = (
-            rng.uniform(0, 0.8),
-            rng.uniform(0.08, 0.2),
-            pick(rng, sheets.FABRICS),
-        )
-        sheet.box(x, y, x + 0.2, y + 0.19, darker(wood, 0.4))
-        sheet.box(x + 0.02, y + 0.025, x + 0.18, y + 0.165, lighter(cloth, 0.5))
-        sheet.disc(x + 0.1, y + 0.1, 0.04, cloth)
+        _framed_picture(sheet, wood)
     if rng.random() < 0.5:
         x, cloth = rng.uniform(-0.2, 0.7), pick(rng, sheets.FABRICS)
         sheet.box(x, floor - 0.25, x + 0.55, floor + 0.04, darker(cloth, 0.25))
@@ -55,6 +37,34 @@ def _room(sheet, horizon):
         for shrink in (1.0, 0.86, 0.7):
             sheet.disc(x, 0.86, 0.46 * shrink, cloth, 0.3)
             cloth = lighter(cloth, 0.22)
+
+
+def _window(sheet):
+    rng = sheet.rng
+    x, y, width = rng.uniform(-0.05, 0.75), rng.uniform(0, 0.1), 0.32
+    top, bottom = pick(rng, sheets.SKIES)
+    sheet.box(x, y, x + width, y + 0.44, (240, 234, 222))
+    for column in (0.02, 0.17):
+        for row in (0.02, 0.23):
+            left, above = x + column, y + row
+            glass = top if row < 0.1 else bottom
+            sheet.box(left, above, left + 0.13, above + 0.19, glass)
+    cloth = pick(rng, sheets.FABRICS)
+    for side in (x - 0.06, x + width - 0.04):
+        sheet.box(side, 0, side + 0.1, y + 0.5, cloth)
+        sheet.box(side + 0.03, 0, side + 0.05, y + 0.5, darker(cloth, 0.2))
+
+
+def _framed_picture(sheet, wood):
+    rng = sheet.rng
+    x, y, cloth = (
+        rng.uniform(0, 0.8),
+        rng.uniform(0.08, 0.2),
+        pick(rng, sheets.FABRICS),
+    )
+    sheet.box(x, y, x + 0.2, y + 0.19, darker(wood, 0.4))
+    sheet.box(x + 0.02, y + 0.025, x + 0.18, y + 0.165, lighter(cloth, 0.5))
+    sheet.disc(x + 0.1, y + 0.1, 0.04, cloth)
 
 
 def _street(sheet, horizon):

@@ -4,7 +4,6 @@ import typing
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
 from keras_transfer.data import pipelines
 from keras_transfer.data.near_duplicates import match
@@ -12,6 +11,7 @@ from keras_transfer.diagnosis.case import Case, Photos
 from keras_transfer.diagnosis.evidence.weights import is_fresh
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
 from keras_transfer.diagnosis.labels import whole_labels
+from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.models import graph
 
 # From this share of its photos on, a leak changes what a split says. Real data sets
@@ -151,7 +151,7 @@ def shared_photos(found: int, first: Photos, second: Photos, words: str) -> Shar
     text = words.format(f"{found:,} of {count:,}", f"{len(first.images):,}")
     if first.share == second.share == 1:
         return Shared(share, share, share, True, f"{text} ({share:.1%})")
-    low, high = interval(found, count)
+    low, high = accuracy_interval(found, count)
     if first.share is None:
         # Of how many, nobody knows: there may be any number more.
         return Shared(share, low, 1.0, False, f"{text}, at least {low:.1%} of them")
@@ -164,12 +164,6 @@ def shared_photos(found: int, first: Photos, second: Photos, words: str) -> Shar
         f"{text}. Not all photos were looked at, so this is an estimate: about "
         f"{share:.1%} are in both (95 % interval {low:.1%} to {high:.1%})",
     )
-
-
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval (Wilson) of a share."""
-    found = binomtest(right, count).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def _leak(split: str, train: Photos, photos: Photos, found, size: int) -> Finding:

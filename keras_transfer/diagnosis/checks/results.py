@@ -6,9 +6,10 @@ from scipy.stats import binomtest, chi2_contingency
 
 from keras_transfer.data.near_duplicates import match
 from keras_transfer.diagnosis.case import Case
-from keras_transfer.diagnosis.checks.data import LEAK, Shared, interval, shared_photos
+from keras_transfer.diagnosis.checks.data import LEAK, Shared, shared_photos
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
 from keras_transfer.diagnosis.labels import restored
+from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.models.outputs import as_array, class_scores, only_output
 
 # The most common class of at least this share makes a data set unbalanced, in units of
@@ -29,7 +30,7 @@ def check_imbalance(case: Case) -> list[Finding]:
     if np.count_nonzero(shares) < 2 or most < UNBALANCED / case.num_classes:
         return []
     accuracy = float(right.mean())
-    low, _ = interval(int(right.sum()), len(right))
+    low, _ = accuracy_interval(right.sum(), len(right))
     # A bad model that answers all kinds of classes has another fault.
     named = float(np.mean(predicted == shares.argmax()))
     if low > most or named < (1 + most) / 2:
@@ -82,7 +83,7 @@ def check_test_size(case: Case) -> list[Finding]:
     # Of those that were measured: how many more there are makes it no surer.
     measured = len(right)
     accuracy, chance = float(right.mean()), 1 / case.num_classes
-    low, high = interval(int(right.sum()), measured)
+    low, high = accuracy_interval(right.sum(), measured)
     # An accuracy far below chance is no chance either: labels are in another order.
     below = binomtest(int(right.sum()), measured, chance, "less").pvalue < UNLIKELY
     reaches = low <= chance and not below

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier, values
 
 SIZE, PATCH = 48, 12
-SMALLEST = {name: 75 if name == "inception_v3" else 32 for name in ARCHITECTURES}
+SMALLEST = {name: entry.smallest_size for name, entry in ARCHITECTURES.items()}
 
 
 def planted(count, rng):
