@@ -35,6 +35,7 @@ help:
 	@echo "make exercises write copies of the lessons to work on: build/exercises"
 	@echo "               open them: make lab NOTEBOOKS=build/exercises"
 	@echo "make test      run the unit tests and all notebooks (quick profile)"
+	@echo "               a part: .venv/bin/python -m pytest tests/data -m 'not slow'"
 	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
 	@echo "               narrow it: make bench BENCH=\"extraction cache\""
 	@echo "make lab       open JupyterLab on notebooks/"
@@ -69,13 +70,10 @@ lessons: $(STAMP)
 exercises: $(STAMP)
 	@$(RUN) -m keras_transfer exercises $(LESSONS)
 
-# tests/conftest.py sets the environment, of the notebooks' kernels too. Two processes,
-# because much of a test is one core tracing graphs; a notebook's cells stay in one.
+# What `pytest` alone runs, in two processes, because much of a test is one core tracing
+# graphs. tests/conftest.py sets the environment, of the notebooks' kernels too.
 test: $(STAMP)
-	$(RUN) -m pytest tests $(wildcard notebooks/*.ipynb) \
-		--numprocesses=2 --dist=loadscope \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
-		--durations=10 --junitxml=build/test/junit.xml
+	$(RUN) -m pytest --numprocesses=2 --junitxml=build/test/junit.xml
 
 bench: $(STAMP)
 	@$(if $(filter none,$(WEIGHTS)),true,$(RUN) -m keras_transfer weights $(WEIGHTS)) || \
@@ -93,6 +91,7 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
+	$(RUN) -m tests.helpers.how_it_is_built README.md
 
 # What learners wrote into their copies stays.
 clean:

@@ -18,9 +18,10 @@ import nbformat
 
 from keras_transfer.diagnosis.findings import NOT_EXAMINED
 from keras_transfer.lessons import kernel, runner
-from keras_transfer.lessons.progress import Progress
 from keras_transfer.lessons.report import machine
+from keras_transfer.runtime.atomic_files import write_whole_text
 from keras_transfer.runtime.paths import build_dir, project_root
+from keras_transfer.runtime.tables import markdown_table
 
 # What each lesson calls its model, its history and its predictions; the splits are
 # `splits` in all of them.
@@ -69,7 +70,7 @@ def main() -> int:
         failed |= error is not None
         # After each one: what an interrupted run has found stays.
         text = report(found, options.profile)
-        (output / "report.md").write_text(text + "\n", encoding="utf-8")
+        write_whole_text(output / "report.md", text + "\n")
     print(f"\n{text}\n\n{output}")
     severities = {x["severity"] for each in found.values() for x in each["findings"]}
     return 1 if failed or severities - {"note"} else 0
@@ -79,20 +80,15 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
     """Run a lesson and examine its model; return what went wrong, or `None`."""
     written = output / f"{lesson.name}.json"
     written.unlink(missing_ok=True)
-    notebook = runner._read(lesson)
+    notebook = runner.read_lesson(lesson)
     cell = CELL.strip().format(*EXAMINED[lesson.number], str(written))
     notebook.cells.append(nbformat.v4.new_code_cell(cell))
-    progress = Progress(lesson.name)
+    progress = kernel.Progress(lesson.name)
     progress.cells = len(notebook.cells)
     with (output / f"{lesson.name}.log").open("wb") as log:
-        start = {
-            "cwd": str(lesson.path.parent),
-            "env": kernel.environment(lesson.name, output, profile),
-            "stdout": log,
-            "stderr": log,
-        }
+        start = kernel.start_arguments(lesson.path, output, profile, log)
         error = kernel.execute(notebook, start, 3600, progress)
-    nbformat.write(notebook, output / lesson.path.name)
+    runner.write_notebook(notebook, output / lesson.path.name)
     progress.end(error or "examined")
     return error
 
@@ -100,7 +96,7 @@ def examine(lesson: runner.Lesson, output: pathlib.Path, profile: str) -> str | 
 def report(found: dict[str, dict], profile: str) -> str:
     """Return the Markdown table of all diagnoses, and every finding below it."""
     header = ("lesson", *COUNTED.values(), "checks made", "seconds")
-    rows = [header, ["---"] * len(header)]
+    rows = [header]
     remarks = []
     for name, diagnosis in found.items():
         findings, checks = diagnosis["findings"], diagnosis["checks"]
@@ -110,7 +106,7 @@ def report(found: dict[str, dict], profile: str) -> str:
         ]
         made = sum(check["result"] != NOT_EXAMINED for check in checks)
         seconds = f"{diagnosis['seconds']:.0f}"
-        rows.append([name, *counts, f"{made} of {len(checks)}", seconds])
+        rows.append([name, *map(str, counts), f"{made} of {len(checks)}", seconds])
         remarks += [
             f"- {name}, {x['severity']}: {x['title']}. {x['evidence']}"
             for x in findings
@@ -119,9 +115,8 @@ def report(found: dict[str, dict], profile: str) -> str:
             f"- {name}, {check} was not examined: {reason}."
             for check, reason in diagnosis["not_examined"].items()
         ]
-    table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
     remarks.append(f"\nProfile {profile}. Measured on {machine()}.")
-    return f"{table}\n\n" + "\n".join(remarks)
+    return f"{markdown_table(rows)}\n\n" + "\n".join(remarks)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the building of the backbone and its weights are outside of the clock, tracing i
 """
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import time
 import numpy as np
 
 import keras_transfer as kt
-from keras_transfer.lessons.progress import Progress
+from keras_transfer.runtime.processes import peak_memory
 from measuring import Measurement, parse, parser
 from subjects import build_network, kind_of_photos, write_photos
 
@@ -82,15 +81,14 @@ def run_apart(options, photos: pathlib.Path) -> list[float]:
 def run_once(options) -> list[float]:
     """Return seconds and peak memory in GB, from a folder to a trained head."""
     network = build_network(options.backbone, options.image_size)
-    progress = Progress(f"growth, {options.photos.name} photos")
-    with progress.watch(os.getpid()), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         splits = kt.load_directory(options.photos, image_size=options.image_size)
         features = kt.extract_features(network, splits, folder)
         model = kt.build_classifier(network, num_classes=2, share_backbone=True)
         kt.fit_head(model, features)
         seconds = time.perf_counter() - start
-    return [seconds, progress.peak_memory / 1e9]
+    return [seconds, peak_memory() / 1e9]
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ import matplotlib.pyplot as plt
 
 from keras_transfer.lessons.report import write_between
 from keras_transfer.plots.style import COLORS, style
-from keras_transfer.runtime.atomic_files import written_whole
+from keras_transfer.runtime.atomic_files import write_whole_text, written_whole
+from keras_transfer.runtime.tables import markdown_table
 
 
 def keep(folder: pathlib.Path, name: str, entry: dict) -> None:
     """Merge one finished measurement into `report.json` and draw all of it anew."""
     report = read(folder) | {name: entry}
-    with written_whole(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    with written_whole(folder / "report.md") as temporary:
-        temporary.write_text(markdown(report) + "\n", encoding="utf-8")
+    write_whole_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    write_whole_text(folder / "report.md", markdown(report) + "\n")
     with written_whole(folder / "bench.png") as temporary:
         draw(report).savefig(temporary, dpi=150)
 
@@ -40,7 +39,9 @@ def markdown(report: dict[str, dict]) -> str:
         about = "; ".join([entry["data"], *settings])
         remarks = " ".join([*entry["remarks"], entry["measured_on"]])
         notes.append(f"- {name}: {about}. {remarks}")
-    return "\n\n".join([_table(targets), _table(figures), "\n".join(notes)])
+    return "\n\n".join(
+        [markdown_table(targets), markdown_table(figures), "\n".join(notes)]
+    )
 
 
 def into_readme(folder: pathlib.Path, readme: pathlib.Path) -> None:
@@ -61,7 +62,7 @@ def into_readme(folder: pathlib.Path, readme: pathlib.Path) -> None:
     ]
     machines = dict.fromkeys(entry["measured_on"] for entry in report.values())
     picture = f"![Medians of all benchmarks](benchmarks/{figure.name})"
-    text = [_table([header, *rows]), picture, " ".join(machines)]
+    text = [markdown_table([header, *rows]), picture, " ".join(machines)]
     write_between(readme, "bench", "\n\n".join(text))
 
 
@@ -147,11 +148,6 @@ def _figure_cells(figure: dict) -> tuple[str, ...]:
     spread = f"{_number(min(values))} to {_number(max(values))}"
     median = f"{_number(statistics.median(values))} {figure['unit']}"
     return group, way, median, spread, str(len(values))
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    rows = [rows[0], ("---",) * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,8 @@ set here: no test sees or harms the data, weights and settings of the machine.
 import os
 import pathlib
 
+import pytest
+
 BUILD = pathlib.Path(__file__).absolute().parent.parent / "build" / "test"
 
 for name in [*os.environ]:
@@ -29,6 +31,27 @@ os.environ.update(
 )
 for name in ("KERAS_TRANSFER_DATA_DIR", "KERAS_TRANSFER_WEIGHTS_DIR", "KERAS_HOME"):
     pathlib.Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+
+
+def _seconds_of_processes() -> float:
+    """Return the processor time of all processes that this one started and awaited."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.fixture(autouse=True)
+def marked_slow_where_a_process_imports_tensorflow(request):
+    """Hold that a test which starts such a process of its own is marked so."""
+    before = _seconds_of_processes()
+    yield
+    seconds = _seconds_of_processes() - before
+    if request.node.get_closest_marker("slow") is None:
+        # Importing Keras and TensorFlow alone takes more.
+        assert seconds < 3, f"Mark this test with @pytest.mark.slow: {seconds:.0f} s"
 
 
 def pytest_collection_modifyitems(items):

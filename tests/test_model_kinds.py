@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.data.splits import Splits
+from keras_transfer.runtime.tables import markdown_table
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier
 
@@ -390,8 +391,7 @@ def rendered():
     """Return the table as Markdown, one row a function."""
     rows = [["", *KINDS]]
     rows += [[f"`{name}`", *map(WORDS.get, marks)] for name, marks in TABLE.items()]
-    rule = ["---"] * len(rows[0])
-    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+    return markdown_table(rows) + "\n"
 
 
 def test_the_document_shows_this_table():

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.classifier.saved import MEMBER
 from tests.helpers.small_networks import (
     images_and_labels,
@@ -74,7 +74,7 @@ def discriminative(name):
 
 
 def build(name):
-    # The others are built by tests/test_backbones.py, and take seconds.
+    # The others are built by tests/backbones/test_build.py, and take seconds.
     if name in ARCHITECTURES and name != "vgg16":
         return None
     return kt.build_backbone(name, weights=None, image_size=32)

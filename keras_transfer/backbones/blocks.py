@@ -8,44 +8,10 @@ by the process.
 
 import keras
 
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.models.graph import HEAD, as_graph
 from keras_transfer.runtime.arguments import keras_model, shown
-
-_EFFICIENTNET = {
-    "stem": "stem_activation",
-    "block1": "block1a_project_bn",
-    "block2": "block2b_add",
-    "block3": "block3b_add",
-    "block4": "block4c_add",
-    "block5": "block5c_add",
-    "block6": "block6d_add",
-    "block7": "block7a_project_bn",
-    "top": "top_activation",
-}
-_MOBILENET_ADDS = {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}
-
-# For each architecture: its blocks from input to output, each with its last layer.
-ARCHITECTURES = (
-    {
-        "conv1": "pool1_pool",
-        "conv2": "conv2_block3_out",
-        "conv3": "conv3_block4_out",
-        "conv4": "conv4_block6_out",
-        "conv5": "conv5_block3_out",
-    },
-    {f"block{n}": f"block{n}_pool" for n in range(1, 6)},
-    _EFFICIENTNET,
-    {"stem": "stem_pool", **{f"mixed{n}": f"mixed{n}" for n in range(11)}},
-    {
-        "conv1": "Conv1_relu",
-        "expanded_conv": "expanded_conv_project_BN",
-        **{
-            f"block_{n}": f"block_{n}_{'add' if n in _MOBILENET_ADDS else 'project_BN'}"
-            for n in range(1, 17)
-        },
-        "conv_last": "out_relu",
-    },
-)
+from keras_transfer.runtime.keras_internals import nodes
 
 
 def block_ends(model: keras.Model) -> dict[str, str]:
@@ -54,10 +20,12 @@ def block_ends(model: keras.Model) -> dict[str, str]:
     built = model.built and as_graph(model)
     names = [layer.name for layer in model.layers] if built else []
     found = [
-        {block: end for block, end in blocks.items() if end in names}
-        for blocks in ARCHITECTURES
+        {block: end for block, end in each.blocks.items() if end in names}
+        for each in ARCHITECTURES.values()
     ]
-    ends = max(found, key=len)
+    # Relatives share names: of two that fit alike, that whose blocks end later, because
+    # the other has part of a block in each.
+    ends = max(found, key=lambda x: (len(x), sum(map(names.index, x.values()))))
     if not ends:
         raise ValueError(
             "No block of a known backbone is in this model. Expected a flat model made "
@@ -106,11 +74,10 @@ def block_output(model: keras.Model, block: str) -> keras.KerasTensor:
     # Not `layer.output`, which may belong to another model that called it first.
     made = [
         node.output_tensors[0]
-        for nodes in as_graph(model)._nodes_by_depth.values()
-        for node in nodes
+        for node in nodes(as_graph(model))
         if node.operation is layer
     ]
-    return made[-1]
+    return made[0]
 
 
 def block_names(model: keras.Model) -> list[str]:

@@ -1,13 +1,11 @@
 """Backbones: one flat Keras model from raw RGB 0-255 to a feature map."""
 
-import dataclasses
 import os
-from collections.abc import Callable
 
 import keras
 
-from keras_transfer.backbones.blocks import block_ends, block_output, check_block
-from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.blocks import block_output, check_block
+from keras_transfer.backbones.registry import Architecture, architecture
 from keras_transfer.backbones.weights.sources import (
     WeightsUnavailableError,
     load_imagenet_weights,
@@ -16,56 +14,6 @@ from keras_transfer.backbones.weights.sources import (
 from keras_transfer.runtime.arguments import file_path, shown, square_size
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.runtime.status_lines import say
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """Say how one backbone is built: its preprocessing, its network, its size."""
-
-    preprocess: Callable
-    application: str | None
-    image_size: int = 224
-
-
-def _caffe(images):
-    # ResNet50 and VGG16 were trained in Caffe: BGR, with the ImageNet mean taken off.
-    images = keras.ops.flip(images, axis=-1)
-    return _rescaling(1.0, [-103.939, -116.779, -123.68])(images)
-
-
-def _minus_one_to_one(images):
-    return _rescaling(1 / 127.5, -1.0)(images)
-
-
-def _lite0(images):
-    return _rescaling(1 / 128, -127 / 128)(images)
-
-
-def _efficientnet_b0(images):
-    # keras.applications adds a third preprocessing layer (1 / sqrt(deviation),
-    # TensorFlow issue 49930) only when it downloads the weights itself. This affine
-    # map before its own two layers has the same effect with weights from anywhere.
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    scale = [d**-0.5 for d in deviation]
-    offset = [255 * m * (1 - s) for m, s in zip(mean, scale, strict=True)]
-    return _rescaling(scale, offset)(images)
-
-
-def _rescaling(scale, offset):
-    # float32 also under mixed precision: 8 bits of mantissa would blur the mean.
-    return keras.layers.Rescaling(
-        scale, offset, dtype="float32", name="backbone_preprocessing"
-    )
-
-
-ARCHITECTURES = {
-    "resnet50": Architecture(_caffe, "ResNet50"),
-    "vgg16": Architecture(_caffe, "VGG16"),
-    "efficientnet_lite0": Architecture(_lite0, None),
-    "efficientnet_b0": Architecture(_efficientnet_b0, "EfficientNetB0"),
-    "inception_v3": Architecture(_minus_one_to_one, "InceptionV3", 299),
-    "mobilenet_v2": Architecture(_minus_one_to_one, "MobileNetV2"),
-}
 
 
 def build_backbone(
@@ -79,15 +27,19 @@ def build_backbone(
 
     Args:
         name: `"resnet50"`, `"vgg16"`, `"efficientnet_lite0"`, `"efficientnet_b0"`,
-            `"inception_v3"` or `"mobilenet_v2"`.
+            `"inception_v3"`, `"mobilenet_v2"`, `"xception"`, `"densenet121"`,
+            `"resnet50_v2"`, `"mobilenet_v3_small"`, `"mobilenet_v3_large"`,
+            `"efficientnet_v2_b0"`, `"efficientnet_v2_s"`, `"convnext_tiny"`, or a name
+            given to `register_backbone`. `backbones()` compares them.
         weights: `"imagenet"`, `None` for random ones, or the path of a weights file.
             ImageNet weights are looked for in `KERAS_TRANSFER_WEIGHTS_DIR` (default
             `data/weights`), then in Keras's cache or download, then in the package
             registries; they are the same for every image size (MobileNetV2's are of
             width 1.0, trained at 224 px). Defaults to `"imagenet"`.
         image_size: Side of the square input in pixels, at least 32 (75 for
-            `"inception_v3"`). Defaults to the profile's size, and without a profile to
-            the size that the network was trained with: 224, or 299.
+            `"inception_v3"`, 71 for `"xception"`). Defaults to the profile's size, and
+            without a profile to the size that the network was trained with, which is
+            224 px mostly.
         output_block: Block whose output is the model's, one of `block_names`.
             Defaults to the last one.
         profile: The `Profile` of the run. In the quick profile EfficientNet-Lite0,
@@ -116,20 +68,22 @@ def build_backbone(
     - [Tan and Le, 2019](https://arxiv.org/abs/1905.11946) (EfficientNet)
     - [Szegedy et al., 2015](https://arxiv.org/abs/1512.00567) (InceptionV3)
     - [Sandler et al., 2018](https://arxiv.org/abs/1801.04381) (MobileNetV2)
+    - [Chollet, 2016](https://arxiv.org/abs/1610.02357) (Xception)
+    - [Huang et al., 2016](https://arxiv.org/abs/1608.06993) (DenseNet121)
+    - [He et al., 2016](https://arxiv.org/abs/1603.05027) (ResNet50V2)
+    - [Howard et al., 2019](https://arxiv.org/abs/1905.02244) (MobileNetV3)
+    - [Tan and Le, 2021](https://arxiv.org/abs/2104.00298) (EfficientNetV2)
+    - [Liu et al., 2022](https://arxiv.org/abs/2201.03545) (ConvNeXt)
     """
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ValueError(
-            f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
-            f"Received: name={shown(name)}"
-        )
+    entry = architecture(name)
     if profile is not None and not isinstance(profile, Profile):
         raise ValueError(
             "profile must be the Profile that kt.profile('quick') returns. "
             f"Received: profile={shown(profile)}"
         )
     if image_size is None:
-        image_size = profile.image_size if profile else ARCHITECTURES[name].image_size
-    image_size = _checked_image_size(name, image_size)
+        image_size = profile.image_size if profile else entry.image_size
+    image_size = _checked_image_size(name, entry.smallest_size, image_size)
     if weights is not None and not (isinstance(weights, str) and weights == "imagenet"):
         weights = _weights_path(weights)
     if weights is None:
@@ -157,32 +111,25 @@ def build_backbone(
 
 
 def _build(name: str, image_size: int, pretrained: bool) -> keras.Model:
-    architecture = ARCHITECTURES[name]
+    entry = architecture(name)
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    # Untrained, EfficientNetB0 is the plain application, which has no third layer.
-    plain = name == "efficientnet_b0" and not pretrained
-    images = inputs if plain else architecture.preprocess(inputs)
-    if architecture.application is None:
-        network = build_efficientnet_lite0(images)
-    else:
-        application = getattr(keras.applications, architecture.application)
-        network = application(include_top=False, weights=None, input_tensor=images)
-    model = keras.Model(inputs, network.output, name=name)
-    if name == "inception_v3":
-        # Named, so that the stem is known also where it is all that is left.
-        model.get_layer(block_ends(model)["stem"]).name = "stem_pool"
-    return model
+    network = entry.network(_preprocessed(entry, inputs, pretrained))
+    return keras.Model(inputs, network.output, name=name)
+
+
+def _preprocessed(entry: Architecture, images, pretrained: bool):
+    if entry.preprocess_untrained is not None and not pretrained:
+        return entry.preprocess_untrained(images)
+    return entry.preprocess(images)
 
 
 def _build_pretrained(name, image_size, weights) -> tuple[keras.Model, str]:
-    if weights == "imagenet":
-        model = _build(name, image_size, pretrained=True)
-        application = ARCHITECTURES[name].application
-        application = application and getattr(keras.applications, application)
-        return model, load_imagenet_weights(model, name, application)
     model = _build(name, image_size, pretrained=True)
+    if weights == "imagenet":
+        return model, load_imagenet_weights(model, name)
     load_weights_file(model, name, weights)
-    if name == "efficientnet_b0" and not _is_normalized(model):
+    own = architecture(name).preprocess_untrained is not None
+    if own and not _is_normalized(model):
         # Trained without the ImageNet statistics, so without their preprocessing.
         model = _build(name, image_size, pretrained=False)
         load_weights_file(model, name, weights)
@@ -206,8 +153,7 @@ def _weights_path(weights) -> os.PathLike:
         ) from error
 
 
-def _checked_image_size(name: str, image_size) -> int:
-    smallest = 75 if name == "inception_v3" else 32
+def _checked_image_size(name: str, smallest: int, image_size) -> int:
     try:
         return square_size("image_size", image_size, smallest)
     except ValueError as error:

@@ -13,7 +13,7 @@ from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.outputs import classifier_outputs
-from keras_transfer.runtime import arguments
+from keras_transfer.runtime import arguments, keras_internals
 from keras_transfer.runtime.arguments import shown
 from keras_transfer.runtime.devices import device_count
 
@@ -261,9 +261,9 @@ def _copy(network: keras.Model) -> keras.Model:
 
 def _same_input(tensor):
     """Return an input like this one; Keras copies no more than its shape and type."""
-    layer = tensor._keras_history.operation
+    layer = keras_internals.maker(tensor)
     new = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer.name)
-    new._keras_history.operation.dtype_policy = layer.dtype_policy
+    keras_internals.maker(new).dtype_policy = layer.dtype_policy
     return new
 
 
@@ -272,8 +272,8 @@ def _copy_values(layer: keras.Layer, new: keras.Layer) -> None:
         variable.assign(value)
         # The name by which snapshots of weights are compared, which also depends on
         # what was around the layer when it was built.
-        variable._path = value.path
-    for part in new._flatten_layers():
+        keras_internals.set_path(variable, value.path)
+    for part in keras_internals.flat_layers(new):
         # Such as Normalization's, which computes with what it has noted of its weights.
         if hasattr(part, "finalize_state"):
             part.finalize_state()

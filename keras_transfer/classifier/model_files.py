@@ -17,6 +17,7 @@ import keras
 from keras_transfer.models import block_rates, compiling  # noqa: F401
 from keras_transfer.models.graph import is_of_keras
 from keras_transfer.runtime.arguments import file_path, reason, shown
+from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 
 # `compile` knows these words; every other text is the name of a function or class.
@@ -52,7 +53,7 @@ def write_model(model: keras.Model, path: pathlib.Path) -> None:
     foreign = sorted(
         {
             type(layer).__name__
-            for layer in (model, *model._flatten_layers(include_self=False))
+            for layer in flat_layers(model)
             if not is_of_keras(type(layer)) or isinstance(layer, keras.layers.Lambda)
         }
     )

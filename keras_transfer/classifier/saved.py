@@ -34,10 +34,9 @@ from keras_transfer.runtime.arguments import (
     shown,
     square_size,
 )
+from keras_transfer.runtime.keras_internals import KERAS_MEMBERS
 
 MEMBER = "keras_transfer.json"
-# What every `.keras` file holds.
-KERAS_MEMBERS = {"config.json", "model.weights.h5"}
 # What reading a broken archive, or a broken description in it, may raise.
 DAMAGED = (
     zipfile.BadZipFile,

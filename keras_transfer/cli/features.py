@@ -29,7 +29,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _features(options: argparse.Namespace) -> int:
     import keras_transfer as kt
-    from keras_transfer.backbones.build import ARCHITECTURES
+    from keras_transfer.backbones.registry import ARCHITECTURES
 
     name, _, size = options.backbone.partition("@")
     numbers = (options.shard or "0/1").split("/")

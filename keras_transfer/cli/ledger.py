@@ -41,7 +41,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    from keras_transfer.lessons import bands, report
+    from keras_transfer.lessons import ledger, report
     from keras_transfer.runtime import paths
 
     entries = [entry for path in options.ledgers for entry in _entries(path)]
@@ -55,7 +55,7 @@ def _ledger(options: argparse.Namespace) -> int:
         report.update_readme(entries, options.readme)
         say(f"Wrote the table of {len(entries)} lessons into {options.readme}.")
     if options.bands:
-        count = bands.merge_bands(entries, options.bands)
+        count = ledger.merge_bands(entries, options.bands)
         say(f"Wrote {count} accuracy bands into {options.bands}.")
     if not (options.readme or options.bands):
         say(report.text_table(entries))

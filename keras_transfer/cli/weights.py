@@ -11,10 +11,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _weights(options: argparse.Namespace) -> int:
-    from keras_transfer.backbones import build
+    from keras_transfer.backbones import registry
     from keras_transfer.backbones.weights import sources as weights
 
-    known = build.ARCHITECTURES
+    known = registry.ARCHITECTURES
     unknown = [name for name in options.names if name not in known]
     if unknown:
         raise ValueError(

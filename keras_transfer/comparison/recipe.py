@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection
 
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.data.augmentation import STRENGTHS
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from keras_transfer.comparison.store import (
 )
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
+from keras_transfer.runtime.processes import child_environment
 from keras_transfer.runtime.status_lines import say
 
 
@@ -228,13 +228,6 @@ class RecipeProcess:
         self._log = self._open.enter_context(
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         )
-        # The process finds the modules that can be imported here.
-        search_path = os.pathsep.join(filter(None, map(str, sys.path)))
-        variables = os.environ | {"PYTHONPATH": search_path}
-        # What was switched on with `-X utf8` stands in no variable.
-        variables["PYTHONUTF8"] = str(sys.flags.utf8_mode)
-        variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         self._process = self._open.enter_context(
             subprocess.Popen(
                 [sys.executable, "-m", "keras_transfer.comparison.worker"],
@@ -242,7 +235,7 @@ class RecipeProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 encoding="utf-8",
-                env=variables,
+                env=child_environment(),
             )
         )
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.backbones.weights.files import content_digest
 from keras_transfer.backbones.weights.sources import weights_digest
 from keras_transfer.comparison.recipe import Recipe

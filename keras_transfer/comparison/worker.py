@@ -25,6 +25,7 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.models.outputs import class_probabilities
 from keras_transfer.runtime.devices import use_all_devices
+from keras_transfer.runtime.processes import peak_memory
 
 
 def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
@@ -52,22 +53,6 @@ def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
             ),
         },
     )
-
-
-def peak_memory() -> int | None:
-    """Return the most memory that this process held, in bytes, if it can be known."""
-    status = pathlib.Path("/proc/self/status")
-    text = status.read_text(encoding="utf-8") if status.is_file() else ""
-    if "VmHWM:" in text:
-        # Not from getrusage, which on Linux begins with what the process that started
-        # this one held.
-        return int(text.split("VmHWM:")[1].split()[0]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main() -> None:

@@ -124,8 +124,7 @@ def _write(kept: dict, photos, states, found, near: pathlib.Path) -> None:
         chosen.append((name, files))
     text = json.dumps({"version": VERSION, "folders": dict(reversed(chosen))})
     try:
-        with atomic_files.written_whole(folder / NAME) as temporary:
-            temporary.write_text(text, "utf-8")
+        atomic_files.write_whole_text(folder / NAME, text)
     except OSError as error:
         say(
             f"What was found out about {len(photos):,} photos could not be kept in "

@@ -21,6 +21,7 @@ from keras_transfer.data.own_data import (
     numbers,
     same_width,
 )
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import shown, texts
 
 # Images that are looked at at once.
@@ -67,7 +68,7 @@ def _batch_size(dataset: tf.data.Dataset) -> int | None:
     """Return the batch size of a data set where a step of it tells."""
     for step in reversed(pipelines.steps(dataset)):
         if pipelines.kind(step) in pipelines.BATCHES:
-            return int(step._batch_size)
+            return int(keras_internals.batch_size(step))
     return None
 
 

@@ -7,32 +7,24 @@ from collections.abc import Collection
 import numpy as np
 import tensorflow as tf
 
-CACHES = {"CacheDataset"}
-SHUFFLES = {"_ShuffleDataset"}
-MAPS = {"_MapDataset", "_ParallelMapDataset"}
-BATCHES = {"_BatchDataset", "_ParallelBatchDataset"}
-UNBATCHES = {"_UnbatchDataset"}
+from keras_transfer.runtime import keras_internals
+from keras_transfer.runtime.keras_internals import Step
+
+CACHES = {Step.CACHE}
+SHUFFLES = {Step.SHUFFLE}
+MAPS = {Step.MAP, Step.PARALLEL_MAP}
+BATCHES = {Step.BATCH, Step.PARALLEL_BATCH}
+UNBATCHES = {Step.UNBATCH}
 # They change when an element comes, not what it is.
-TRANSPARENT = {
-    "_OptionsDataset",
-    "_PrefetchDataset",
-    "_RepeatDataset",
-    "_AssertCardinalityDataset",
-}
+TRANSPARENT = {Step.OPTIONS, Step.PREFETCH, Step.REPEAT, Step.ASSERT_CARDINALITY}
 # They let some of the elements pass, as they are. Which ones may depend on the order
 # before, so nothing is taken out or put in before them.
-PASSING = {
-    "_TakeDataset",
-    "_SkipDataset",
-    "_ShardDataset",
-    "_FilterDataset",
-    "_IgnoreErrorsDataset",
-}
+PASSING = {Step.TAKE, Step.SKIP, Step.SHARD, Step.FILTER, Step.IGNORE_ERRORS}
 KNOWN = CACHES | SHUFFLES | MAPS | BATCHES | UNBATCHES | TRANSPARENT | PASSING
 # Sources that give the same elements in the same order in each pass.
-FIXED = {"_TensorSliceDataset", "_TensorDataset", "_RangeDataset"}
+FIXED = {Step.TENSOR_SLICE, Step.TENSOR, Step.RANGE}
 # So do these if all that they are made of does.
-SOURCES = FIXED | {"_ZipDataset", "_ConcatenateDataset"}
+SOURCES = FIXED | {Step.ZIP, Step.CONCATENATE}
 # A step that is to change a picture at random leaves its range about as it is. One that
 # also divides by 255 may not be left out with it.
 RANGE_RATIO = 4.0
@@ -67,16 +59,16 @@ def steps(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     """
     found = [dataset]
     while kind(found[0]) in KNOWN:
-        found.insert(0, found[0]._inputs()[0])
+        found.insert(0, keras_internals.made_of(found[0])[0])
     return found
 
 
 def variables(dataset: tf.data.Dataset) -> list[tf.Variable]:
     """Return what the functions of a pipeline change, such as states of seeds."""
-    found = [v for part in dataset._inputs() for v in variables(part)]
-    for name in ("_map_func", "_predicate"):
-        function = getattr(getattr(dataset, name, None), "function", None)
-        found += getattr(function, "variables", ())
+    parts = keras_internals.made_of(dataset)
+    found = [v for part in parts for v in variables(part)]
+    for function_of in (keras_internals.map_function, keras_internals.predicate):
+        found += getattr(function_of(dataset), "variables", ())
     return found
 
 
@@ -94,7 +86,7 @@ def in_order(
         every: Distance between the images that are kept. Defaults to `1`.
     """
     found, base = steps(dataset), _base(dataset)
-    left_out = CACHES | SHUFFLES | {"_RepeatDataset"}
+    left_out = CACHES | SHUFFLES | {Step.REPEAT}
     changed = [
         index
         for index, step in enumerate(found)
@@ -112,7 +104,7 @@ def in_order(
         if kind(step) in MAPS and index not in without:
             replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
         elif kind(step) in BATCHES:
-            replayed = replayed.batch(step._batch_size)
+            replayed = replayed.batch(keras_internals.batch_size(step))
         elif kind(step) in UNBATCHES:
             replayed = replayed.unbatch()
     return without_autotune(replayed.prefetch(2))
@@ -137,8 +129,8 @@ def unshuffled(dataset: tf.data.Dataset, most: int = 1024) -> tf.data.Dataset:
         if name in CACHES | SHUFFLES:
             # A full buffer of images has filled the cache before it.
             filling = name in SHUFFLES
-        if name == "_TakeDataset":
-            replayed = _first(replayed, step._count, filling)
+        if name == Step.TAKE:
+            replayed = _first(replayed, keras_internals.count(step), filling)
         else:
             replayed = _with_step(replayed, step)
     return without_autotune(replayed)
@@ -149,21 +141,23 @@ def _with_step(dataset: tf.data.Dataset, step: tf.data.Dataset) -> tf.data.Datas
     name = kind(step)
     if name in MAPS:
         # Side by side, draws by one seed would come in another order each time.
-        calls = None if name == "_MapDataset" else os.cpu_count()
+        calls = None if name == Step.MAP else os.cpu_count()
         return dataset.map(_function(step), num_parallel_calls=calls)
     if name in BATCHES:
-        return dataset.batch(step._batch_size, step._drop_remainder)
+        return dataset.batch(
+            keras_internals.batch_size(step), keras_internals.drop_remainder(step)
+        )
     if name in UNBATCHES:
         return dataset.unbatch()
     if name in CACHES:
         return dataset.cache()
-    if name == "_SkipDataset":
-        return dataset.skip(step._count)
-    if name == "_ShardDataset":
-        return dataset.shard(step._num_shards, step._index)
-    if name == "_FilterDataset":
+    if name == Step.SKIP:
+        return dataset.skip(keras_internals.count(step))
+    if name == Step.SHARD:
+        return dataset.shard(*keras_internals.shard(step))
+    if name == Step.FILTER:
         return dataset.filter(_predicate(step))
-    if name == "_IgnoreErrorsDataset":
+    if name == Step.IGNORE_ERRORS:
         return dataset.ignore_errors()
     return dataset
 
@@ -179,7 +173,8 @@ def _first(dataset: tf.data.Dataset, count: tf.Tensor, to_the_end: bool):
 def fixed_order(dataset: tf.data.Dataset) -> bool:
     """Tell whether a pipeline is known to give its elements in one order."""
     known = SOURCES | MAPS | BATCHES | UNBATCHES | TRANSPARENT | PASSING
-    return kind(dataset) in known and all(map(fixed_order, dataset._inputs()))
+    parts = keras_internals.made_of
+    return kind(dataset) in known and all(map(fixed_order, parts(dataset)))
 
 
 def count(dataset: tf.data.Dataset) -> int | None:
@@ -240,12 +235,12 @@ def repeats(dataset: tf.data.Dataset, without: Collection[int] = ()) -> bool:
     found, base = steps(dataset), _base(dataset)
     if any(kind(step) in SHUFFLES for step in found[: base + 1]):
         return False
-    if any(kind(step) == "_FilterDataset" for step in found):  # It may draw as well.
+    if any(kind(step) == Step.FILTER for step in found):  # It may draw as well.
         return False
     if any(index <= base for index in without):
         return False
-    sure = (getattr(step, "_deterministic", None) != "false" for step in found)
-    return all(sure) and _repeats(found[0])
+    unsure = any(map(keras_internals.is_nondeterministic, found))
+    return not unsure and _repeats(found[0])
 
 
 def _repeats(source: tf.data.Dataset) -> bool:
@@ -259,7 +254,7 @@ def _repeats(source: tf.data.Dataset) -> bool:
             return False
     elif kind(source) not in SOURCES | BATCHES | TRANSPARENT:
         return False
-    return all(map(_repeats, source._inputs()))
+    return all(map(_repeats, keras_internals.made_of(source)))
 
 
 def draws_a_part(dataset: tf.data.Dataset) -> bool:
@@ -271,9 +266,10 @@ def draws_a_part(dataset: tf.data.Dataset) -> bool:
     shuffled = False
     for step in steps(dataset):
         if kind(step) in SHUFFLES:
-            shuffled |= bool(getattr(step, "_reshuffle_each_iteration", True))
-        elif kind(step) in {"_TakeDataset", "_SkipDataset", "_ShardDataset"}:
-            before, after = step._inputs()[0].cardinality(), step.cardinality()
+            shuffled |= keras_internals.reshuffles(step)
+        elif kind(step) in {Step.TAKE, Step.SKIP, Step.SHARD}:
+            (source,) = keras_internals.made_of(step)
+            before, after = source.cardinality(), step.cardinality()
             if shuffled and (before < 0 or before != after):
                 return True
     return False
@@ -344,10 +340,10 @@ def read(dataset: tf.data.Dataset, limit: int) -> tuple[np.ndarray, np.ndarray]:
 
 def made_in_python(dataset: tf.data.Dataset) -> bool:
     """Tell whether a Python generator makes the elements, as in `from_generator`."""
-    function = getattr(steps(dataset)[0], "_map_func", None)
+    function = keras_internals.map_function(steps(dataset)[0])
     if function is None:
         return False
-    operations = function.function.graph.get_operations()
+    operations = function.graph.get_operations()
     return any(operation.type == "GeneratorDataset" for operation in operations)
 
 
@@ -358,12 +354,12 @@ def _base(dataset: tf.data.Dataset) -> int:
 
 
 def _drops_remainder(step: tf.data.Dataset) -> bool:
-    return kind(step) in BATCHES and bool(step._drop_remainder)
+    return kind(step) in BATCHES and bool(keras_internals.drop_remainder(step))
 
 
 def _function(step: tf.data.Dataset):
     # The traced function: the Python one may have changed what it refers to.
-    function = step._map_func.function
+    function = keras_internals.map_function(step)
 
     def apply(*element):
         outputs = function(*tf.nest.flatten(element))
@@ -373,7 +369,7 @@ def _function(step: tf.data.Dataset):
 
 
 def _predicate(step: tf.data.Dataset):
-    function = step._predicate.function
+    function = keras_internals.predicate(step)
     return lambda *element: function(*tf.nest.flatten(element))[0]
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state
 
 from keras_transfer.data import pipelines
+from keras_transfer.runtime import keras_internals
 
 
 def integer_labels(labels: np.ndarray) -> np.ndarray:
@@ -31,16 +31,16 @@ def restored(model: keras.Model) -> Iterator[None]:
     variables = [*model.variables, *model.metrics_variables]
     before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in variables]
     # It notes the shape of the first labels that it sees, which must not be these.
-    loss = getattr(model, "_compile_loss", None)
-    known = None if loss is None else dict(vars(loss))
+    state = keras_internals.loss_state(model)
+    known = None if state is None else dict(state)
     try:
         yield
     finally:
         for variable, value in before:
             variable.assign(value)
-        if loss is not None:
-            vars(loss).clear()
-            vars(loss).update(known)
+        if state is not None:
+            state.clear()
+            state.update(known)
 
 
 @contextlib.contextmanager
@@ -51,10 +51,10 @@ def restored_generators(datasets: Iterable[tf.data.Dataset]) -> Iterator[None]:
     it would have been.
     """
     own = [v for dataset in datasets for v in pipelines.variables(dataset)]
-    shared = global_state.get_global_attribute("global_seed_generator")
+    shared = keras_internals.global_seed_generator()
     own += [shared.state] if shared is not None else []
     before = [(v, keras.ops.convert_to_numpy(v).copy()) for v in own]
-    names = global_state.get_global_attribute("object_name_uids")
+    names = keras_internals.name_numbers()
     numbering = dict(names or {})
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -65,7 +65,7 @@ def restored_generators(datasets: Iterable[tf.data.Dataset]) -> Iterator[None]:
         for variable, value in before:
             variable.assign(value)
         if shared is None:
-            global_state.set_global_attribute("global_seed_generator", None)
+            keras_internals.forget_global_seed_generator()
         if names is not None:
             names.clear()
             names.update(numbering)

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import samples
-from keras_transfer.backbones import build
+from keras_transfer.backbones import build, registry
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import decoding, tfds
 from keras_transfer.features import extraction
@@ -81,7 +81,7 @@ def probe_backbone(
     Raises:
         ValueError: If an argument is of no use here.
     """
-    one_of("name", name, build.ARCHITECTURES)
+    one_of("name", name, registry.ARCHITECTURES)
     if not isinstance(dataset, str):
         raise ValueError(
             "dataset must be the name of a data set, as for load_dataset. "
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for what, accuracy in probe_samples(seed).items():
                 say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
         return 0
-    known = build.ARCHITECTURES
+    known = registry.ARCHITECTURES
     for spec in chosen.backbones:
         name, _, size = spec.partition("@")
         if name not in known or not size.isdecimal():

@@ -27,6 +27,7 @@ from keras_transfer.models.outputs import (
 )
 from keras_transfer.models.precision import float32_copy
 from keras_transfer.runtime.arguments import keras_model, shown
+from keras_transfer.runtime.keras_internals import maker
 
 # As many took 0.3 to 0.65 GiB with ResNet50 and VGG16 at 224 px.
 BATCH_SIZE = 16
@@ -274,7 +275,7 @@ def _checked_classes(model: keras.Model) -> int:
         raise ValueError(
             "Expected a model that ends in a dense or an activation layer, whose "
             f"logits are known. Received: model with name={model.name}, which ends in "
-            f"{outputs[0]._keras_history.operation.name}"
+            f"{maker(outputs[0]).name}"
         )
     return classifier_outputs(model, units, known=True).num_classes
 

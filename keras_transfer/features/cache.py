@@ -27,6 +27,7 @@ from keras_transfer.models.graph import (
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, flag, keras_model, whole_number
 from keras_transfer.runtime.devices import on_all_devices
+from keras_transfer.runtime.keras_internals import nodes
 
 # Hashing a larger file on each reading would take longer than it protects.
 HASHED_BYTES = 64 * 1024**2
@@ -243,22 +244,21 @@ def _graph(model: keras.Model) -> list:
             return f"tensor {tensors.get(id(value))}"
         return nameless(value)
 
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            called = node.operation
-            arguments = (node.arguments.args, node.arguments.kwargs)
-            found.append(
-                (
-                    layers.setdefault(id(called), len(layers)),
-                    type(called).__name__,
-                    _graph(called) if isinstance(called, keras.Model) else _of(called),
-                    keras.tree.map_structure(argument, arguments),
-                )
+    for node in nodes(graph):
+        if node.is_input:
+            continue
+        called = node.operation
+        arguments = (node.arguments.args, node.arguments.kwargs)
+        found.append(
+            (
+                layers.setdefault(id(called), len(layers)),
+                type(called).__name__,
+                _graph(called) if isinstance(called, keras.Model) else _of(called),
+                keras.tree.map_structure(argument, arguments),
             )
-            for tensor in node.output_tensors:
-                tensors[id(tensor)] = len(tensors)
+        )
+        for tensor in node.output_tensors:
+            tensors[id(tensor)] = len(tensors)
     return [*found, [argument(tensor) for tensor in graph.outputs]]
 
 

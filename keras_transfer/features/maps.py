@@ -21,6 +21,7 @@ from keras_transfer.runtime.arguments import (
     shown,
     whole_number,
 )
+from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 
 FILES = ("maps", "labels")
@@ -258,9 +259,7 @@ def _no_copy(augmentation) -> ValueError:
 def _augmented(dataset, augmentation, copy: int) -> tf.data.Dataset:
     # A layer of its own for each copy, so that a copy that is kept on disk does not
     # change what the next one draws.
-    classes = {
-        type(each).__name__: type(each) for each in augmentation._flatten_layers()
-    }
+    classes = {type(each).__name__: type(each) for each in flat_layers(augmentation)}
     try:
         layer = keras.saving.deserialize_keras_object(
             _serialized(augmentation), custom_objects=classes, safe_mode=False

@@ -18,12 +18,12 @@ from keras_transfer.models.compiling import (
     ModelState,
     compile_classifier,
     compile_for_soft_labels,
-    keep_exclusions,
 )
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.models.precision import fast_copy, fast_dtype
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
+from keras_transfer.runtime.keras_internals import copy_decay_exclusions
 from keras_transfer.runtime.status_lines import say
 
 # Part of the steps in which the learning rate rises from zero.
@@ -253,7 +253,7 @@ def _compile_with_stock(model, optimizer, learning_rate) -> None:
     config = stock.get_config() | {"learning_rate": learning_rate}
     # The class of a file, which has no rates by depth.
     fresh = stock.__class__.from_config(config)
-    keep_exclusions(stock, fresh)
+    copy_decay_exclusions(stock, fresh)
     compile_classifier(model, fresh)
 
 

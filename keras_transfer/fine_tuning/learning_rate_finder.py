@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_transfer.data.splits import Splits
 from keras_transfer.models.compiling import ModelState, check_loss, compile_for_sweep
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import (
     batched_dataset,
     keras_model,
@@ -97,11 +98,12 @@ class LearningRateFinder(keras.callbacks.Callback):
         check_loss(model, "LearningRateFinder")
         optimizer = _inner(model.optimizer)
         schedules = keras.optimizers.schedules.LearningRateSchedule
-        if isinstance(optimizer._learning_rate, schedules):
+        given = keras_internals.learning_rate_given(optimizer)
+        if isinstance(given, schedules):
             raise ValueError(
                 "A learning rate that follows a schedule cannot be swept. Compile with "
                 "a number, find the rate, then build the schedule. "
-                f"Received: learning_rate={optimizer._learning_rate}"
+                f"Received: learning_rate={given}"
             )
         if model.steps_per_execution != 1:
             raise ValueError(

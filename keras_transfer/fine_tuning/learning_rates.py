@@ -6,8 +6,9 @@ import keras
 
 from keras_transfer.backbones.blocks import block_layers
 from keras_transfer.models.block_rates import WITH_BLOCK_RATES
-from keras_transfer.models.compiling import checked_optimizer, keep_exclusions
+from keras_transfer.models.compiling import checked_optimizer
 from keras_transfer.models.graph import HEAD
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import keras_model, real_number, shown
 
 
@@ -80,13 +81,14 @@ def discriminative_learning_rates(
             f"optimizer must be one of {names}, by name or as a Keras optimizer. "
             f"Received: optimizer={shown(optimizer)}"
         )
-    if callable(stock._learning_rate):
+    given = keras_internals.learning_rate_given(stock)
+    if callable(given):
         raise ValueError(
             "optimizer must be made with a number, because its learning rate is not "
             "used: pass the schedule as learning_rate= of "
             "discriminative_learning_rates, or as schedule= of fine_tune. Received: "
             f"optimizer={stock.__class__.__name__} with "
-            f"learning_rate={shown(stock._learning_rate)}"
+            f"learning_rate={shown(given)}"
         )
     config = stock.get_config() | {"name": stock.name, "learning_rate": learning_rate}
     scaled = WITH_BLOCK_RATES[stock.__class__](
@@ -98,7 +100,7 @@ def discriminative_learning_rates(
         },
         **config,
     )
-    keep_exclusions(stock, scaled)
+    keras_internals.copy_decay_exclusions(stock, scaled)
     return scaled
 
 

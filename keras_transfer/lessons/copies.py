@@ -9,8 +9,8 @@ import pathlib
 import nbformat
 
 from keras_transfer.lessons.exercises import ANSWER, CHECK, exercise_tag, find_exercises
-from keras_transfer.lessons.runner import Lesson, checked_lessons
-from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.lessons.runner import Lesson, checked_lessons, write_notebook
+from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import file_path
 
 # A failed check, or an answer that stops, does not keep "Run all" from the others.
@@ -98,15 +98,13 @@ def _write(fresh: nbformat.NotebookNode, path: pathlib.Path) -> str:
     if there == "same":
         return f"{path.name}: is there already, and kept as it is."
     if there != "edited":
-        with atomic_files.written_whole(path) as temporary:
-            nbformat.write(fresh, temporary)
+        write_notebook(fresh, path)
         return f"{path.name}: {'written' if there == 'none' else 'written anew'}."
     kept = f"{path.name}: holds what you wrote, and is kept. The lesson has changed"
     if beside == "edited":
         return f"{kept}, and {new.name} is kept as well: move one of them away."
     if beside != "same":
-        with atomic_files.written_whole(new) as temporary:
-            nbformat.write(fresh, temporary)
+        write_notebook(fresh, new)
     return f"{kept}: the new copy is {new.name}."
 
 

@@ -10,7 +10,6 @@ import nbformat
 from keras_transfer.lessons import kernel, report
 from keras_transfer.lessons.copies import RUN_ON
 from keras_transfer.lessons.exercises import Exercise, find_exercises
-from keras_transfer.lessons.progress import Progress
 from keras_transfer.lessons.runner import Lesson, checked_lessons, checked_run
 from keras_transfer.runtime.status_lines import say
 
@@ -67,7 +66,7 @@ def check_lessons(
     profile, cell_timeout = checked_run(profile, cell_timeout)
     outcomes = []
     for position, lesson in enumerate(lessons, start=1):
-        progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")
+        progress = kernel.Progress(f"[{position}/{len(lessons)}] {lesson.name}")
         try:
             found = _check_lesson(lesson, profile, cell_timeout, progress)
         # Whatever is wrong with one copy, the others are checked.
@@ -142,12 +141,8 @@ def _prepare(notebook, exercises: list[Exercise], begun: list[Exercise]) -> None
 def _run(lesson, notebook, profile, cell_timeout, progress) -> str | None:
     # What the lesson saves is not to replace what a run of the lessons measured.
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
-        start = {
-            "cwd": str(lesson.path.parent),
-            "env": kernel.environment(lesson.name, pathlib.Path(folder), profile),
-            "stdout": log,
-            "stderr": log,
-        }
+        output = pathlib.Path(folder)
+        start = kernel.start_arguments(lesson.path, output, profile, log)
         error = kernel.execute(notebook, start, cell_timeout, progress)
     if error == kernel.INTERRUPTED:
         raise KeyboardInterrupt

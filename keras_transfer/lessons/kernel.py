@@ -1,11 +1,20 @@
-"""Run a notebook's cells in a kernel of the Python that is running."""
+"""Run a notebook in a kernel of the Python that is running, and show how far it is."""
 
+import asyncio
+import contextlib
 import logging
 import os
 import pathlib
 import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import IO
 
 import nbformat
+import psutil
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -13,7 +22,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from keras_transfer.lessons import report
-from keras_transfer.lessons.progress import Progress
+from keras_transfer.runtime.processes import child_environment, peak_memory
+from keras_transfer.runtime.status_lines import say
 
 INTERRUPTED = "KeyboardInterrupt: The run was interrupted."
 # Paths that a kernel, which runs in `notebooks/`, must not read relative to itself.
@@ -23,6 +33,61 @@ PATH_VARIABLES = (
     "TFDS_DATA_DIR",
     "KERAS_HOME",
 )
+
+
+class Progress:
+    """Show how far a lesson is, and keep its kernel's peak memory.
+
+    On a terminal one line is kept up to date; elsewhere there is a line at the start
+    and one at the end.
+
+    Args:
+        label: What each line starts with.
+
+    Attributes:
+        cell: The cell that runs, counted from 1.
+        cells: The number of cells.
+        peak_memory: The most memory that the watched process held, in bytes.
+    """
+
+    def __init__(self, label: str):
+        self.label, self.cell, self.cells, self.peak_memory = label, 0, 0, 0
+        self.started = time.monotonic()
+        self.live = getattr(sys.stdout, "isatty", bool)()
+        if not self.live:
+            say(f"{label}: started", flush=True)
+
+    @contextlib.contextmanager
+    def watch(self, pid: int) -> Iterator[None]:
+        """Measure a process for as long as the block runs."""
+        stopped = threading.Event()
+        thread = threading.Thread(target=self._poll, args=(pid, stopped), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+            self._measure(pid)
+
+    def end(self, outcome: str) -> None:
+        """Print how the lesson ended."""
+        # On a terminal the line replaces the one that counted the cells.
+        line = f"\r{self.label}: {outcome:<60}" if self.live else None
+        say(line or f"{self.label}: {outcome}", flush=True)
+
+    def _poll(self, pid: int, stopped: threading.Event) -> None:
+        while not stopped.wait(0.5):
+            self._measure(pid)
+            if self.live:
+                seconds = time.monotonic() - self.started
+                text = f"cell {self.cell} of {self.cells}, {seconds:.0f} s"
+                say(f"\r{self.label}: {text}", end="", flush=True)
+
+    def _measure(self, pid: int) -> None:
+        with contextlib.suppress(psutil.Error):
+            held = peak_memory(pid) or psutil.Process(pid).memory_info().rss
+            self.peak_memory = max(self.peak_memory, held)
 
 
 def execute(
@@ -42,21 +107,26 @@ def execute(
     Returns:
         What went wrong, `INTERRUPTED` among it, or `None`.
     """
+    running = None
+
+    def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        nonlocal running
+        running, progress.cell = cell, cell_index + 1
+        _let_signals_end_the_run()
+
     client = NotebookClient(
-        notebook, timeout=cell_timeout or None, kernel_manager_class=_OwnKernelManager
+        notebook,
+        timeout=cell_timeout or None,
+        kernel_manager_class=_OwnKernelManager,
+        on_cell_start=begin,
     )
     # An error is on the lesson's page and in the ledger: not a third time as a log.
     client.log = logging.getLogger("keras_transfer.quiet")
     client.log.setLevel(logging.CRITICAL + 1)
-    cell = None
     try:
-        with (
-            client.setup_kernel(**start),
-            progress.watch(client.km.provisioner.pid),
-        ):
-            for index, cell in enumerate(notebook.cells):
-                progress.cell = index + 1
-                client.execute_cell(cell, index, client.code_cells_executed + 1)
+        with client.setup_kernel(**start), progress.watch(client.km.provisioner.pid):
+            # Ended only when its memory has been read.
+            client.execute(cleanup_kc=False)
         return None
     except CellExecutionError as failure:
         text = failure.evalue or _failed_line(failure.traceback)
@@ -68,9 +138,16 @@ def execute(
     except KeyboardInterrupt:
         error = INTERRUPTED
     # Such an end leaves no trace in the notebook by itself: the page would hide it.
-    if cell is not None and cell.cell_type == "code":
-        cell.outputs.extend(error_cell(error).outputs)
+    if running is not None and running.cell_type == "code":
+        running.outputs.extend(error_cell(error).outputs)
     return error
+
+
+def _let_signals_end_the_run() -> None:
+    """Undo that nbclient, at a signal, ends the kernel and lets the program go on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def _failed_line(traceback: str) -> str:
@@ -88,7 +165,26 @@ def error_cell(error: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell("# The lesson stopped here.", outputs=[shown])
 
 
-def environment(lesson: str, output: pathlib.Path, profile: str) -> dict:
+def start_arguments(
+    path: pathlib.Path, output: pathlib.Path, profile: str, log: IO[bytes]
+) -> dict:
+    """Return how the kernel of a lesson is started, as `execute` takes it.
+
+    Args:
+        path: The lesson's notebook, in whose folder it runs.
+        output: The folder where it saves its model.
+        profile: Name of the profile.
+        log: File for what the kernel says outside of cells.
+    """
+    return {
+        "cwd": str(path.parent),
+        "env": environment(path.stem, output, profile),
+        "stdout": log,
+        "stderr": log,
+    }
+
+
+def environment(lesson: str, output: pathlib.Path, profile: str) -> dict[str, str]:
     """Return the environment variables of a lesson's kernel.
 
     Args:
@@ -96,23 +192,21 @@ def environment(lesson: str, output: pathlib.Path, profile: str) -> dict:
         output: The folder where it saves its model.
         profile: Name of the profile.
     """
-    variables = dict(os.environ)
-    for name in PATH_VARIABLES:
+    package = pathlib.Path(__file__).absolute().parent.parent.parent
+    absolute = {
+        name: str(pathlib.Path(path).expanduser().absolute())
+        for name in PATH_VARIABLES
         # An address such as `gs://...` is no path of this machine.
-        if variables.get(name) and "://" not in variables[name]:
-            path = pathlib.Path(variables[name]).expanduser().absolute()
-            variables[name] = str(path)
-    package = str(pathlib.Path(__file__).absolute().parent.parent.parent)
-    search_path = [package, variables.get("PYTHONPATH", "")]
-    variables.update(
+        if (path := os.environ.get(name)) and "://" not in path
+    }
+    return child_environment(
+        [package, os.environ.get("PYTHONPATH", "")],
         KERAS_TRANSFER_PROFILE=profile,
         KERAS_TRANSFER_LESSON=lesson,
         KERAS_TRANSFER_OUTPUT_DIR=str(output),
-        PYTHONPATH=os.pathsep.join(filter(None, search_path)),
         MPLBACKEND="module://matplotlib_inline.backend_inline",
+        **absolute,
     )
-    variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return variables
 
 
 class _OwnKernelSpecs(KernelSpecManager):

@@ -1,15 +1,21 @@
 """Write what a run of the lessons gave: ledger, table, junit.xml, README table."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import re
-import xml.etree.ElementTree as ElementTree
+import typing
 
 from keras_transfer.lessons import pages
-from keras_transfer.runtime import atomic_files
+from keras_transfer.runtime import atomic_files, tables
+
+if typing.TYPE_CHECKING:
+    # A ledger can be read where the libraries of a run are not installed.
+    import junitparser
 
 RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (
@@ -49,19 +55,12 @@ def table_rows(entries: list[dict]) -> list[tuple[str, ...]]:
 def text_table(entries: list[dict]) -> str:
     """Return the table of a ledger for a terminal."""
     rows = [COLUMNS, *table_rows(entries)]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    rows.insert(1, tuple("-" * width for width in widths))
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    return tables.text_table(rows, words=range(len(COLUMNS)), rule=True)
 
 
 def markdown_table(entries: list[dict]) -> str:
     """Return the table of a ledger in Markdown."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *table_rows(entries)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return tables.markdown_table([COLUMNS, *table_rows(entries)])
 
 
 def outcome(entry: dict) -> str:
@@ -87,10 +86,11 @@ def write_run(entries: list[dict], output: pathlib.Path) -> None:
     texts = {
         "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
         "index.html": pages.index_page(entries, rows, COLUMNS, about, figures),
-        "junit.xml": _junit(entries),
     }
     for name, text in texts.items():
-        _write_text(output / name, text)
+        atomic_files.write_whole_text(output / name, text)
+    with atomic_files.written_whole(output / "junit.xml") as temporary:
+        _junit(entries).write(str(temporary), pretty=True)
 
 
 def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
@@ -119,7 +119,7 @@ def write_between(path: str | os.PathLike, name: str, text: str) -> None:
             f"A file to write a table into needs the lines {first} and {last}. "
             f"Received: {path}"
         )
-    _write_text(path, f"{before}{start}\n{text}\n{end}{after}")
+    atomic_files.write_whole_text(path, f"{before}{start}\n{text}\n{end}{after}")
 
 
 def measured_on(entries: list[dict]) -> str:
@@ -169,30 +169,20 @@ def plain_text(text: str) -> str:
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
 
 
-def _junit(entries: list[dict]) -> str:
-    failed = [entry for entry in entries if not entry["passed"]]
-    suite = ElementTree.Element(
-        "testsuite",
-        name="lessons",
-        tests=str(len(entries)),
-        failures=str(len(failed)),
-        errors="0",
-        time=str(round(sum(entry["seconds"] for entry in entries), 1)),
-    )
+def _junit(entries: list[dict]) -> junitparser.TestSuite:
+    import junitparser
+
+    suite = junitparser.TestSuite("lessons")
     for entry in entries:
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"lessons.{entry['profile']}",
-            name=entry["lesson"],
-            time=str(entry["seconds"]),
+        case = junitparser.TestCase(
+            entry["lesson"], f"lessons.{entry['profile']}", entry["seconds"]
         )
         if not entry["passed"]:
-            message = first_line(entry["error"])
-            failure = ElementTree.SubElement(case, "failure", message=message)
+            failure = junitparser.Failure(first_line(entry["error"]))
             failure.text = plain_text(entry["error"])
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+            case.result = failure
+        suite.add_testcase(case)
+    return suite
 
 
 def _percent(value: float | None) -> str:
@@ -208,8 +198,3 @@ def _processor() -> str:
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    with atomic_files.written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -11,7 +11,6 @@ import nbformat
 
 from keras_transfer.lessons import kernel, ledger, pages, report
 from keras_transfer.lessons.exercises import lesson_cells
-from keras_transfer.lessons.progress import Progress
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.runtime.profiles import NAMES
@@ -111,7 +110,7 @@ def run_lessons(
         (output / name).unlink(missing_ok=True)
     entries = []
     for position, lesson in enumerate(lessons, start=1):
-        progress = Progress(f"[{position}/{len(lessons)}] {lesson.name}")
+        progress = kernel.Progress(f"[{position}/{len(lessons)}] {lesson.name}")
         entry = run_lesson(lesson, output, profile, cell_timeout, progress)
         entries.append(entry)
         progress.end(report.outcome(entry))
@@ -147,7 +146,7 @@ def run_lesson(
     output: pathlib.Path,
     profile: str,
     cell_timeout: int,
-    progress: Progress,
+    progress: kernel.Progress,
 ) -> dict:
     """Run one lesson, write its pages and return its entry of the ledger."""
     # What an earlier run left must not pass for the result of a run that fails.
@@ -156,16 +155,11 @@ def run_lesson(
     notebook = nbformat.v4.new_notebook()
     started = time.monotonic()
     try:
-        notebook = _read(lesson)
+        notebook = read_lesson(lesson)
         progress.cells = len(notebook.cells)
         # What the kernel says outside of cells matters only where a lesson failed.
         with (output / f"{lesson.name}.log").open("wb") as log:
-            start = {
-                "cwd": str(lesson.path.parent),
-                "env": kernel.environment(lesson.name, output, profile),
-                "stdout": log,
-                "stderr": log,
-            }
+            start = kernel.start_arguments(lesson.path, output, profile, log)
             error = kernel.execute(notebook, start, cell_timeout, progress)
     # Whatever is wrong with one lesson, the others run.
     except Exception as failure:
@@ -187,10 +181,25 @@ def run_lesson(
         "passed": error is None,
         "error": error,
     }
-    with atomic_files.written_whole(output / lesson.path.name) as temporary:
-        nbformat.write(notebook, temporary)
+    write_notebook(notebook, output / lesson.path.name)
     pages.write_page(notebook, entry, output / f"{lesson.name}.html")
     return entry
+
+
+def read_lesson(lesson: Lesson) -> nbformat.NotebookNode:
+    """Return the cells that a run of a lesson needs, without outputs."""
+    notebook = nbformat.read(lesson.path, as_version=4)
+    notebook.cells = lesson_cells(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def write_notebook(notebook: nbformat.NotebookNode, path: pathlib.Path) -> None:
+    """Write a notebook, whole or not at all."""
+    with atomic_files.written_whole(path) as temporary:
+        nbformat.write(notebook, temporary)
 
 
 def _numbers(numbers) -> list[int]:
@@ -203,15 +212,6 @@ def _numbers(numbers) -> list[int]:
             "numbers must be whole numbers of lessons, such as [1, 3]. "
             f"Received: numbers={shown(numbers)}"
         ) from error
-
-
-def _read(lesson: Lesson) -> nbformat.NotebookNode:
-    notebook = nbformat.read(lesson.path, as_version=4)
-    notebook.cells = lesson_cells(notebook)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return notebook
 
 
 def _recorded(notebook: nbformat.NotebookNode) -> dict:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_transfer.runtime import arguments, atomic_files
+from keras_transfer.runtime.keras_internals import BACKUP_FILES
 
 FILE = "best_weights.npz"
 
@@ -46,7 +47,7 @@ class BestWeights(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Read what a run before this one has kept."""
         # Without a backup, Keras begins anew.
-        if self._path is None or not any(self._path.parent.glob("*.weights.h5")):
+        if self._path is None or not any(self._path.parent.glob(BACKUP_FILES)):
             return
         try:
             with np.load(self._path) as kept:

@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_transfer.runtime import keras_internals
 
-class BlockLearningRates:
+
+class BlockLearningRates(keras_internals.OwnWeightDecay):
     """Scale each variable's step. Mixed into a Keras optimizer, in front of it.
 
     What is saved is the stock optimizer of the same kind, with the same state: a file
@@ -31,15 +33,13 @@ class BlockLearningRates:
     def update_step(self, gradient, variable, learning_rate):
         # The step itself is scaled. Adam divides by the size of the gradients, so
         # scaling those would change nothing.
-        scale = self._scales[self._get_variable_index(variable)]
+        scale = self._scales[keras_internals.variable_index(self, variable)]
         learning_rate = keras.ops.cast(learning_rate, variable.dtype) * scale
-        if self.weight_decay is not None and self._use_weight_decay(variable):
+        # With the learning rate of the block, which Keras's own decay does not know.
+        if self.weight_decay is not None and keras_internals.decays(self, variable):
             decay = keras.ops.cast(self.weight_decay, variable.dtype) * learning_rate
             self.assign_sub(variable, variable * decay)
         super().update_step(gradient, variable, learning_rate)
-
-    def _apply_weight_decay(self, variables):
-        """Do nothing: `update_step` decays with the learning rate of the block."""
 
 
 def _with_block_rates(optimizer: type) -> type:

@@ -11,27 +11,8 @@ from collections.abc import Iterator
 import keras
 
 from keras_transfer.models.outputs import classifier_outputs
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import keras_model, shown
-
-# What `compile` and `fit` set in a model.
-COMPILED = (
-    "compiled",
-    "optimizer",
-    "loss",
-    "_jit_compile",
-    "_run_eagerly",
-    "steps_per_execution",
-    "stop_training",
-    "history",
-    "train_function",
-    "test_function",
-    "predict_function",
-    "_compile_config",
-    "_compile_loss",
-    "_compile_metrics",
-    "_compiled_trainable_state",
-    "_loss_tracker",
-)
 
 
 class ModelState:
@@ -43,19 +24,14 @@ class ModelState:
 
     def __init__(self, model: keras.Model):
         self._model = model
-        attributes = vars(model)
-        self._compiled = {x: attributes[x] for x in COMPILED if x in attributes}
+        self._compiled = keras_internals.compiled_state(model)
         # A model comes before its layers, which it would overrule.
-        self._trainable = [(x, x.trainable) for x in model._flatten_layers()]
+        self._trainable = [(x, x.trainable) for x in keras_internals.flat_layers(model)]
 
     def put_back(self) -> None:
         """Make all of it as it was."""
         self.put_back_trainable()
-        attributes = vars(self._model)
-        for name in COMPILED:
-            attributes.pop(name, None)
-        # Past Keras's own bookkeeping, which would list the metrics a second time.
-        attributes.update(self._compiled)
+        keras_internals.put_back_compiled_state(self._model, self._compiled)
 
     def put_back_trainable(self) -> None:
         """Make trainable and frozen what was."""
@@ -189,13 +165,12 @@ def compile_for_sweep(model: keras.Model) -> None:
 
     What this replaces is untouched, so `ModelState` puts it back as it was.
     """
-    noted, optimizer = _noted(model), model.optimizer
+    noted, optimizer = keras_internals.compile_arguments(model), model.optimizer
     if optimizer.built:
         optimizer = copied_optimizer(optimizer, model.trainable_variables)
     else:
         optimizer = fresh_optimizer(optimizer)
-    # Keras would keep the metrics of before where it gets none.
-    vars(model)["_compile_metrics"] = None
+    keras_internals.forget_metrics(model)
     kept = ("loss", "loss_weights", "run_eagerly", "steps_per_execution")
     settings = {name: noted[name] for name in kept}
     keras.Model.compile(model, optimizer, jit_compile=noted["jit_compile"], **settings)
@@ -216,7 +191,8 @@ def compile_settings(model: keras.Model) -> dict | None:
         # Not what a file would say of it, which is less than it is.
         config.pop("optimizer")
         settings = keras.saving.deserialize_keras_object(config)
-        return settings | {"optimizer": fresh_optimizer(_noted(model)["optimizer"])}
+        noted = keras_internals.compile_arguments(model)
+        return settings | {"optimizer": fresh_optimizer(noted["optimizer"])}
     except (KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(
             "This model is compiled with a loss, metric or optimizer that Keras cannot "
@@ -243,7 +219,7 @@ def fresh_optimizer(
     if scales is not None:
         config["learning_rate_scales"] = dict(scales)
     new = type(old).from_config(config)
-    keep_exclusions(old, new)
+    keras_internals.copy_decay_exclusions(old, new)
     return new
 
 
@@ -273,18 +249,9 @@ def build_optimizer(model: keras.Model, variables: list) -> None:
     new = copied_optimizer(old, variables)
     # What Keras saves, and compiles again from, is the optimizer noted there: without
     # the one for mixed precision that `compile` has put around it.
-    noted = _noted(model)
+    noted = keras_internals.compile_arguments(model)
     noted["optimizer"] = new if noted["optimizer"] is old else new.inner_optimizer
     model.optimizer = new
-
-
-def keep_exclusions(
-    old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
-) -> None:
-    """Copy what was excluded from weight decay, which no configuration holds."""
-    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
-        if hasattr(old, name):
-            setattr(new, name, getattr(old, name))
 
 
 def checked_optimizer(optimizer) -> keras.optimizers.Optimizer:
@@ -307,7 +274,7 @@ def check_loss(model: keras.Model, user: str) -> None:
     loss = "the model is not compiled"
     if model.compiled:
         # Not `model.loss`, which keeps the loss of an earlier `compile`.
-        loss = _noted(model).get("loss")
+        loss = keras_internals.compile_arguments(model).get("loss")
         if loss is not None and model.optimizer is not None:
             return
     raise ValueError(
@@ -317,19 +284,11 @@ def check_loss(model: keras.Model, user: str) -> None:
 
 
 def _check_known(optimizer, variables) -> None:
-    known = getattr(optimizer, "_trainable_variables_indices", None)
-    if not optimizer.built or not known:
-        return
-    unknown = [v.path for v in variables if optimizer._var_key(v) not in known]
+    unknown = keras_internals.unknown_variables(optimizer, variables)
     if unknown:
         raise ValueError(
             "This optimizer has been used for another model, or before more layers "
             "became trainable. Pass a new one, such as keras.optimizers.Adam(1e-3). "
-            f"Received: optimizer={optimizer.name}, which does not know {unknown[:3]}"
+            f"Received: optimizer={optimizer.name}, which does not know "
+            f"{[variable.path for variable in unknown[:3]]}"
         )
-
-
-def _noted(model: keras.Model) -> dict:
-    """Return the arguments of `compile`, as objects."""
-    # A `compile` of one's own need not note them.
-    return getattr(getattr(model, "_compile_config", None), "config", {})

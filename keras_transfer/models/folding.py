@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_transfer.models.graph import as_graph, own_parts
+from keras_transfer.runtime.keras_internals import nodes
 
 FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
@@ -78,19 +79,18 @@ def _folded_inner(graph: keras.Model) -> dict[int, keras.Model]:
 def _foldable(graph: keras.Model) -> dict[int, keras.layers.BatchNormalization]:
     """Return the BatchNormalization of each convolution that can be folded, by `id`."""
     calls, readers = {}, {}
-    for nodes in graph._nodes_by_depth.values():
-        for node in nodes:
-            calls.setdefault(id(node.operation), []).append(node)
-            for tensor in node.input_tensors:
-                readers.setdefault(id(tensor), []).append(node)
+    for node in nodes(graph):
+        calls.setdefault(id(node.operation), []).append(node)
+        for tensor in node.input_tensors:
+            readers.setdefault(id(tensor), []).append(node)
     outputs = {id(tensor) for tensor in graph.outputs}
     found = {}
     for layer in graph.layers:
-        nodes = calls.get(id(layer), [])
+        made = calls.get(id(layer), [])
         # A layer that is called twice has one set of weights for both.
-        if len(nodes) != 1 or not _is_plain_convolution(layer):
+        if len(made) != 1 or not _is_plain_convolution(layer):
             continue
-        (tensor,) = nodes[0].output_tensors
+        (tensor,) = made[0].output_tensors
         reading = readers.get(id(tensor), [])
         if len(reading) != 1 or id(tensor) in outputs:
             continue
@@ -120,8 +120,7 @@ def _trains(graph: keras.Model, layer: keras.layers.Layer) -> bool:
     """Return whether a call in the graph says `training=True`, also in inference."""
     return any(
         node.arguments.kwargs.get("training")
-        for nodes in graph._nodes_by_depth.values()
-        for node in nodes
+        for node in nodes(graph)
         if node.operation is layer
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import reason, shown
 
 # With this word the names of the layers of a head begin.
@@ -36,7 +37,7 @@ class Call(typing.NamedTuple):
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """Return all layers, also of models in the model, but none of these themselves."""
-    layers = model._flatten_layers(include_self=False)
+    layers = keras_internals.flat_layers(model, include_self=False)
     return [layer for layer in layers if not isinstance(layer, keras.Model)]
 
 
@@ -46,14 +47,12 @@ def calls(model: keras.Model, outer: tuple = ()) -> Iterator[Call]:
     A model in the model comes before its own layers. A subclassed model, which Keras
     cannot look into, yields nothing.
     """
-    by_depth = getattr(as_graph(model), "_nodes_by_depth", {})
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if node.is_input:
-                continue
-            yield Call(node.operation, node, outer)
-            if isinstance(node.operation, keras.Model):
-                yield from calls(node.operation, (*outer, node))
+    for node in keras_internals.nodes(as_graph(model)):
+        if node.is_input:
+            continue
+        yield Call(node.operation, node, outer)
+        if isinstance(node.operation, keras.Model):
+            yield from calls(node.operation, (*outer, node))
 
 
 def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
@@ -66,7 +65,7 @@ def source(tensor, outer: tuple) -> tuple[typing.Any, tuple]:
     Returns:
         The tensor of the graph that it is made in, and the nodes around that one.
     """
-    while outer and _node(tensor).is_input:
+    while outer and keras_internals.making_node(tensor).is_input:
         *rest, around = outer
         inputs = as_graph(around.operation).inputs
         place = next(i for i, given in enumerate(inputs) if given is tensor)
@@ -84,13 +83,13 @@ def calls_back(model: keras.Model) -> Iterator[Call]:
     outer = ()
     while len(tensors) == 1:
         tensor, outer = source(tensors[0], outer)
-        node = _node(tensor)
+        node = keras_internals.making_node(tensor)
         if node.is_input:
             return
         inner = isinstance(node.operation, keras.Model) and as_graph(node.operation)
         if inner and getattr(inner, "outputs", None):
             outer = (*outer, node)
-            tensors = [inner.outputs[tensor._keras_history.tensor_index]]
+            tensors = [inner.outputs[keras_internals.output_index(tensor)]]
         else:
             yield Call(node.operation, node, outer)
             tensors = node.input_tensors
@@ -116,11 +115,6 @@ def image_shape(model: keras.Model) -> tuple[int | None, ...] | None:
             f"{', '.join(map(str, shapes))}"
         )
     return shapes[0][1:]
-
-
-def _node(tensor):
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
 
 
 def classifying_layer(model: keras.Model, units: int) -> keras.layers.Dense | None:
@@ -208,13 +202,14 @@ def as_graph(model: keras.Model) -> keras.Model | None:
     A `Sequential` model holds its graph. A subclass has one only if what it computes
     is the graph that it was made of.
     """
-    graph = getattr(model, "_functional", model) if _is_sequential(model) else model
-    functional = next(
-        (each for each in type(graph).__mro__ if each.__name__ == "Functional"), None
-    )
-    if functional is None or type(graph).call is not functional.call:
-        return None
-    return graph
+    graph = keras_internals.sequential_graph(model) if _is_sequential(model) else model
+    # Keras's class of functional models is the first that is a model and a graph.
+    kinds = [
+        each
+        for each in type(graph).__mro__
+        if issubclass(each, keras.Model) and issubclass(each, keras.Function)
+    ]
+    return graph if kinds and type(graph).call is kinds[-1].call else None
 
 
 def _is_sequential(model) -> bool:
@@ -253,7 +248,7 @@ def own_parts(model: keras.Model) -> list[str]:
 def _is_own(operation) -> bool:
     layers = [operation]
     if isinstance(operation, keras.layers.Layer):
-        layers = operation._flatten_layers()  # A layer may hold others.
+        layers = keras_internals.flat_layers(operation)  # It may hold others.
     return any(
         isinstance(each, keras.layers.Lambda)
         or not is_of_keras(type(each))
@@ -313,7 +308,7 @@ def output_shape(model: keras.Model, image_shape: tuple) -> tuple:
 def single_output(model: keras.Model, images):
     """Call a model with one input and one output, in inference."""
     # Keras warns where a model was made of [input] or {name: input}.
-    structure = getattr(as_graph(model), "_inputs_struct", None)
+    structure = getattr(as_graph(model), "input", None)
     if isinstance(structure, list | tuple | dict):
         images = keras.tree.pack_sequence_as(structure, [images])
     (outputs,) = keras.tree.flatten(model(images, training=False))

@@ -23,34 +23,35 @@ import tensorflow as tf
 
 from keras_transfer.models.graph import Call, calls_back, is_of_keras
 from keras_transfer.runtime.arguments import keras_model, reason, shown, texts
+from keras_transfer.runtime.keras_internals import Operation, operation_kind
 
 # Layers and operations that change no number, or none in prediction.
 PASSING = {
     "ActivityRegularization",
     "AlphaDropout",
-    "Cast",
+    Operation.CAST,
     "Dropout",
-    "ExpandDims",
+    Operation.EXPAND_DIMS,
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
     "Identity",
-    "Reshape",
+    Operation.RESHAPE,
     "SpatialDropout1D",
     "SpatialDropout2D",
-    "Squeeze",
-    "StopGradient",
+    Operation.SQUEEZE,
+    Operation.STOP_GRADIENT,
 }
 # Those that scale, shift or average, such as a temperature does: logits remain logits.
 SCALING = {
-    "Add",
-    "Divide",
+    Operation.ADD,
+    Operation.DIVIDE,
     "GlobalAveragePooling2D",
-    "Mean",
-    "Multiply",
+    Operation.MEAN,
+    Operation.MULTIPLY,
     "Rescaling",
-    "Subtract",
-    "TrueDivide",
+    Operation.SUBTRACT,
+    Operation.TRUE_DIVIDE,
 }
 # How far the sum of probabilities in half precision may be from 1.
 ROUNDING = 1e-2
@@ -268,7 +269,7 @@ def output_activation(model: keras.Model) -> str | None:
     for call in calls_back(model):
         if passes(call):
             continue
-        name = type(call.layer).__name__
+        name = operation_kind(call.layer)
         if name in SCALING and is_of_keras(call.layer):
             scaled = True
             continue
@@ -286,7 +287,7 @@ def passes(call: Call) -> bool:
         return activation_name(layer) == "linear"
     # Where places are flattened together, there is not one number a class.
     places = call.node.input_tensors[0].shape[1:-1]
-    known = type(layer).__name__ in PASSING and is_of_keras(layer)
+    known = operation_kind(layer) in PASSING and is_of_keras(layer)
     return known and all(side == 1 for side in places)
 
 
@@ -303,7 +304,7 @@ def activation_name(layer: keras.Operation) -> str | None:
             return None
         return getattr(activation, "__name__", None)
     # A layer of its own, or an operation such as keras.ops.softmax.
-    name = type(layer).__name__.lower()
+    name = operation_kind(layer).lower()
     return name if hasattr(keras.activations, name) and is_of_keras(layer) else None
 
 

@@ -461,27 +461,14 @@ def check_keeps_shape(name: str, layer: typing.Any, shape: tuple) -> None:
         )
 
 
-# Where Keras's callbacks hold paths. Keras takes `~` for the name of a folder.
-_CALLBACK_PATHS = {
-    "BackupAndRestore": (
-        "backup_dir",
-        "_weights_path",
-        "_training_metadata_path",
-        "_prev_weights_path",
-        "_prev_training_metadata_path",
-    ),
-    "ModelCheckpoint": ("filepath",),
-    "CSVLogger": ("filename",),
-    "TensorBoard": ("log_dir",),
-}
-
-
 def _with_whole_paths(callbacks: Iterable) -> list:
     """Resolve `~` in the paths of callbacks, so that all write to one place."""
     import keras
 
+    from keras_transfer.runtime.keras_internals import CALLBACK_PATHS
+
     callbacks = list(callbacks)
-    for kind, attributes in _CALLBACK_PATHS.items():
+    for kind, attributes in CALLBACK_PATHS.items():
         for callback in callbacks:
             if not isinstance(callback, getattr(keras.callbacks, kind)):
                 continue

@@ -50,6 +50,12 @@ def written_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             _remove(temporary)
 
 
+def write_whole_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text as UTF-8, as `written_whole` writes a file."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def unfinished_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield a folder of this process alone, for what is to become `folder`.

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_transfer.runtime import keras_internals
+
 
 def use_all_devices(devices: list[str] | None = None) -> None:
     """Make models from here on live, and learn, on all devices at once.
@@ -19,7 +21,7 @@ def use_all_devices(devices: list[str] | None = None) -> None:
         return
     if tf.distribute.has_strategy():
         return
-    keras.Model._maybe_symbolic_build = _build_without_data
+    keras_internals.replace_symbolic_build(_build_without_data)
     # For the whole process, so that no lesson needs `with strategy.scope()`.
     tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(devices))
 
@@ -65,13 +67,13 @@ def _build_without_data(model: keras.Model, iterator=None, data_batch=None) -> N
     fails where they differ in size, and the pass over the data that it begins and drops
     uses up an order of shuffling. The specification of the data says as much.
     """
-    if model._distribute_strategy is None:
+    if not keras_internals.is_distributed(model):
         return
     if iterator is not None:
         data_batch = keras.tree.map_structure(
             # `fit` wraps a part that was not given in an optional.
             lambda spec: spec if isinstance(spec, tf.TensorSpec) else None,
-            iterator.data_adapter.get_tf_dataset().element_spec,
+            keras_internals.element_spec(iterator),
         )
     with model.distribute_strategy.scope():
-        model._symbolic_build(data_batch=data_batch)
+        keras_internals.symbolic_build(model, data_batch)

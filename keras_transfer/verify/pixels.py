@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.data import pipelines
 from keras_transfer.models import graph
 from keras_transfer.runtime.arguments import (
@@ -15,14 +15,6 @@ from keras_transfer.runtime.arguments import (
     shown,
 )
 
-# Layers that only these networks have; their relatives lack one of them.
-SIGNATURES = {
-    "resnet50": {"conv1_bn", "conv2_block3_out"},
-    "vgg16": {"block1_conv1", "block1_conv2", "block2_conv2"},
-    "efficientnet_lite0": {"stem_conv", "block1a_project_bn"},
-    "inception_v3": {"mixed0"},
-    "mobilenet_v2": {"Conv1", "expanded_conv_project_BN"},
-}
 # As a share of the range: how far any channel may lie outside of it, and how much of
 # either end all channels may leave out.
 OUTSIDE, LEFT_OUT = 0.05, 0.35
@@ -143,11 +135,11 @@ def _images(dataset: tf.data.Dataset) -> np.ndarray:
 def known_range(model: keras.Model) -> tuple[str, np.ndarray, np.ndarray]:
     """Return the name of the network in `model`, and for each channel its range."""
     names = {layer.name for layer in graph.layers_of(model)}
-    for name, signature in SIGNATURES.items():
-        # Other EfficientNets have layers of squeeze and excitation, and other ranges.
-        if signature <= names and not any("_se_" in each for each in names):
+    for name, entry in ARCHITECTURES.items():
+        known = entry.signature and names.issuperset(entry.signature)
+        if known and names.isdisjoint(entry.absent):
             ends = np.reshape([0.0, 255.0], (2, 1, 1, 1)).repeat(3, axis=-1)
-            ends = ARCHITECTURES[name].preprocess(keras.ops.convert_to_tensor(ends))
+            ends = entry.preprocess(keras.ops.convert_to_tensor(ends))
             low, high = keras.ops.convert_to_numpy(ends)[:, 0, 0]
             return name, low, high
     raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 from keras_transfer.classifier.model_files import model_path
 from keras_transfer.models.outputs import as_array, only_output
 from keras_transfer.runtime.arguments import keras_model, reason, shown, texts
+from keras_transfer.runtime.processes import child_environment
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.verify.weights import same_bits, snapshot
 
@@ -281,18 +282,13 @@ def assert_same_predictions(
 
 
 def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    # The process finds the modules that can be imported here.
-    search_path = os.pathsep.join(filter(None, map(str, sys.path)))
-    variables = os.environ | {"PYTHONPATH": search_path}
-    variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = (pathlib.Path(folder) / f"{x}.npy" for x in ("in", "out"))
         np.save(inputs, images)
         process = subprocess.run(
             [sys.executable, "-c", PREDICT, path, inputs, outputs],
             cwd=folder,
-            env=variables,
+            env=child_environment(),
             capture_output=True,
             encoding="utf-8",
             errors="replace",

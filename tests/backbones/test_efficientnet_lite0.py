@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 
 from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
-from keras_transfer.backbones.weights.packages import (
-    efficientnet_lite0_checkpoint,
-    read_efficientnet_lite0,
-)
+from keras_transfer.backbones.registry import ARCHITECTURES
+from keras_transfer.backbones.weights import packages
 
 REFERENCE = pathlib.Path(__file__).parent / "efficientnet_lite0_reference.npz"
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return read_efficientnet_lite0(efficientnet_lite0_checkpoint())
+    carrier = ARCHITECTURES["efficientnet_lite0"].carrier
+    return packages.read(carrier, packages.checkpoint(carrier))
 
 
 def build(size):

@@ -62,7 +62,7 @@ def test_weights_tries_all_and_tells_by_its_status(monkeypatch):
 
 
 def test_backbones_takes_arguments_of_its_own(capsys):
-    """test_probe.py runs it."""
+    """test_linear_probe.py runs it."""
     for arguments in (["--nothing"], ["resnet50"], ["resnet@160"], ["resnet50@²"]):
         with pytest.raises(SystemExit) as end:
             command_line.main(["backbones", *arguments])

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import stats
 
 import keras_transfer as kt
-from keras_transfer.backbones.weights.keras_cache import FILES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.comparison import runner, store, training, worker
 from keras_transfer.comparison.result import summarize
 from keras_transfer.comparison.store import Run, read_run, run_path, save_run
@@ -345,7 +345,7 @@ def test_a_run_is_not_read_back_once_weights_have_changed(
         return after
 
     before = paths()
-    cached = tmp_path / "keras" / "models" / FILES["VGG16"].name
+    cached = tmp_path / "keras" / "models" / ARCHITECTURES["vgg16"].keras_file.name
     for file in (cached, tmp_path / "weights" / "vgg16.weights.h5"):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"one")

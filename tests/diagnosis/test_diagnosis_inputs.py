@@ -1,5 +1,7 @@
 """The doctor finds pixels in a form that the weights were not trained with."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,13 +9,14 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.diagnosis.checks.inputs import (
     check_folder_names,
     check_pixel_range,
     check_preprocessing,
     check_resizing,
 )
-from keras_transfer.diagnosis.evidence import pixel_forms, weights
+from keras_transfer.diagnosis.evidence import pixel_forms
 from keras_transfer.diagnosis.evidence.weights import colour_sums
 from tests.helpers.small_patients import data, found, healthy, not_examined, one
 
@@ -127,7 +130,10 @@ def test_backbones_of_the_caffe_mode(name, splits, monkeypatch):
     backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
     first = next(x for x in backbone.layers if isinstance(x, keras.layers.Conv2D))
     sums = colour_sums(keras.ops.convert_to_numpy(first.kernel))
-    monkeypatch.setitem(weights.COLOUR_SUMS, name, tuple(map(tuple, sums)))
+    entry = dataclasses.replace(
+        ARCHITECTURES[name], colour_sums=tuple(map(tuple, sums))
+    )
+    monkeypatch.setitem(ARCHITECTURES, name, entry)
     own = kt.build_classifier(backbone, num_classes=2)
     assert found(check_preprocessing, own, splits) == []
     over_255 = network(backbone, keras.layers.Rescaling(1 / 255))

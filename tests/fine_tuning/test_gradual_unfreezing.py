@@ -260,6 +260,7 @@ def backed_up(order, *callbacks):
     return model
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(tmp_path, request):
     script = RUN.format(root=str(request.config.rootpath))
 

@@ -198,6 +198,7 @@ assert not [m for m in sys.modules if m.startswith("keras_transfer")]
 """
 
 
+@pytest.mark.slow
 def test_files_load_and_compile_with_keras_alone(tmp_path):
     model = saved_in(tmp_path)
     assert len(list(tmp_path.iterdir())) == 4

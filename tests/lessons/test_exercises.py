@@ -183,6 +183,7 @@ def test_wrong_answer_that_is_accepted_is_an_error():
         exercises.assert_refused("walls = nothing", CHECK, names)
 
 
+@pytest.mark.slow
 def test_notebook_run_asks_each_check_about_wrong_answers(tmp_path):
     """The hook in conftest.py: nbval alone would know nothing of wrong answers."""
     careless = CHECK.replace("assert walls == 4", "assert walls >= 4")

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_transfer.lessons import bands, ledger
+from keras_transfer.lessons import ledger
 
 
 class Profile:
@@ -103,16 +103,16 @@ def test_figures_must_be_plain(declared):
 
 @pytest.mark.parametrize("measured", [0.0, 1.0])
 def test_band_has_width_at_the_ends(measured):
-    low, high = bands.accuracy_band(measured, 50)
+    low, high = ledger.accuracy_band(measured, 50)
     # Half a photo inwards: p = 0.99, so 3 * sqrt(0.99 * 0.01 / 50).
     assert high - low == pytest.approx(0.0422, abs=1e-4)
     assert 0 <= low <= measured <= high <= 1
 
 
 def test_band_is_three_standard_errors():
-    assert bands.accuracy_band(0.5, 900) == pytest.approx((0.45, 0.55))
+    assert ledger.accuracy_band(0.5, 900) == pytest.approx((0.45, 0.55))
     with pytest.raises(ValueError, match=r"Received: measured=0.5, test_images=0"):
-        bands.accuracy_band(0.5, 0)
+        ledger.accuracy_band(0.5, 0)
 
 
 def test_merge_bands_keeps_the_others_and_leaves_failures_out(tmp_path):
@@ -121,7 +121,7 @@ def test_merge_bands_keeps_the_others_and_leaves_failures_out(tmp_path):
     good = {"lesson": "01_lesson", "profile": "quick", "backbone": "resnet50", **BAND}
     failed = {**good, "lesson": "02_lesson", "error": "AssertionError"}
     without_accuracy = {"lesson": "03_lesson", "profile": "quick", "seconds": 3}
-    assert bands.merge_bands([good, failed, without_accuracy], path) == 1
+    assert ledger.merge_bands([good, failed, without_accuracy], path) == 1
     assert json.loads(path.read_text()) == {
         "01_lesson": {"quick": {"resnet50": BAND, "vgg16": BAND}}
     }

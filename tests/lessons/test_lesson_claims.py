@@ -8,8 +8,7 @@ import nbformat
 import pytest
 
 from keras_transfer.lessons.exercises import lesson_cells
-from keras_transfer.lessons.kernel import execute
-from keras_transfer.lessons.progress import Progress
+from keras_transfer.lessons.kernel import Progress, execute
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent.parent / "notebooks"
 SHUFFLE = """

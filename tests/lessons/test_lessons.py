@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import nbformat
@@ -144,7 +145,35 @@ def test_pages_need_no_network(ran):
             assert loads not in text
 
 
-def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
+def test_index_shows_what_was_recorded_and_lets_none_of_it_be_a_tag():
+    entry = {"lesson": "01_a", "passed": False, "title": "Cats & <b>dogs</b>"}
+    entry |= {"error": "ValueError: 1 < 2", "weights": "<i>none</i>"}
+    row = ("01_a", "<u>mine</u>", "no")
+    page = pages.index_page([entry], [row], ("lesson", "data", "passed"), "<s>", {})
+    assert "Cats &amp; &lt;b&gt;dogs&lt;/b&gt;</a></h2>" in page
+    assert '<p class="error">ValueError: 1 &lt; 2</p>' in page
+    assert '<td>&lt;u&gt;mine&lt;/u&gt;</td><td class="no">no</td>' in page
+    assert not [tag for tag in ("<b>", "<i>", "<u>", "<s>") if tag in page]
+    assert "<img" not in page
+
+
+def test_what_is_no_module_is_installed_as_well():
+    root = paths.project_root()
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    data = settings["tool"]["setuptools"]["package-data"]
+    installed = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (root / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in (root / "keras_transfer").rglob("*") if path.is_file()}
+    assert installed == {path for path in files if path.suffix not in (".py", ".pyc")}
+    assert len(installed) >= 2
+
+
+def signalled(tmp_path, number):
+    """Run two lessons, send a signal while the first one waits; return the status."""
     write_notebook(
         tmp_path,
         "01_waits",
@@ -163,13 +192,25 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    process.send_signal(number)
+    return process.wait(30), output
+
+
+def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
+    status, output = signalled(tmp_path, signal.SIGINT)
+    assert status == 130
     (entry,) = json.loads((output / "ledger.json").read_text())
     assert entry["error"] == kernel.INTERRUPTED
     assert (output / "01_waits.html").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_run_that_is_ended_begins_no_other_lesson(tmp_path):
+    """nbclient would end the kernel, and let the next lesson begin."""
+    status, output = signalled(tmp_path, signal.SIGTERM)
+    assert status == -signal.SIGTERM
+    assert not (output / "ledger.json").exists()
 
 
 def test_paths_in_the_environment_become_absolute(tmp_path, monkeypatch):

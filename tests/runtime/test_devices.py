@@ -157,6 +157,7 @@ def found(tmp_path_factory, request):
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_two_devices_do_what_one_does(found, case):
     one, two = (results[case] for results in found)
     assert one.keys() == two.keys()
@@ -165,6 +166,7 @@ def test_two_devices_do_what_one_does(found, case):
         assert np.allclose(two[name], values, rtol=1e-5, atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_both_devices_hold_the_weights_and_compute(found):
     one, two = found
     assert (one["copies"], two["copies"]) == (1, 2)

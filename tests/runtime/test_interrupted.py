@@ -197,6 +197,7 @@ with atomic_files.written_whole(folder / "files" / "model.keras") as path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are not asked on Windows")
+@pytest.mark.slow
 def test_a_killed_process(splits, tmp_path, request):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(request.config.rootpath)}

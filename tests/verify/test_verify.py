@@ -11,7 +11,7 @@ import keras_transfer as kt
 from keras_transfer import verify
 from keras_transfer.data.splits import build_splits
 from keras_transfer.verify.pixels import known_range
-from tests.data.test_duplicates import photos
+from tests.data.test_near_duplicates import photos
 from tests.helpers.small_networks import images_and_labels, small_classifier
 
 IMAGES, LABELS = images_and_labels(8)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer import verify
-from tests.data.test_duplicates import photos
+from tests.data.test_near_duplicates import photos
 from tests.helpers.small_networks import (
     images_and_labels,
     small_backbone,

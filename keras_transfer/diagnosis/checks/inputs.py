@@ -4,6 +4,7 @@ import typing
 
 import numpy as np
 
+from keras_transfer.backbones import registry
 from keras_transfer.data import pipelines
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.diagnosis.case import Case
@@ -111,19 +112,15 @@ def _by_weights(case: Case, first: First, known: Recognised) -> list[Finding]:
 
 
 def _repair(architecture: str, size: int) -> str:
-    keras_way = {
-        "resnet50": "x = keras.applications.resnet50.preprocess_input(x)",
-        "vgg16": "x = keras.applications.vgg16.preprocess_input(x)",
-        "efficientnet_lite0": "x = keras.layers.Rescaling(1 / 128, -127 / 128)(x)",
-    }[architecture]
+    code = registry.architecture(architecture).preprocessing_code
+    once = "once, and without Rescaling or `/ 255` anywhere"
+    keras_way = f"# Or with a backbone of your own, {once}:\n# {code}\n" if code else ""
     return f"""
 # Raw RGB pixels, 0 to 255, into a backbone that preprocesses them itself:
 splits = kt.load_directory("path/to/photos", image_size={size})
 backbone = kt.build_backbone("{architecture}", image_size={size})
 model = kt.build_classifier(backbone, num_classes=len(splits.class_names))
-# Or with a backbone of your own, once, and without Rescaling or `/ 255` anywhere:
-# {keras_way}
-"""
+{keras_way}"""
 
 
 def _by_statistics(case: Case, first: First) -> list[Finding]:
@@ -442,7 +439,7 @@ CHECKS = (
         check_preprocessing,
         "what reaches the first convolution, beside what its weights expect",
         "The order of channels where neither the weights nor the files are known; "
-        f"known are the ImageNet weights of {', '.join(weights.COLOUR_SUMS)}.",
+        f"known are the ImageNet weights of {', '.join(weights.known_sums())}.",
     ),
     Check(
         "pixel range",

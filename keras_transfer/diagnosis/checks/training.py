@@ -58,7 +58,9 @@ def check_batch_normalization(case: Case) -> list[Finding]:
             "`trainable = False` holds them still.",
             """
 # As kt.freeze(model) and kt.unfreeze(model, from_block=...) do; after any unfreezing,
-for layer in model._flatten_layers():
+layers = [*model.layers]
+for layer in layers:
+    layers += getattr(layer, "layers", [])  # Those of a model in the model.
     if isinstance(layer, keras.layers.BatchNormalization):
         layer.trainable = False
 kt.compile_classifier(model, keras.optimizers.Adam(1e-5))  # and before compile

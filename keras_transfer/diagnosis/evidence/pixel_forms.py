@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones import preprocessing, registry
 
 CORNERS = 255.0 * np.array([*itertools.product((0, 1), repeat=3)])
 # Below this share of the expected range, two forms are the same to a network.
@@ -135,9 +135,12 @@ def name_of(affine: Affine) -> str | None:
 
 def preprocessing_of(architecture: str) -> Affine:
     """Return the form that the ImageNet weights of a backbone were trained with."""
+    return _form(registry.architecture(architecture).preprocess)
+
+
+def _form(preprocess: Callable) -> Affine:
     inputs = keras.Input((1, 1, 3))
-    outputs = ARCHITECTURES[architecture].preprocess(inputs)
-    return probe(keras.Model(inputs, outputs), (1, 1, 3))
+    return probe(keras.Model(inputs, preprocess(inputs)), (1, 1, 3))
 
 
 def _scaled(scale, offset) -> Affine:
@@ -149,7 +152,7 @@ def forms() -> dict[str, Affine]:
     """Return the usual forms, and usual mistakes, by name."""
     pixels, unit = _scaled(1.0, 0.0), _scaled(1 / 255, 0.0)
     centred = _scaled(1 / 127.5, -1.0)
-    caffe = preprocessing_of("resnet50")
+    caffe = _form(preprocessing.caffe)
     mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     standard = _scaled(1 / deviation, -mean / deviation).after(unit)
     once = {

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_transfer.diagnosis.findings import NotExaminedError
 from keras_transfer.models.graph import layers_of
+from keras_transfer.runtime import keras_internals
 
 
 def updated_weights(model: keras.Model) -> dict[int, keras.Variable]:
@@ -24,12 +25,15 @@ def updated_weights(model: keras.Model) -> dict[int, keras.Variable]:
     """
     handles = {
         id(handle)
-        for function in _functions(model.train_function)
-        for concrete in function._list_all_concrete_functions()
+        for concrete in keras_internals.concrete_functions(model.train_function)
         for handle in _assigned(concrete.graph)
     }
     # Moving statistics change as well, but training does not decide them.
-    weights = [x for layer in layers_of(model) for x in layer._trainable_variables]
+    weights = [
+        weight
+        for layer in layers_of(model)
+        for weight in keras_internals.trainable_kind(layer)
+    ]
     found = {
         id(weight): weight
         for weight in weights
@@ -37,24 +41,6 @@ def updated_weights(model: keras.Model) -> dict[int, keras.Variable]:
     }
     if not found:
         raise NotExaminedError("the compiled training step cannot be looked into")
-    return found
-
-
-def _functions(function) -> list:
-    """Return the `tf.function` objects that a function of Keras is made of."""
-    found, waiting, seen = [], [function], set()
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if hasattr(each, "_list_all_concrete_functions"):
-            found.append(each)
-        inner = [
-            cell.cell_contents for cell in getattr(each, "__closure__", None) or ()
-        ]
-        inner.append(getattr(each, "__wrapped__", None))
-        waiting += [x for x in inner if callable(x) and not isinstance(x, keras.Model)]
     return found
 
 

@@ -6,28 +6,11 @@ import keras
 import numpy as np
 from scipy.stats import ks_2samp
 
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.models.outputs import as_array
 
-# How the first eight filters of each network answer to plain red, green and blue (or
-# blue, green and red, where it was trained so), in thousandths of its length.
+# How many filters of a network the registry describes.
 FILTERS = 8
-COLOUR_SUMS = {
-    "resnet50": (
-        (9, -48, 49, -35, -2, 302, 58, -45),
-        (6, 190, -6, -13, -3, -431, -25, -19),
-        (11, -130, 13, 33, 0, 97, 42, 6),
-    ),
-    "vgg16": (
-        (2, 159, 4, 9, -8, 252, -2, -54),
-        (-4, 44, 53, -12, -8, -216, 15, -14),
-        (3, -178, -5, 3, 26, -68, -13, 42),
-    ),
-    "efficientnet_lite0": (
-        (1, -160, 53, -216, 219, -2, -4, 29),
-        (-3, -492, 240, -44, -174, 1, -52, -458),
-        (1, -70, 29, 247, -40, -2, -4, 434),
-    ),
-}
 # A fine-tuned kernel keeps a likeness above 0.99, a random one stays below 0.8.
 LIKENESS = 0.98
 ONCE = 0.8
@@ -68,15 +51,24 @@ def recognise(layer: keras.layers.Conv2D) -> Recognised | None:
     sums = colour_sums(kernel)
     found = [
         Recognised(name, _correlation(np.array(known), sums[::order]), order < 0)
-        for name, known in COLOUR_SUMS.items()
+        for name, known in known_sums().items()
         for order in (1, -1)
     ]
     best = max(found, key=lambda each: each.likeness, default=None)
     return best if best and best.likeness >= ONCE else None
 
 
+def known_sums() -> dict[str, tuple]:
+    """Return the colour sums of each backbone of which they are known."""
+    return {
+        name: entry.colour_sums
+        for name, entry in ARCHITECTURES.items()
+        if entry.colour_sums is not None
+    }
+
+
 def colour_sums(kernel: np.ndarray) -> np.ndarray:
-    """Return what the table holds, of shape `(3, 8)`, for a kernel."""
+    """Return what the registry holds, of shape `(3, 8)`, for a kernel."""
     kernel = np.asarray(kernel, "float64")
     length = max(np.linalg.norm(kernel), 1e-12)
     return 1000 * kernel[..., :FILTERS].sum(axis=(0, 1)) / length

@@ -178,6 +178,7 @@ def test_every_discriminative_optimizer_is_saved_as_a_stock_one(optimizer, tmp_p
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_files_load_in_fresh_processes(tmp_path):
     images, _ = images_and_labels()
     np.save(tmp_path / "images.npy", images)

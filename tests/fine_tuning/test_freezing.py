@@ -10,7 +10,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_layers
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
@@ -18,12 +18,11 @@ from tests.helpers.small_networks import (
     values,
 )
 
-SIZE = {"inception_v3": 75}
-
 
 @functools.cache
 def classifier(name):
-    backbone = kt.build_backbone(name, weights=None, image_size=SIZE.get(name, 32))
+    size = ARCHITECTURES[name].smallest_size
+    backbone = kt.build_backbone(name, weights=None, image_size=size)
     return kt.build_classifier(backbone, num_classes=2)
 
 
@@ -75,6 +74,7 @@ def test_blocks_of_the_second_model_in_a_process_and_of_a_loaded_one(tmp_path):
         assert trained_blocks(model) == ["mixed9", "mixed10", "head"]
 
 
+@pytest.mark.slow
 def test_blocks_in_a_fresh_process(tmp_path):
     model = classifier("resnet50")
     kt.freeze(model)

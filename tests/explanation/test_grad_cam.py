@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.backbones.build import ARCHITECTURES
+from keras_transfer.backbones.registry import ARCHITECTURES
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier, values
 
 SIZE, PATCH = 48, 12
-SMALLEST = {name: 75 if name == "inception_v3" else 32 for name in ARCHITECTURES}
+SMALLEST = {name: entry.smallest_size for name, entry in ARCHITECTURES.items()}
 
 
 def planted(count, rng):
@@ -170,6 +170,7 @@ def test_mixed_precision_gives_the_maps_of_float32(policy):
     )
 
 
+@pytest.mark.slow
 def test_a_loaded_model_in_a_fresh_process(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
