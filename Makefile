@@ -26,7 +26,28 @@ $(shell rm -f $(STAMP))
 endif
 endif
 
-.PHONY: help install lessons exercises test bench lab lint format clean
+# Makes a venv with the first Python that fits.
+define MAKE_VENV
+for candidate in $(CANDIDATES); do \
+	found="$$found $$candidate ($$($$candidate -c '$(VERSION)' 2>/dev/null || echo 'not found'))"; \
+	if $$candidate -c '$(FITS)' 2>/dev/null; then \
+		echo "Making $(1) with $$candidate"; \
+		exec $$candidate -m venv --clear $(1); \
+	fi; \
+done; \
+echo "The lessons need Python 3.11, 3.12 or 3.13 with its venv module." >&2; \
+echo "Found:$$found" >&2; \
+echo "Install one, or name one: make PYTHON=/path/to/python3.12" >&2; \
+exit 1
+endef
+
+# The oldest versions that pyproject.toml allows, and what is run with them: the path
+# that people copy. Tests of what is not installed there, such as KerasHub, are skipped.
+OLDEST := build/oldest/venv
+CORE := data models backbones features classifier fine_tuning evaluation explanation \
+	runtime/test_keras_internals.py
+
+.PHONY: help install lessons exercises test oldest bench lab lint format clean
 
 help:
 	@echo "make lessons   run every lesson headless and write build/lessons/index.html"
@@ -36,6 +57,7 @@ help:
 	@echo "               open them: make lab NOTEBOOKS=build/exercises"
 	@echo "make test      run the unit tests and all notebooks (quick profile)"
 	@echo "               a part: .venv/bin/python -m pytest tests/data -m 'not slow'"
+	@echo "make oldest    run the tests of the core path with the oldest versions allowed"
 	@echo "make bench     measure speed and memory and write build/bench/report.md (hours)"
 	@echo "               narrow it: make bench BENCH=\"extraction cache\""
 	@echo "make lab       open JupyterLab on notebooks/"
@@ -44,18 +66,7 @@ help:
 install: $(STAMP)
 
 $(STAMP): requirements.txt pyproject.toml
-	@if [ -f $@ ]; then rm $@; exit 0; fi; \
-	for candidate in $(CANDIDATES); do \
-		found="$$found $$candidate ($$($$candidate -c '$(VERSION)' 2>/dev/null || echo 'not found'))"; \
-		if $$candidate -c '$(FITS)' 2>/dev/null; then \
-			echo "Making $(VENV) with $$candidate"; \
-			exec $$candidate -m venv --clear $(VENV); \
-		fi; \
-	done; \
-	echo "The lessons need Python 3.11, 3.12 or 3.13 with its venv module." >&2; \
-	echo "Found:$$found" >&2; \
-	echo "Install one, or name one: make PYTHON=/path/to/python3.12" >&2; \
-	exit 1
+	@if [ -f $@ ]; then rm $@; exit 0; fi; $(call MAKE_VENV,$(VENV))
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	$(RUN) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -74,6 +85,17 @@ exercises: $(STAMP)
 # graphs. tests/conftest.py sets the environment, of the notebooks' kernels too.
 test: $(STAMP)
 	$(RUN) -m pytest --numprocesses=2 --junitxml=build/test/junit.xml
+
+oldest: $(OLDEST)/installed
+	PYTHONPATH=$(CURDIR) $(OLDEST)/bin/python -m pytest --numprocesses=2 \
+		$(addprefix tests/,$(CORE))
+
+$(OLDEST)/installed: requirements.txt pyproject.toml tests/helpers/oldest_versions.py
+	@$(call MAKE_VENV,$(OLDEST))
+	$(OLDEST)/bin/python tests/helpers/oldest_versions.py >$(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check \
+		-r $(OLDEST)/requirements.txt
+	@touch $@
 
 bench: $(STAMP)
 	@$(if $(filter none,$(WEIGHTS)),true,$(RUN) -m keras_transfer weights $(WEIGHTS)) || \

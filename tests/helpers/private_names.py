@@ -61,12 +61,15 @@ class Project:
         for tree in self.trees.values():
             for node in ast.walk(tree):
                 if isinstance(node, ast.ClassDef):
-                    self.classes[node.name] = _own_names(node), _bases(node)
+                    # Two modules may have classes of one name.
+                    own, bases = self.classes.get(node.name, (set(), []))
+                    both = own | _own_names(node), [*bases, *_bases(node)]
+                    self.classes[node.name] = both
         self.of_objects = NAMEDTUPLE.union(*(own for own, _ in self.classes.values()))
 
     def of_class(self, name: str) -> set[str]:
         """Return the private names that a class and its bases in the project define."""
-        own, bases = self.classes.get(name, (set(), ()))
+        own, bases = self.classes.get(name, (set(), []))
         return own.union(*(self.of_class(base) for base in bases if base != name))
 
     def foreign(self, module: str) -> list[str]:
