@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from keras_transfer.backbones.blocks import find_blocks
 from keras_transfer.backbones.fingerprint import FILTERS, colour_sums
 from keras_transfer.backbones.keras_networks import of_keras
 from keras_transfer.backbones.registry import ARCHITECTURES, Architecture
@@ -19,7 +20,7 @@ from keras_transfer.runtime.arguments import file_path, reason, shown, square_si
 def register_backbone(
     name: str,
     network: Callable,
-    blocks: Mapping[str, str],
+    blocks: Mapping[str, str] | None = None,
     preprocess: Callable | None = None,
     image_size: int | tuple[int, int] = 224,
     smallest_size: int | tuple[int, int] = 32,
@@ -39,7 +40,8 @@ def register_backbone(
             for a network without its classifier.
         blocks: Dictionary of blocks from input to output, each with the name of its
             last layer. These layers need names of their own, because automatic ones
-            differ from model to model. The last one makes the output.
+            differ from model to model. The last one makes the output. Defaults to what
+            `block_names` finds in the graph.
         preprocess: Function from raw RGB images, 0 to 255, to what `network` expects,
             of the same shape, made of layers or `keras.ops`. Defaults to the raw
             images.
@@ -82,7 +84,7 @@ def register_backbone(
     entry = Architecture(
         network=_as_network(network),
         preprocess=preprocess or _as_they_are,
-        blocks=_checked_blocks(blocks),
+        blocks={} if blocks is None else _checked_blocks(blocks),
         parameters=0,
         paper=("", ""),
         good_for="Registered by you.",
@@ -90,20 +92,25 @@ def register_backbone(
         smallest_size=smallest,
         application=network if _is_application(network) else None,
         weights_file=None if weights is None else file_path("weights", weights),
-        signature=frozenset(blocks.values()),
         origin=network,
     )
     # Twice, because the second one shows which names are automatic.
     _built(name, entry)
     model = _built(name, entry)
-    _check_ends(model, entry.blocks)
+    if blocks is None:
+        find_blocks(model)
+    else:
+        _check_ends(model, entry.blocks)
     sums = None
     if entry.weights_file is not None:
         load_weights_file(model, name, entry.weights_file)
         sums = _colour_sums(model)
     parameters = model.count_params()
     ARCHITECTURES[name] = dataclasses.replace(
-        entry, parameters=parameters, colour_sums=sums
+        entry,
+        parameters=parameters,
+        colour_sums=sums,
+        signature=frozenset(entry.blocks.values()),
     )
 
 

@@ -117,6 +117,13 @@ def test_a_function_of_keras_applications():
         kt.build_backbone("vgg19", image_size=32)
 
 
+def test_blocks_are_found_where_none_are_named():
+    register(blocks=None)
+    backbone = kt.build_backbone("small", None, 32)
+    assert kt.block_names(backbone) == ["block1", "block2"]
+    assert kt.build_backbone("small", None, 32, "block1").output_shape[-1] == 8
+
+
 def test_a_cell_may_be_run_again():
     def network(images):
         return small(images)
