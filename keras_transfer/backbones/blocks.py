@@ -88,9 +88,13 @@ def _is_part(model: keras.Model, ends: dict[str, Call], whole: Mapping) -> bool:
     cuts = [id(part[-1].node) for part in parts]
     if not all(id(call.node) in cuts for call in ends.values()):
         return False
-    # A single one ends all that was learnt.
     after = map_segments(model)[1 + cuts.index(id(ends[found[-1]].node)) :]
-    return len(found) > 1 or not any(map(has_weights, after))
+    goes_on = any(map(has_weights, after))
+    if start == 0:  # What goes on after several blocks is somebody's own head.
+        return len(found) > 1 or not goes_on
+    cut_here = model.name.endswith(f"_after_{names[start - 1]}")
+    ends_here = found[-1] == names[-1] or not goes_on
+    return ends_here and (len(found) > 1 or cut_here)
 
 
 def block_layers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:

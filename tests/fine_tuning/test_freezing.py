@@ -180,8 +180,11 @@ def test_a_model_without_a_backbone_is_refused():
         with pytest.raises(ValueError, match=r"(?i)model=None"):
             change(None) if change is not kt.block_names else kt.freeze(None)
     nested = keras.Sequential([kt.build_backbone("vgg16", weights=None, image_size=32)])
-    with pytest.raises(ValueError, match="holds the backbone as a single layer"):
+    with pytest.raises(ValueError, match="images .* built, and not a subclass"):
         kt.freeze(nested)
+    nested.build((None, 32, 32, 3))
+    kt.freeze(nested)
+    assert nested.trainable_variables == []
 
 
 def test_what_cannot_be_compiled_again_is_refused_as_it_is():
