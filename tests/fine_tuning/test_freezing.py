@@ -171,7 +171,7 @@ def test_a_model_without_a_backbone_is_refused():
         with pytest.raises(ValueError, match=r"(?i)model=None"):
             change(None) if change is not kt.block_names else kt.freeze(None)
     nested = keras.Sequential([kt.build_backbone("vgg16", weights=None, image_size=32)])
-    with pytest.raises(ValueError, match="images .* built, and not a subclass"):
+    with pytest.raises(ValueError, match=r"images .* built, and not a subclass"):
         kt.freeze(nested)
     nested.build((None, 32, 32, 3))
     kt.freeze(nested)
