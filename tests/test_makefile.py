@@ -3,6 +3,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -124,13 +125,15 @@ def test_bench_fetches_weights_and_runs_what_is_named(installed):
     ]
 
 
-def test_test_runs_notebooks_with_an_explicit_cell_timeout(installed):
-    (installed / "notebooks" / "01_a.ipynb").touch()
+def test_test_runs_what_pytest_alone_runs_with_an_explicit_cell_timeout(installed):
     assert make(installed, "test").returncode == 0
     (call,) = calls(installed)
-    assert "pytest tests notebooks/01_a.ipynb " in call
-    assert "--nbval-lax" in call
-    assert "--nbval-cell-timeout=" in call
+    assert call == "|-m pytest --numprocesses=2 --junitxml=build/test/junit.xml"
+    settings = tomllib.loads((installed / "pyproject.toml").read_text("utf-8"))
+    options = settings["tool"]["pytest"]["ini_options"]
+    assert {"tests", "notebooks"} == {*options["testpaths"]}
+    assert "--nbval-lax" in options["addopts"]
+    assert "--nbval-cell-timeout=" in options["addopts"]
 
 
 def test_environment_without_its_interpreter_is_made_anew(installed):

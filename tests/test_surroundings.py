@@ -53,6 +53,7 @@ def test_say_to_nobody():
     say("nobody", file=closed)
 
 
+@pytest.mark.slow
 def test_a_console_without_its_letters_ends_no_call(tmp_path):
     """In a process of its own, for its locale is chosen when it starts."""
     script = """

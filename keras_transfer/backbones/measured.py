@@ -40,9 +40,8 @@ def add_measurements(path: pathlib.Path, new: list[dict]) -> None:
         ValueError: If the file is there and holds something else.
     """
     kept = {_key(each): each for each in [*measurements(path), *new]}
-    with atomic_files.written_whole(path) as temporary:
-        text = json.dumps([*kept.values()], indent=2) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+    text = json.dumps([*kept.values()], indent=2) + "\n"
+    atomic_files.write_whole_text(path, text)
 
 
 def _key(measurement: dict) -> tuple:

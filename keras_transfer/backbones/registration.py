@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from keras_transfer.backbones import preprocessing
 from keras_transfer.backbones.blocks import find_blocks
 from keras_transfer.backbones.fingerprint import FILTERS, colour_sums
 from keras_transfer.backbones.keras_networks import of_keras
@@ -83,7 +84,7 @@ def register_backbone(
     smallest = square_size("smallest_size", smallest_size)
     entry = Architecture(
         network=_as_network(network),
-        preprocess=preprocess or _as_they_are,
+        preprocess=preprocess or preprocessing.none,
         blocks={} if blocks is None else _checked_blocks(blocks),
         parameters=0,
         paper=("", ""),
@@ -174,10 +175,6 @@ def _as_network(network: Callable) -> Callable[..., keras.Model]:
         return keras.Model(keras.utils.get_source_inputs(images), made)
 
     return build
-
-
-def _as_they_are(images):
-    return images
 
 
 def _built(name: str, entry: Architecture) -> keras.Model:

@@ -46,13 +46,12 @@ def _lessons(options: argparse.Namespace) -> int:
     if options.exercises:
         return _check_exercises(options)
     folder = notebooks_folder(options)
-    from keras_transfer.lessons import report
-    from keras_transfer.lessons import runner as lessons
+    from keras_transfer.lessons import report, runner
     from keras_transfer.runtime import paths
 
     output = options.output or paths.build_dir() / "lessons"
-    chosen = lessons.find_lessons(folder, options.numbers)
-    entries = lessons.run_lessons(chosen, output, options.profile, options.cell_timeout)
+    chosen = runner.find_lessons(folder, options.numbers)
+    entries = runner.run_lessons(chosen, output, options.profile, options.cell_timeout)
     index = output.absolute() / "index.html"
     say(f"\n{report.text_table(entries)}\n\n{index}")
     return 0 if all(entry["passed"] for entry in entries) else 1
@@ -67,11 +66,10 @@ def _check_exercises(options: argparse.Namespace) -> int:
             "There are no copies to check. `python -m keras_transfer exercises` writes "
             f"them. Received: {folder}"
         )
-    from keras_transfer.lessons import grading
-    from keras_transfer.lessons import runner as lessons
+    from keras_transfer.lessons import grading, runner
 
     outcomes = grading.check_lessons(
-        lessons.find_lessons(folder, options.numbers),
+        runner.find_lessons(folder, options.numbers),
         options.profile,
         options.cell_timeout,
     )
@@ -82,12 +80,11 @@ def _check_exercises(options: argparse.Namespace) -> int:
 
 def _exercises(options: argparse.Namespace) -> int:
     folder = notebooks_folder(options)
-    from keras_transfer.lessons import copies
-    from keras_transfer.lessons import runner as lessons
+    from keras_transfer.lessons import copies, runner
     from keras_transfer.runtime import paths
 
     output = options.output or paths.build_dir() / "exercises"
-    chosen = lessons.find_lessons(folder, options.numbers)
+    chosen = runner.find_lessons(folder, options.numbers)
     say(*copies.write_copies(chosen, output), sep="\n")
     say(f"They lie in {output}.")
     return 0

@@ -15,7 +15,7 @@ from keras_transfer.cli.paths import IN_A_CHECKOUT
 from keras_transfer.runtime.keras_settings import check_keras
 from keras_transfer.runtime.status_lines import say
 
-# They come with Jupyter.
+# Of the extra `lessons`, some by way of Jupyter.
 LESSON_MODULES = (
     "IPython",
     "ipykernel",

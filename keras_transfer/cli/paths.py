@@ -14,6 +14,7 @@ IN_A_CHECKOUT = (
 
 
 def path_argument(text: str) -> pathlib.Path:
+    """Return a path that was typed, or say to argparse why it is none."""
     try:
         return file_path("PATH", text)
     except ValueError as error:
@@ -47,6 +48,7 @@ def load_photos(data: str, image_size: int):
 
 
 def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:
+    """Return the folder of the lessons, or say how to get one."""
     from keras_transfer.runtime import paths
 
     folder = options.notebooks or paths.project_root() / "notebooks"
@@ -62,6 +64,7 @@ def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:
 
 
 def there_is_no(what: str, path: pathlib.Path) -> str:
+    """Return the words for a path that is not there, with what is near it."""
     near = ", ".join(map(str, _near(path)))
     near = f" Near it: {near}." if near else ""
     return f"There is no {what} at this path.{near} Received: {path}"

@@ -12,7 +12,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _weights(options: argparse.Namespace) -> int:
     from keras_transfer.backbones import registry
-    from keras_transfer.backbones.weights import sources as weights
+    from keras_transfer.backbones.weights.sources import fetch_weights
 
     known = registry.ARCHITECTURES
     unknown = [name for name in options.names if name not in known]
@@ -22,5 +22,5 @@ def _weights(options: argparse.Namespace) -> int:
             f"Received: {', '.join(unknown)}"
         )
     # All are tried, also after one that failed.
-    fetched = [weights.fetch_weights(name) for name in options.names]
+    fetched = [fetch_weights(name) for name in options.names]
     return 0 if all(fetched) else 1

@@ -27,6 +27,11 @@ from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
 from keras_transfer.runtime.processes import child_environment
 from keras_transfer.runtime.status_lines import say
 
+# Lines of a failed process that are shown: the error, and where it was raised.
+SHOWN_LINES = 15
+# Imports keep one core busy for seconds, so two processes import side by side.
+AT_ONCE = 2
+
 
 def compare(
     experiments: Mapping[str, Recipe | str],
@@ -201,12 +206,6 @@ def _can_be_imported(recipe) -> bool:
     return bool(function.isidentifier() and spec and spec.has_location)
 
 
-# Lines of a failed process that are shown: the error, and where it was raised.
-SHOWN_LINES = 15
-# Imports keep one core busy for seconds, so two processes import side by side.
-AT_ONCE = 2
-
-
 def ready_processes(count: int) -> Iterator["RecipeProcess"]:
     """Yield `count` processes whose imports are done, each for one task.
 
@@ -224,7 +223,7 @@ def ready_processes(count: int) -> Iterator["RecipeProcess"]:
 
 
 class RecipeProcess:
-    """A process of `comparison_worker`, which waits for its task.
+    """A process of `comparison.worker`, which waits for its task.
 
     Attributes:
         failure: How it ended and the last that it wrote, if it failed, else `None`.

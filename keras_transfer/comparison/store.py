@@ -62,7 +62,7 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
         # These two are in no fingerprint, because they change no photo.
         "batches": [arguments["batch_size"], arguments["seed"]],
         "dtype_policy": keras.config.dtype_policy().name,
-        "device": profiles._device()[0],
+        "device": profiles.device_in_use()[0],
         "versions": [keras.__version__, tf.__version__],
         "package": _digests(PACKAGE.rglob("*.py"), PACKAGE),
     }

@@ -35,6 +35,14 @@ SECONDS = {"train": 90.0, "validation": 30.0, "test": 30.0}
 # As they are compared, and as so many are kept to be shown.
 PHOTO_SIDE, SHOWN_SIDE, MANY = 96, 48, 4096
 BATCH_SIZE = 32
+SPLITS = ("train", "validation", "test")
+PARTS = (*SPLITS, "class_names", "counts")
+# What people call the validation split otherwise.
+OTHER_NAMES = {"val": "validation", "valid": "validation"}
+CLASSIFIER = (
+    "Expected a built classifier of images, from (batch, height, width, channels) to "
+    "(batch, classes), with one input and one output. "
+)
 
 
 class Sample(typing.NamedTuple):
@@ -269,7 +277,7 @@ def _read_photos(case: Case, split: str, every: int, seconds: float):
     low, high = float(sample.min()), float(sample.max())
     if low >= 0 and high > 2:
         low, high = 0.0, 255.0
-    shown = SHOWN_SIDE if (pipelines.count(dataset) or limit) > MANY else PHOTO_SIDE
+    side = SHOWN_SIDE if (pipelines.count(dataset) or limit) > MANY else PHOTO_SIDE
     end = time.monotonic() + seconds
 
     def batches():
@@ -277,7 +285,7 @@ def _read_photos(case: Case, split: str, every: int, seconds: float):
         for images in dataset.map(_small, num_parallel_calls=2):
             levels = 255 * (images.numpy() - low) / max(high - low, 1e-12)
             images = np.uint8(np.clip(np.nan_to_num(levels), 0, 255).round())
-            step = math.ceil(max(images.shape[1:3]) / shown)
+            step = math.ceil(max(images.shape[1:3]) / side)
             kept.append(images[:, ::step, ::step])
             yield images
             if sum(map(len, kept)) >= limit or time.monotonic() > end:
@@ -308,16 +316,6 @@ def _small(images, *_):
     images = tf.image.resize(images, sides, antialias=True)
     # Grey ones are compared as colours are.
     return tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
-
-
-SPLITS = ("train", "validation", "test")
-PARTS = (*SPLITS, "class_names", "counts")
-# What people call the validation split otherwise.
-OTHER_NAMES = {"val": "validation", "valid": "validation"}
-CLASSIFIER = (
-    "Expected a built classifier of images, from (batch, height, width, channels) to "
-    "(batch, classes), with one input and one output. "
-)
 
 
 def checked_model(model) -> tuple[keras.Model, tuple[str, ...] | None]:

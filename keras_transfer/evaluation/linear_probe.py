@@ -70,30 +70,10 @@ def cross_validated_accuracy(
     return float(cross_val_score(probe, inputs, labels, cv=folds).mean())
 
 
-def probe_backbone(
-    name: str, dataset: str, image_size: int, dtype: str | None = None
-) -> float:
-    """Return the linear-probe accuracy of a backbone on all images of a data set.
-
-    Args:
-        name: Name of a backbone.
-        dataset: Name of a data set for `load_dataset`.
-        image_size: Side of the images in pixels.
-        dtype: Precision of the computation, as in `extract_features`.
-
-    Returns:
-        5-fold cross-validated accuracy, 0 to 1.
-
-    Raises:
-        ValueError: If an argument is of no use here.
-    """
-    return measure_backbone(name, dataset, image_size, dtype)["accuracy"]
-
-
 def measure_backbone(
     name: str, dataset: str, image_size: int, dtype: str | None = None
 ) -> dict:
-    """Measure a backbone as `probe_backbone` does, and say what was measured and how.
+    """Measure a backbone by a linear probe on all images of a data set.
 
     Args:
         name: Name of a backbone.
@@ -102,7 +82,8 @@ def measure_backbone(
         dtype: Precision of the computation, as in `extract_features`.
 
     Returns:
-        Dictionary of plain values, with `accuracy`.
+        Dictionary of plain values: the 5-fold cross-validated `accuracy`, 0 to 1, and
+        what was measured and how.
 
     Raises:
         ValueError: If an argument is of no use here.

@@ -17,10 +17,7 @@ from keras_transfer.features import cache
 from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
 from keras_transfer.runtime import atomic_files, paths
-from keras_transfer.runtime.arguments import (
-    shown,
-    whole_number,
-)
+from keras_transfer.runtime.arguments import shown, whole_number
 from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 

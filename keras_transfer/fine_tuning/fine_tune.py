@@ -29,6 +29,11 @@ from keras_transfer.runtime.status_lines import say
 
 # Part of the steps in which the learning rate rises from zero.
 WARMUP = 0.1
+# The callbacks of Keras that set the learning rate.
+RATE_CALLBACKS = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
 
 
 def fine_tune(  # noqa: PLR0913
@@ -137,18 +142,18 @@ def fine_tune(  # noqa: PLR0913
     - [Zhang et al., 2017](https://arxiv.org/abs/1710.09412) (mixup)
     """
     splits = checked_splits(splits)
-    epochs, freeze_epochs = checked_epochs(epochs, freeze_epochs)
+    epochs, freeze_epochs = _checked_epochs(epochs, freeze_epochs)
     cache_prefix = arguments.flag("cache_prefix", cache_prefix)
     augmented_copies = arguments.whole_number("augmented_copies", augmented_copies, 1)
     train_batch_normalization = arguments.flag(
         "train_batch_normalization", train_batch_normalization
     )
-    check_stages(
+    _check_stages(
         arguments.keras_model("model", model), splits, from_block, cache_prefix
     )
-    mixing = checked_mixing(mixup, cutmix, label_smoothing, cache_prefix)
+    mixing = _checked_mixing(mixup, cutmix, label_smoothing, cache_prefix)
     callbacks = arguments.callback_list(callbacks)
-    learning_rate, head_learning_rate = checked_rates(
+    learning_rate, head_learning_rate = _checked_rates(
         learning_rate, head_learning_rate, schedule, callbacks
     )
     augmentation = checked_augmentation(augmentation, splits)
@@ -302,7 +307,7 @@ def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **settin
         raise ValueError(
             "A callback sets the learning rate, which follows a schedule. Pass "
             'schedule="constant": the rate is then learning_rate until a callback sets '
-            f"it. Received: callbacks={arguments.shown(names)}"
+            f"it. Received: callbacks={shown(names)}"
         ) from error
     model.set_weights(best.weights)
     if verbose and not best.trained:
@@ -324,14 +329,7 @@ def _joined(histories: dict) -> keras.callbacks.History:
     return joined
 
 
-# The callbacks of Keras that set the learning rate.
-RATE_CALLBACKS = (
-    keras.callbacks.LearningRateScheduler,
-    keras.callbacks.ReduceLROnPlateau,
-)
-
-
-def checked_epochs(epochs, freeze_epochs) -> tuple[int, int]:
+def _checked_epochs(epochs, freeze_epochs) -> tuple[int, int]:
     """Return both numbers of epochs; `None` is none."""
     found = {}
     for name, value in {"epochs": epochs, "freeze_epochs": freeze_epochs}.items():
@@ -350,7 +348,7 @@ def checked_epochs(epochs, freeze_epochs) -> tuple[int, int]:
     return found["epochs"], found["freeze_epochs"]
 
 
-def check_stages(model, splits, from_block, cache_prefix) -> None:
+def _check_stages(model, splits, from_block, cache_prefix) -> None:
     """Raise an error if blocks, classes or images do not fit."""
     first = block_names(model)[0]
     if from_block is not None:
@@ -376,7 +374,7 @@ def check_stages(model, splits, from_block, cache_prefix) -> None:
         )
 
 
-def checked_rates(
+def _checked_rates(
     learning_rate, head_learning_rate, schedule, callbacks
 ) -> tuple[float, float]:
     """Return both rates, if only one thing sets the rate of the second stage."""
@@ -409,7 +407,7 @@ def checked_rates(
     return found["learning_rate"], found["head_learning_rate"]
 
 
-def checked_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> tuple:
+def _checked_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> tuple:
     """Return how photos and labels are mixed, if they can be mixed like this."""
     try:
         found = (

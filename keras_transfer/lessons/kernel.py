@@ -1,6 +1,7 @@
 """Run a notebook in a kernel of the Python that is running, and show how far it is."""
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -137,6 +138,8 @@ def execute(
         error = "DeadKernelError: The kernel died (out of memory, or ended by force)."
     except KeyboardInterrupt:
         error = INTERRUPTED
+        # At its exit Python would end the kernel once more, and say that there is none.
+        atexit.unregister(client._cleanup_kernel)
     # Such an end leaves no trace in the notebook by itself: the page would hide it.
     if running is not None and running.cell_type == "code":
         running.outputs.extend(error_cell(error).outputs)

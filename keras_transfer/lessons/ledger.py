@@ -79,7 +79,7 @@ def record(
         "lesson": names["lesson"],
         "profile": names["profile"],
         "seed": getattr(profile, "seed", None),
-        "device": getattr(profile, "device", None) or profiles._device()[0],
+        "device": getattr(profile, "device", None) or profiles.device_in_use()[0],
         "data": names["data"],
         "data_source": getattr(data, "source", None),
         **figures,
@@ -302,7 +302,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _show(entry: dict, text: str) -> None:
+def _show(entry: dict, words: str) -> None:
     # Lessons run where IPython is; a plain script must not need it.
     try:
         from IPython import get_ipython
@@ -311,11 +311,11 @@ def _show(entry: dict, text: str) -> None:
     else:
         shell = get_ipython()
     if shell is None:
-        say(text)
+        say(words)
         return
     from IPython.display import display
 
-    display({MIME_TYPE: entry, "text/plain": text}, raw=True)
+    display({MIME_TYPE: entry, "text/plain": words}, raw=True)
 
 
 def _declared_bands() -> dict:

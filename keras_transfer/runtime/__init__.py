@@ -1,1 +1,1 @@
-"""What a run is set to: profile, device, folders, files that are whole or absent."""
+"""What all else stands on: profile, devices, whole files, Keras's private names."""

@@ -6,7 +6,8 @@ tests/runtime/test_keras_internals.py tries each, and pyproject.toml admits no v
 that has not passed it. tests/runtime/test_private_names.py keeps such names out of all
 other modules.
 
-Neither framework is imported here, for whoever holds an object of it has done so.
+Neither framework is imported with this module: whoever holds an object of it has done
+so.
 """
 
 import enum

@@ -106,7 +106,7 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
 
     # With the seed alone, parallel sums still come out in another order each time.
     tf.config.experimental.enable_op_determinism()
-    device, has_gpu = _device()
+    device, has_gpu = device_in_use()
     policy = "mixed_float16" if name == "full" and has_gpu else "float32"
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(seed)
@@ -127,7 +127,8 @@ def profile(name: str | None = None, seed: int = 0) -> Profile:
     return selected
 
 
-def _device() -> tuple[str, bool]:
+def device_in_use() -> tuple[str, bool]:
+    """Return the name of the device that computes, and whether it is a GPU."""
     import tensorflow as tf
 
     gpus = tf.config.get_visible_devices("GPU")

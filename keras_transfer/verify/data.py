@@ -26,6 +26,7 @@ LEAST = 0.1
 # Chance gives few images the same pixels, or the same order, in two passes; it hardly
 # does in so many.
 PASSES, FEW, UNLIKELY = 6, 32, 1e-4
+SHOWN_PAIRS = 6
 
 
 def assert_augmentation_varies(
@@ -272,9 +273,6 @@ def _pairs(first: np.ndarray, second: np.ndarray) -> Iterator:
 
 def _array(tensor) -> np.ndarray:
     return keras.ops.convert_to_numpy(tensor)
-
-
-SHOWN_PAIRS = 6
 
 
 class SharedImage(typing.NamedTuple):

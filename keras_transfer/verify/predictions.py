@@ -19,6 +19,22 @@ from keras_transfer.verify.weights import same_bits, snapshot
 
 # A class is answered by another name only if chance is no explanation.
 CHANCE = 1e-3
+# Rounding differs a little between processes, more on a GPU.
+TOLERANCE = 1e-3
+# What it prints last is why the file loads only without how it is compiled, if so.
+PREDICT = """
+import sys
+import keras
+import numpy as np
+try:
+    model = keras.saving.load_model(sys.argv[1])
+except Exception as error:
+    model = keras.saving.load_model(sys.argv[1], compile=False)
+    print(" ".join(str(error).split("\\n")[0].split())[:150])
+outputs = model(np.load(sys.argv[2]), training=False)
+(outputs,) = keras.tree.flatten(outputs)
+np.save(sys.argv[3], keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")))
+"""
 
 
 def assert_label_order(
@@ -187,24 +203,6 @@ def _values(result) -> tuple[list[np.ndarray], object]:
     return values, result
 
 
-# Rounding differs a little between processes, more on a GPU.
-TOLERANCE = 1e-3
-# What it prints last is why the file loads only without how it is compiled, if so.
-PREDICT = """
-import sys
-import keras
-import numpy as np
-try:
-    model = keras.saving.load_model(sys.argv[1])
-except Exception as error:
-    model = keras.saving.load_model(sys.argv[1], compile=False)
-    print(" ".join(str(error).split("\\n")[0].split())[:150])
-outputs = model(np.load(sys.argv[2]), training=False)
-(outputs,) = keras.tree.flatten(outputs)
-np.save(sys.argv[3], keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")))
-"""
-
-
 def assert_same_predictions(
     model: keras.Model, path: str | os.PathLike, images: np.ndarray
 ) -> float:
@@ -303,9 +301,9 @@ def _predict_elsewhere(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     text = process.stderr
     # What Keras wraps says more than what it is wrapped in.
     lines = [x for x in text.splitlines() if "Error: " in x or "encountered: " in x]
-    reason = lines[-1][:200] if lines else f"exit code {process.returncode}"
+    why = lines[-1][:200] if lines else f"exit code {process.returncode}"
     raise AssertionError(
-        f"{path.name} cannot be loaded with `import keras` alone ({reason}). Build the "
+        f"{path.name} cannot be loaded with `import keras` alone ({why}). Build the "
         "model of Keras's own layers, without Lambda and classes of yours, and save it "
         "again."
     )

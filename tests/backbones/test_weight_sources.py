@@ -15,8 +15,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.backbones.registry import ARCHITECTURES, Architecture, KerasFile
-from keras_transfer.backbones.weights import keras_cache, packages
-from keras_transfer.backbones.weights import sources as weights
+from keras_transfer.backbones.weights import keras_cache, packages, sources
 from keras_transfer.backbones.weights.sources import (
     WeightsUnavailableError,
     fetch_weights,
@@ -98,7 +97,7 @@ def given_application(application, name="resnet50"):
 def load_imagenet_weights(model, name, application=None):
     if application is not None:
         given_application(application, name)
-    return weights.load_imagenet_weights(model, name)
+    return sources.load_imagenet_weights(model, name)
 
 
 def values(model):
@@ -118,7 +117,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_TRANSFER_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("KERAS_TRANSFER_DOWNLOAD", raising=False)
-    monkeypatch.setattr(weights, "_failed", {})
+    monkeypatch.setattr(sources, "_failed", {})
     before = dict(ARCHITECTURES)
     monkeypatch.setattr(packages, "fetch_carrier", pytest.fail)
     given_application(TinyNet(), "tiny_net")
@@ -597,7 +596,7 @@ def test_a_damaged_file_is_not_said_to_be_there(folder, monkeypatch, capsys):
 
 
 def test_weights_are_told_apart_by_what_would_be_loaded(folder, tmp_path, monkeypatch):
-    digest = weights.weights_digest
+    digest = sources.weights_digest
     known = ARCHITECTURES["efficientnet_lite0"].carrier.sha256
     assert digest("efficientnet_lite0") == known
     given_application(TinyNet(NO_NETWORK))

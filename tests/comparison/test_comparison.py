@@ -429,6 +429,7 @@ def test_recipes_of_other_numbers_are_other_runs(photos, tmp_path, monkeypatch):
     assert len(paths) == 2
 
 
+@pytest.mark.slow
 def test_interrupted_comparison_goes_on(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
     notes = tmp_path / "notes.txt"

@@ -10,8 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.data import checked_files, split_names
-from keras_transfer.data import decoding as images
+from keras_transfer.data import checked_files, decoding, split_names
 from keras_transfer.data.splits import cap
 
 
@@ -569,8 +568,8 @@ def test_what_was_checked_is_not_read_again(tmp_path, monkeypatch):
         looked_at.append(data)
         return original(data)
 
-    original = images.inspect
-    monkeypatch.setattr(images, "inspect", inspect)
+    original = decoding.inspect
+    monkeypatch.setattr(decoding, "inspect", inspect)
     with pytest.warns(UserWarning, match="notes.txt"):
         second = kt.load_directory(folder, image_size=8)
     assert not looked_at

@@ -83,14 +83,14 @@ def test_accuracy_is_that_of_photos_that_were_not_seen():
 @pytest.mark.parametrize(
     ("call", "received"),
     [
-        (lambda: linear_probe.probe_backbone("resnet", "mnist", 32), "name=resnet"),
-        (lambda: linear_probe.probe_backbone(None, "mnist", 32), "name=None"),
-        (lambda: linear_probe.probe_backbone(["vgg16"], "mnist", 32), "name="),
-        (lambda: linear_probe.probe_backbone("vgg16", 3, 32), "dataset=3"),
-        (lambda: linear_probe.probe_backbone("vgg16", None, 32), "dataset=None"),
-        (lambda: linear_probe.probe_backbone("vgg16", "mnist", -5), "image_size=-5"),
+        (lambda: linear_probe.measure_backbone("resnet", "mnist", 32), "name=resnet"),
+        (lambda: linear_probe.measure_backbone(None, "mnist", 32), "name=None"),
+        (lambda: linear_probe.measure_backbone(["vgg16"], "mnist", 32), "name="),
+        (lambda: linear_probe.measure_backbone("vgg16", 3, 32), "dataset=3"),
+        (lambda: linear_probe.measure_backbone("vgg16", None, 32), "dataset=None"),
+        (lambda: linear_probe.measure_backbone("vgg16", "mnist", -5), "image_size=-5"),
         (
-            lambda: linear_probe.probe_backbone("vgg16", "mnist", "32"),
+            lambda: linear_probe.measure_backbone("vgg16", "mnist", "32"),
             "image_size='32'",
         ),
         (lambda: linear_probe.probe_samples("0"), "seed='0'"),

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 
 from keras_transfer.cli import main as command_line
-from keras_transfer.lessons import copies as exercise_copies
 from keras_transfer.lessons import exercises, grading, runner
+from keras_transfer.lessons.copies import learner_copy, write_copies
 
 NOTEBOOKS = sorted(
     (pathlib.Path(__file__).parent.parent.parent / "notebooks").glob("0*.ipynb")
@@ -59,7 +59,7 @@ def write(folder, name, *parts, lesson=LESSON):
 
 
 def copies(folder, output):
-    return exercise_copies.write_copies(runner.find_lessons(folder), output)
+    return write_copies(runner.find_lessons(folder), output)
 
 
 def answer(path, *sources):
@@ -158,7 +158,7 @@ def test_a_solution_may_take_several_cells():
     more = cell("doors = 1", "exercise")
     (found,) = exercises.find_exercises(notebook([task, solution, more, check, wrong]))
     assert found.source == f"{SOLUTION}\n\ndoors = 1"
-    copy = exercise_copies.learner_copy(notebook([task, solution, more, check, wrong]))
+    copy = learner_copy(notebook([task, solution, more, check, wrong]))
     assert [c.source for c in copy.cells if exercises.exercise_tag(c)] == [STUB, CHECK]
 
 

@@ -196,6 +196,7 @@ def signalled(tmp_path, number):
     return process.wait(30), output
 
 
+@pytest.mark.slow
 def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
     status, output = signalled(tmp_path, signal.SIGINT)
     assert status == 130
@@ -206,6 +207,7 @@ def test_interrupted_run_writes_what_is_there_and_ends_its_kernel(tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+@pytest.mark.slow
 def test_run_that_is_ended_begins_no_other_lesson(tmp_path):
     """nbclient would end the kernel, and let the next lesson begin."""
     status, output = signalled(tmp_path, signal.SIGTERM)

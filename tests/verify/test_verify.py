@@ -402,6 +402,7 @@ def test_ranges_that_are_not_known():
 # Predictions
 
 
+@pytest.mark.slow
 def test_same_predictions_in_a_new_process(tmp_path):
     model = fit(classifier(dropout=0.5))
     path = kt.save_classifier(model, tmp_path / "model.keras", ["cat", "dog"])
@@ -411,6 +412,7 @@ def test_same_predictions_in_a_new_process(tmp_path):
         verify.assert_same_predictions(model, path, IMAGES)
 
 
+@pytest.mark.slow
 def test_a_file_that_needs_more_than_keras(tmp_path):
     @keras.saving.register_keras_serializable("tests")
     class Twice(keras.layers.Layer):

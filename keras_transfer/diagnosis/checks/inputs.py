@@ -20,6 +20,8 @@ FAR, NEAR = 0.25, 0.05
 # and photos differ by less.
 VARIANCE = 20.0
 IMAGES = 32
+# Photos that are hardly made smaller lose nothing without antialiasing.
+SHRUNK = 1.2
 
 
 class First(typing.NamedTuple):
@@ -248,10 +250,6 @@ train, validation, test = (
 """,
         {"share": share},
     )
-
-
-# Photos that are hardly made smaller lose nothing without antialiasing.
-SHRUNK = 1.2
 
 
 def _resizing_repair(size: int) -> str:

@@ -8,8 +8,12 @@ from scipy.stats import binomtest
 from keras_transfer.diagnosis.case import Case
 from keras_transfer.diagnosis.checks.inputs import first_convolution
 from keras_transfer.diagnosis.evidence import train_step
-from keras_transfer.diagnosis.evidence import weights as imagenet_kernels
-from keras_transfer.diagnosis.evidence.weights import UNLIKELY, is_fresh, is_untouched
+from keras_transfer.diagnosis.evidence.weights import (
+    UNLIKELY,
+    is_fresh,
+    is_untouched,
+    recognise,
+)
 from keras_transfer.diagnosis.findings import Check, Finding, NotExaminedError
 from keras_transfer.diagnosis.labels import restored
 from keras_transfer.models import graph
@@ -23,7 +27,7 @@ from keras_transfer.runtime.arguments import reason
 BOUND, STEPS, PHOTOS = 0.011, 3, 8
 # Kernels that move by more than their own length keep nothing of what they were.
 ALL = 1.0
-KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def check_batch_normalization(case: Case) -> list[Finding]:
@@ -77,7 +81,9 @@ def _meant_still(model: keras.Model) -> list[keras.layers.Layer]:
         raise NotExaminedError("the model is subclassed, and its graph is not known")
     # Not what layers say of themselves: a model around them may be frozen.
     learning = {id(weight) for weight in model.trainable_weights}
-    makers = {id(tensor): call.layer for call in calls for tensor in call.node.outputs}
+    makers = {
+        id(tensor): call.layer for call in calls for tensor in call.node.output_tensors
+    }
     found = {}
     for call in calls:
         layer = call.layer
@@ -131,7 +137,7 @@ def check_learning_rate(case: Case) -> list[Finding]:
     first = case.once(first_convolution).convolution
     if not any(weight is first.kernel for weight in model.trainable_weights):
         return []
-    known = imagenet_kernels.recognise(first)
+    known = recognise(first)
     fresh = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 0
     if known is None and not fresh:
         # It has been trained with this rate already, perhaps from the beginning.
@@ -185,7 +191,7 @@ def _steps(case: Case, optimizer):
     kernels = [
         layer.kernel
         for layer in graph.layers_of(model)
-        if isinstance(layer, KERNELS) and id(layer.kernel) in learning
+        if isinstance(layer, CONVOLUTIONS) and id(layer.kernel) in learning
     ]
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     optimizer.gradient_accumulation_steps = None
@@ -213,9 +219,6 @@ def _steps(case: Case, optimizer):
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise NotExaminedError(f"a training step failed: {reason(error)}") from error
     return before, after, losses, rate
-
-
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def check_head(case: Case) -> list[Finding]:
@@ -265,7 +268,7 @@ def check_backbone(case: Case) -> list[Finding]:
     ]
     if not layers:
         raise NotExaminedError("the model has no convolutions")
-    known = imagenet_kernels.recognise(case.once(first_convolution).convolution)
+    known = recognise(case.once(first_convolution).convolution)
     if known and known.sure:
         return []
     statistics = graph.batch_normalizations(case.model)

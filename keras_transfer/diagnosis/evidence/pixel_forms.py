@@ -156,7 +156,7 @@ def forms() -> dict[str, Affine]:
     pixels, unit = _scaled(1.0, 0.0), _scaled(1 / 255, 0.0)
     centred = _scaled(1 / 127.5, -1.0)
     caffe = _form(preprocessing.caffe)
-    mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    mean, deviation = np.array([preprocessing.MEAN, preprocessing.DEVIATION])
     standard = _scaled(1 / deviation, -mean / deviation).after(unit)
     once = {
         "raw pixels": pixels,

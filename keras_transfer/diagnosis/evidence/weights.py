@@ -1,4 +1,4 @@
-"""Recognise the ImageNet weights of a backbone by its first kernel."""
+"""What weights say of their past: whose they were, and whether they ever learnt."""
 
 import typing
 
@@ -13,6 +13,10 @@ from keras_transfer.models.outputs import as_array
 # A fine-tuned kernel keeps a likeness above 0.99, a random one stays below 0.8.
 LIKENESS = 0.98
 ONCE = 0.8
+# Fresh weights differ from others that are fresh by more once in a thousand times.
+UNLIKELY = 1e-3
+# Of so many numbers at most; more say no more.
+NUMBERS = 20_000
 
 
 class Recognised(typing.NamedTuple):
@@ -69,12 +73,6 @@ def known_sums() -> dict[str, tuple]:
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
     return float(np.sum(first * second) / lengths) if lengths else 0.0
-
-
-# Fresh weights differ from others that are fresh by more once in a thousand times.
-UNLIKELY = 1e-3
-# Of so many numbers at most; more say no more.
-NUMBERS = 20_000
 
 
 def is_fresh(layer: keras.layers.Layer) -> bool:
