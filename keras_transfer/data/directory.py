@@ -107,7 +107,7 @@ def load_directory(
         )
     folder = path.absolute()
     layout = read_layout(folder)
-    _check_shares(asked, layout, folder)
+    split_names.refuse_given(asked, layout.splits, f", path={folder}")
     files = _examine(layout.photos, folder)
     left_out = [
         *((Skipped(_name(f, folder), f.problem), True) for f in files if f.problem),
@@ -162,16 +162,6 @@ def load_directory(
 
 def _name(file: _File, folder: pathlib.Path) -> str:
     return printable(file.path.relative_to(folder))
-
-
-def _check_shares(asked: dict, layout: Layout, folder: pathlib.Path) -> None:
-    given = [name for name in asked if name in layout.splits]
-    if given:
-        raise ValueError(
-            f"This folder gives the photos of {' and '.join(given)}, so no share of "
-            f"others is taken. Leave {' and '.join(given)} out of fractions. "
-            f"Received: fractions={asked} and path={folder}"
-        )
 
 
 def _origin(layout: Layout) -> str:

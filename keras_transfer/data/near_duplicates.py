@@ -57,47 +57,15 @@ class Fingerprints:
     thumbnails: np.ndarray
 
 
-def find_duplicates(first: np.ndarray, second: np.ndarray) -> list[Duplicate]:
-    """Find the images of one set that are in another one too, exactly or nearly.
-
-    Exact copies are found by a checksum of their pixels. Near ones are first looked
-    for by a perceptual hash: where in an 8 x 8 grid it gets brighter to the right and
-    downwards. Many different photos agree in that, so a hit counts only if the details
-    inside the cells, which the hash has not seen, correlate as well.
-
-    Found are copies that were resized, saved again as JPEG, mirrored, made brighter,
-    darker or grey, turned by a degree, or cropped by up to 4 %; and photos taken in one
-    series, if nothing moved much. Not found are copies that were turned, cropped or
-    edited more.
-
-    Args:
-        first: Images of shape `(count, height, width, 3)`, 0 to 255.
-        second: The same; its images may be of another size.
-
-    Returns:
-        List of at most one `Duplicate` for each image in `second`, that of the image
-        in `first` nearest to it: exact ones first, then by their difference.
-
-    Raises:
-        ValueError: If these are no arrays of RGB images.
-
-    Reference:
-
-    - [Zauner, 2010](https://phash.org/docs/pubs/thesis_zauner.pdf), perceptual hashes
-    """
-    for images in (first, second):
-        if np.ndim(images) != 4 or np.shape(images)[-1] != 3:
-            raise ValueError(
-                "Expected images of shape (count, height, width, 3). "
-                f"Received: images of shape {np.shape(images)}"
-            )
-    return match(fingerprints([first]), fingerprints([second]))
-
-
 def fingerprints(batches: Iterable[np.ndarray]) -> Fingerprints:
     """Return the fingerprints of images that come in batches, in their order."""
     digests, thumbnails = [], [np.zeros((0, SIDE, SIDE, 3), "float16")]
     for batch in batches:
+        if np.ndim(batch) != 4 or np.shape(batch)[-1] != 3:
+            raise ValueError(
+                "Expected images of shape (count, height, width, 3). "
+                f"Received: images of shape {np.shape(batch)}"
+            )
         for start in range(0, len(batch), 64):
             images = np.asarray(batch[start : start + 64], "float32")
             digests += map(digest, images)
@@ -113,7 +81,30 @@ def digest(image: np.ndarray) -> bytes:
 
 
 def match(first: Fingerprints, second: Fingerprints) -> list[Duplicate]:
-    """Return the duplicates of two sets whose fingerprints were taken."""
+    """Find the images of one set that are in another one too, exactly or nearly.
+
+    Exact copies are found by a checksum of their pixels. Near ones are first looked
+    for by a perceptual hash: where in an 8 x 8 grid it gets brighter to the right and
+    downwards. Many different photos agree in that, so a hit counts only if the details
+    inside the cells, which the hash has not seen, correlate as well.
+
+    Found are copies that were resized, saved again as JPEG, mirrored, made brighter,
+    darker or grey, turned by a degree, or cropped by up to 4 %; and photos taken in one
+    series, if nothing moved much. Not found are copies that were turned, cropped or
+    edited more.
+
+    Args:
+        first: Fingerprints of a set of RGB images, 0 to 255.
+        second: The same; its images may be of another size.
+
+    Returns:
+        List of at most one `Duplicate` for each image in `second`, that of the image
+        in `first` nearest to it: exact ones first, then by their difference.
+
+    Reference:
+
+    - [Zauner, 2010](https://phash.org/docs/pubs/thesis_zauner.pdf), perceptual hashes
+    """
     found = _near(first.thumbnails, second.thumbnails)
     # Backwards, so that of several copies the first one stays.
     known = {value: i for i, value in reversed([*enumerate(first.digests)])}

@@ -10,7 +10,7 @@ from keras_transfer.data.own_content import Content
 from keras_transfer.data.own_data import (
     OwnData,
     add,
-    checked_fractions,
+    checked_request,
     checked_shape,
     checked_side,
     finished,
@@ -18,7 +18,7 @@ from keras_transfer.data.own_data import (
     numbers,
     same_width,
 )
-from keras_transfer.runtime.arguments import shown, square_size, texts
+from keras_transfer.runtime.arguments import shown, texts
 
 # Images that are changed and looked at at once.
 AT_ONCE = 64
@@ -28,10 +28,7 @@ def of_arrays(
     parts: Mapping, class_names, fractions, seed: int, image_size: int | None
 ) -> OwnData:
     """Read pairs of images and labels; arguments as in `Splits.from_arrays`."""
-    cut = [name for name, part in parts.items() if part is None and name != "train"]
-    shares = checked_fractions(fractions, cut)
-    if image_size is not None:
-        image_size = square_size("image_size", image_size)
+    shares, image_size = checked_request(parts, fractions, image_size)
     pairs = {name: _pair(name, part) for name, part in parts.items()}
     class_names, pairs = _named(class_names, pairs)
     content, labels, width = Content(), {}, None

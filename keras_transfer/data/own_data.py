@@ -9,7 +9,7 @@ import hashlib
 import typing
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras_transfer.data.decoding import resize
 from keras_transfer.data.own_content import Content
 from keras_transfer.data.pipelines import without_autotune
-from keras_transfer.data.split_names import FRACTIONS, shares, sizes
-from keras_transfer.runtime.arguments import shown
+from keras_transfer.data.split_names import FRACTIONS, refuse_given, shares, sizes
+from keras_transfer.runtime.arguments import shown, square_size
 
 
 class OwnData(typing.NamedTuple):
@@ -40,22 +40,22 @@ class OwnData(typing.NamedTuple):
     batch_size: int | None = None
 
 
-def checked_fractions(fractions, cut: Sequence[str]) -> dict[str, float]:
-    """Return the shares of train that the splits get which are missing.
+def checked_request(
+    parts: Mapping, fractions, image_size
+) -> tuple[dict[str, float], int | None]:
+    """Return the shares of train that the missing splits get, and the size of images.
 
     Args:
+        parts: What was given of each split, or `None`.
         fractions: As `split_names.shares` takes them.
-        cut: Names of the splits that are missing.
+        image_size: As `square_size` takes it, or `None`.
     """
-    found = shares(fractions)
-    there = [name for name in found if name not in cut]
-    if there:
-        raise ValueError(
-            f"{' and '.join(there)} came with images of their own, so no share of "
-            f"train is taken. Leave {' and '.join(there)} out of fractions. "
-            f"Received: fractions={shown(fractions)}"
-        )
-    return {name: found.get(name, FRACTIONS[name]) for name in cut}
+    cut = [name for name, part in parts.items() if part is None and name != "train"]
+    asked = shares(fractions)
+    refuse_given(asked, parts.keys() - cut)
+    if image_size is not None:
+        image_size = square_size("image_size", image_size)
+    return {name: asked.get(name, FRACTIONS[name]) for name in cut}, image_size
 
 
 def hard_labels(name: str, labels) -> tuple[np.ndarray, int | None]:

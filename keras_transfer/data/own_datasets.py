@@ -15,14 +15,14 @@ from keras_transfer.data.own_data import (
     OwnData,
     add,
     as_rgb,
-    checked_fractions,
+    checked_request,
     finished,
     hard_labels,
     numbers,
     same_width,
 )
 from keras_transfer.runtime import keras_internals
-from keras_transfer.runtime.arguments import shown, square_size, texts
+from keras_transfer.runtime.arguments import shown, texts
 
 # Images that are looked at at once.
 AT_ONCE = 64
@@ -40,10 +40,7 @@ def of_datasets(
     image_size: int | None,
 ) -> OwnData:
     """Read data sets; arguments as in `Splits.from_datasets`."""
-    cut = [name for name, part in parts.items() if part is None and name != "train"]
-    shares = checked_fractions(fractions, cut)
-    if image_size is not None:
-        image_size = square_size("image_size", image_size)
+    shares, image_size = checked_request(parts, fractions, image_size)
     pairs = {name: _form_of(name, part) for name, part in parts.items()}
     class_names = _attribute_names(class_names, parts)
     content, labels, width, train = Content(), {}, None, None
@@ -51,16 +48,16 @@ def of_datasets(
         if dataset is None:
             continue
         reader = _Reader(name, dataset, pairs[name], image_size)
-        if name == "train" and cut and reader.random:
+        if name == "train" and shares and reader.random:
             raise ValueError(
-                f"train changes its images at random, so {' and '.join(cut)} cannot be "
-                "cut from it. Pass all three splits; or train without augmentation, "
+                f"train changes its images at random, so {' and '.join(shares)} cannot "
+                "be cut from it. Pass all three splits; or train without augmentation, "
                 "and give that to fine_tune. Received: "
-                f"{', '.join(f'{each}=None' for each in cut)}"
+                f"{', '.join(f'{each}=None' for each in shares)}"
             )
         labels[name], found = reader.read(content)
         width = same_width(width, found, name)
-        if name == "train" and not cut:
+        if name == "train" and not shares:
             train = reader.to_train_on(batch_size, content.side)
     given = _batch_size(parts["train"])
     made = finished(content, labels, width, class_names, shares, seed)

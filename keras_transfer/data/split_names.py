@@ -97,3 +97,21 @@ def shares(fractions: typing.Any) -> dict[str, float]:
             f"Received: fractions={shown(fractions)}"
         )
     return found
+
+
+def refuse_given(asked: Mapping, given: Iterable[str], received: str = "") -> None:
+    """Raise an error if shares are asked for of splits that have their own images.
+
+    Args:
+        asked: What `shares` returned.
+        given: Names of the splits that are there already.
+        received: What else was received, for the error.
+    """
+    given = {*given}
+    there = " and ".join(name for name in asked if name in given)
+    if there:
+        raise ValueError(
+            f"{there} came with images of their own, so no share of train is taken. "
+            f"Leave {there} out of fractions. Received: fractions={dict(asked)}"
+            f"{received}"
+        )

@@ -270,13 +270,8 @@ def _slices(
     sliced = [
         key for key in split_names.FRACTIONS if key == "train" or key not in official
     ]
-    given = [key for key in asked if key not in sliced]
-    if given:
-        raise ValueError(
-            f"This data set has an official split for {' and '.join(given)}, so no "
-            f"share of others is taken. Leave {' and '.join(given)} out of fractions. "
-            f"Received: fractions={dict(asked)} and name={builder.name}"
-        )
+    given = split_names.FRACTIONS.keys() - sliced
+    split_names.refuse_given(asked, given, f", name={builder.name}")
     if builder.info.disable_shuffling and len(sliced) > 1:
         raise ValueError(
             "The records of this data set are stored unshuffled, so a slice of them "

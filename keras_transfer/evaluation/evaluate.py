@@ -22,12 +22,13 @@ from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.models.graph import as_graph
 from keras_transfer.models.outputs import (
     as_array,
+    asked_outputs,
     checked_class_names,
     class_probabilities,
     classifier_outputs,
-    only_output,
+    knows_shapes,
 )
-from keras_transfer.runtime.arguments import batched_dataset, keras_model, reason, shown
+from keras_transfer.runtime.arguments import batched_dataset, keras_model, shown
 from keras_transfer.runtime.devices import on_all_devices
 
 
@@ -77,7 +78,7 @@ def evaluate_classifier(
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599), the calibration error
     """
     keras_model("model", model)
-    if _knows_shapes(model):
+    if knows_shapes(model):
         checked_class_names(class_names, classifier_outputs(model).num_classes)
     inputs = _checked_inputs(model, dataset)
 
@@ -87,7 +88,12 @@ def evaluate_classifier(
 
     # For any number of images: the last batch, a smaller one, is traced no second time.
     run = tf.function(on_all_devices(answer), input_signature=[inputs])
-    num_classes = _num_classes(model, run, inputs)
+    shapes = keras.tree.flatten(keras.tree.map_structure(lambda x: x.shape, inputs))
+    num_classes = asked_outputs(
+        model,
+        lambda: run.get_concrete_function().structured_outputs,  # By tracing alone.
+        f"images of shape {shapes}",
+    ).num_classes
     names = checked_class_names(class_names, num_classes)
     labels, outputs = [], []
     for images, batch_labels in dataset:
@@ -164,32 +170,6 @@ def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:
 def _mean(rows: list[dict], key: str) -> float | None:
     values = [row[key] for row in rows]
     return None if None in values else float(np.mean(values))
-
-
-def _knows_shapes(model: keras.Model) -> bool:
-    return getattr(model, "output_shape", None) is not None
-
-
-def _num_classes(model: keras.Model, run, inputs) -> int:
-    """Return the number of classes; of a subclassed model, by tracing it."""
-    if _knows_shapes(model):
-        return classifier_outputs(model).num_classes
-    shapes = keras.tree.flatten(keras.tree.map_structure(lambda x: x.shape, inputs))
-    try:
-        outputs = run.get_concrete_function().structured_outputs
-    except Exception as error:
-        raise ValueError(
-            "The model cannot be called on such images "
-            f"({reason(error)}). "
-            f"Received: model={shown(model)}, images of shape {shapes}"
-        ) from error
-    output = only_output(outputs).shape
-    if output.rank != 2:
-        raise ValueError(
-            "Expected a classifier with one output of shape (batch, classes). "
-            f"Received: model={shown(model)}, with outputs of shape {output}"
-        )
-    return classifier_outputs(model, output[-1]).num_classes
 
 
 def _checked_inputs(model: keras.Model, dataset: tf.data.Dataset):

@@ -5,9 +5,13 @@ drawn images of the quick profile beside a linear classifier on raw pixels.
 """
 
 import argparse
+import datetime
+import pathlib
 from collections.abc import Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -15,9 +19,11 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import samples
 from keras_transfer.backbones import build, registry
+from keras_transfer.backbones.measured import add_measurements, measurements
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import decoding, tfds
 from keras_transfer.features import extraction
+from keras_transfer.models.precision import fast_dtype
 from keras_transfer.runtime.arguments import (
     one_of,
     real_number,
@@ -81,6 +87,26 @@ def probe_backbone(
     Raises:
         ValueError: If an argument is of no use here.
     """
+    return measure_backbone(name, dataset, image_size, dtype)["accuracy"]
+
+
+def measure_backbone(
+    name: str, dataset: str, image_size: int, dtype: str | None = None
+) -> dict:
+    """Measure a backbone as `probe_backbone` does, and say what was measured and how.
+
+    Args:
+        name: Name of a backbone.
+        dataset: Name of a data set for `load_dataset`.
+        image_size: Side of the images in pixels.
+        dtype: Precision of the computation, as in `extract_features`.
+
+    Returns:
+        Dictionary of plain values, with `accuracy`.
+
+    Raises:
+        ValueError: If an argument is of no use here.
+    """
     one_of("name", name, registry.ARCHITECTURES)
     if not isinstance(dataset, str):
         raise ValueError(
@@ -90,14 +116,25 @@ def probe_backbone(
     image_size = square_size("image_size", image_size, 32)
     splits = tfds.load_dataset(dataset, image_size=image_size)
     backbone = build.build_backbone(name, image_size=image_size)
+    dtype = fast_dtype(backbone, dtype, frozen=True)
     extracted = extraction.extract_features(
         backbone, splits, verbose=False, dtype=dtype
     )
     parts = [getattr(extracted, split) for split in splits.counts]
-    return cross_validated_accuracy(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.labels for part in parts]),
+    labels = np.concatenate([part.labels for part in parts])
+    accuracy = cross_validated_accuracy(
+        np.concatenate([part.features for part in parts]), labels
     )
+    return {
+        "backbone": name,
+        "dataset": dataset,
+        "image_size": image_size,
+        "photos": len(labels),
+        "accuracy": accuracy,
+        "dtype": str(dtype),
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
@@ -157,29 +194,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--samples", action="store_true", help="measure the drawn cats and dogs instead"
     )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="keep what was measured in this file of JSON, beside what is there",
+    )
     chosen = parser.parse_args(arguments)
     if chosen.samples:
         for seed in (0, 1, 2):
             for what, accuracy in probe_samples(seed).items():
                 say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
         return 0
+    return _measure([_spec(parser, each) for each in chosen.backbones], chosen)
+
+
+def _spec(parser: argparse.ArgumentParser, spec: str) -> tuple[str, int]:
+    name, _, size = spec.partition("@")
     known = registry.ARCHITECTURES
-    for spec in chosen.backbones:
-        name, _, size = spec.partition("@")
-        if name not in known or not size.isdecimal():
-            parser.error(
-                "expected NAME@SIZE, such as resnet50@160, with one of "
-                f"{', '.join(known)}. Received: {spec}"
-            )
+    if name not in known or not size.isdecimal():
+        parser.error(
+            "expected NAME@SIZE, such as resnet50@160, with one of "
+            f"{', '.join(known)}. Received: {spec}"
+        )
+    return name, int(size)
+
+
+def _measure(specs: list[tuple[str, int]], chosen: argparse.Namespace) -> int:
+    if chosen.output is not None:
+        measurements(chosen.output)  # Not after minutes, if it is another file.
     rows, status = [], 0
-    for spec in chosen.backbones:
-        name, _, size = spec.partition("@")
+    for name, size in specs:
         try:
-            found = probe_backbone(name, chosen.dataset, int(size), chosen.dtype)
-            accuracy = f"{found:.2%}"
+            found = measure_backbone(name, chosen.dataset, size, chosen.dtype)
+            accuracy = f"{found['accuracy']:.2%}"
         except WeightsUnavailableError as error:
             accuracy, status = str(error).splitlines()[0], 1
-        rows.append(f"{name:20s} {size:>4s} px  {accuracy}")
+        else:
+            if chosen.output is not None:
+                rounded = found | {"accuracy": round(found["accuracy"], 4)}
+                add_measurements(chosen.output, [rounded])
+        rows.append(f"{name:20s} {size:>4d} px  {accuracy}")
     say(f"\nLinear probe on {chosen.dataset}, 5-fold cross-validated:")
     say("\n".join(rows))
     return status

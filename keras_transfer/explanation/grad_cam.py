@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.backbones.blocks import block_ends
+from keras_transfer.backbones.blocks import find_blocks
 from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.models.graph import (
     Call,
@@ -216,18 +216,16 @@ def _feature_map(model: keras.Model, layer: str | keras.layers.Layer | None) -> 
             if call.layer is layer:
                 return _place(call)
     blocks = {}
-    for each in (model, *(x.layer for x in made if isinstance(x.layer, keras.Model))):
-        with contextlib.suppress(ValueError):
-            ends = block_ends(each).items()
-            blocks = {block: end for block, end in ends if end in found} | blocks
+    with contextlib.suppress(ValueError):
+        blocks = {block: _place(call) for block, call in find_blocks(model).items()}
     name = getattr(layer, "name", layer)
-    if not isinstance(name, str) or blocks.get(name, name) not in found:
+    if not isinstance(name, str) or name not in blocks | found:
         raise ValueError(
             "layer must be a block or a layer of this model with a feature map "
             "(batch, height, width, channels) as its output, for example one of: "
             f"{', '.join([*blocks] or [*found][-5:])}. Received: layer={shown(name)}"
         )
-    return found[blocks.get(name, name)]
+    return (found | blocks)[name]
 
 
 def _last_feature_map(model: keras.Model) -> _Place:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_transfer.backbones.blocks import block_names, check_block, split_at_block
-from keras_transfer.classifier.head import backbone_of, fit_head
+from keras_transfer.classifier.head import fit_head, split_at_head
 from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits
@@ -14,6 +14,7 @@ from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
 from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.blocks import pooled_features
 from keras_transfer.models.compiling import (
     ModelState,
     compile_classifier,
@@ -67,8 +68,10 @@ def fine_tune(  # noqa: PLR0913
     not compiled is compiled with a stock optimizer.
 
     Args:
-        model: `keras.Model` from `build_classifier`, with one sigmoid unit, softmax or
-            logits. It is trained in place, and left compiled with a stock optimizer.
+        model: `keras.Model` from `build_classifier`, or any other functional
+            classifier, also one that holds its backbone as a single layer; with one
+            sigmoid unit, softmax or logits. It is trained in place, and left compiled
+            with a stock optimizer.
         splits: `Splits` with images of the model's input size.
         epochs: Passes over the training photos after those of `freeze_epochs`, from 0.
             Defaults to `5`.
@@ -156,14 +159,14 @@ def fine_tune(  # noqa: PLR0913
     fast_dtype(model, dtype)
     # Made before they are needed, because they check rates, optimizer and head.
     discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
-    backbone_of(model)
+    split_at_head(model)
     blocks = block_names(model)
     from_block = from_block or blocks[0]
     network, data, histories = model, splits, {}
     before = ModelState(model)
     try:
         freeze(model)
-        backbone = backbone_of(model)
+        backbone, _ = split_at_head(model)
         if cache_prefix:
             network, backbone, data = _run_once(
                 model,
@@ -175,17 +178,15 @@ def fine_tune(  # noqa: PLR0913
                 verbose=bool(verbose),
             )
         if freeze_epochs:
-            features = extract_features(
-                backbone, data, verbose=bool(verbose), dtype=dtype
-            )
-            fit_head(
+            histories["head"] = _train_head(
                 model,
-                features,
-                epochs=freeze_epochs,
+                backbone,
+                data,
+                settings={"epochs": freeze_epochs, "class_weight": class_weight},
                 learning_rate=head_learning_rate,
-                class_weight=class_weight,
+                dtype=dtype,
+                verbose=bool(verbose),
             )
-            histories["head"] = model.history
         unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
         if epochs:
             # Where it is the faster one here, a copy in bfloat16 learns in its place.
@@ -221,9 +222,23 @@ def fine_tune(  # noqa: PLR0913
     return model.history
 
 
+def _train_head(model, backbone, data, *, settings, learning_rate, **run):
+    """Train the head on what a frozen backbone makes of the photos, computed once."""
+    if pooled_features(model):
+        features = extract_features(backbone, data, **run)
+        fit_head(model, features, learning_rate=learning_rate, **settings)
+        return model.history
+    # A head that takes whole feature maps, such as one that begins with Flatten.
+    maps = extract_feature_maps(backbone, data, **run)
+    _, head = split_at_head(model)
+    compile_classifier(head, keras.optimizers.Adam(learning_rate))
+    settings |= {"callbacks": [], "verbose": 0}
+    return _fit_and_keep_best(head, maps.train, maps.validation, **settings)
+
+
 def _run_once(model, last_frozen, splits, **settings):
     """Return what comes after a block as a model, its backbone, and its data."""
-    frozen, backbone = split_at_block(backbone_of(model), last_frozen)
+    frozen, backbone = split_at_block(split_at_head(model)[0], last_frozen)
     network = split_at_block(model, last_frozen)[1]
     return network, backbone, extract_feature_maps(frozen, splits, **settings)
 

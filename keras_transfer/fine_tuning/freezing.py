@@ -5,6 +5,7 @@ import keras
 from keras_transfer.backbones.blocks import block_layers, block_names, check_block
 from keras_transfer.models.compiling import recompiled
 from keras_transfer.models.graph import HEAD
+from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import flag, keras_model, shown, whole_number
 
 
@@ -16,11 +17,12 @@ def freeze(model: keras.Model) -> None:
     optimizer (momentum, step count) starts anew.
 
     Args:
-        model: `keras.Model` with a backbone from `build_backbone`, compiled or not,
-            before or after `fit`, also one that was saved and loaded.
+        model: Functional `keras.Model` with a backbone and a head, also one that holds
+            the backbone as a single layer; compiled or not, before or after `fit`, also
+            one that was saved and loaded.
 
     Raises:
-        ValueError: If the model has no known backbone, or cannot be compiled again.
+        ValueError: If the model has no blocks, or cannot be compiled again.
 
     Example:
 
@@ -52,8 +54,7 @@ def unfreeze(
     of its optimizer starts anew.
 
     Args:
-        model: `keras.Model` with a backbone from `build_backbone`, compiled or not,
-            before or after `fit`, also one that was saved and loaded.
+        model: Functional `keras.Model` with a backbone, as in `freeze`.
         from_block: First block to train, one of `block_names(model)`.
         num_layers: Number of layers to train, counted from the backbone's output;
             only layers that hold weights count, and BatchNormalization only where it
@@ -91,11 +92,9 @@ def unfreeze(
     if from_block is not None:
         check_block(model, from_block, "from_block")
         names = names[names.index(from_block) :]
-    chosen = [
-        layer
-        for block in names
-        for layer in trainable_block_layers(model, block, train_batch_normalization)
-    ]
+    blocks = block_layers(model)
+    still = _still(train_batch_normalization)
+    chosen = [x for block in names for x in blocks[block] if not isinstance(x, still)]
     if num_layers is not None:
         weighted = [layer for layer in chosen if layer.weights]
         try:
@@ -111,28 +110,32 @@ def unfreeze(
         for layer in _backbone_layers(model):
             layer.trainable = False
         for layer in chosen:
-            layer.trainable = True
+            train(layer, train_batch_normalization)
 
 
-def trainable_block_layers(
-    model: keras.Model, block: str, train_batch_normalization: bool = False
-) -> list[keras.layers.Layer]:
-    """Return the layers of a block that are made trainable when it is unfrozen."""
-    # The statistics of a Normalization layer are preprocessing, never trained.
-    still = [keras.layers.Normalization]
-    if not train_batch_normalization:
-        still.append(keras.layers.BatchNormalization)
-    layers = block_layers(model)[block]
-    return [layer for layer in layers if not isinstance(layer, tuple(still))]
+def train(layer: keras.layers.Layer, train_batch_normalization: bool = False) -> None:
+    """Make a layer of a backbone trainable, but not what is to stand still in it."""
+    still = _still(train_batch_normalization)
+    # A layer comes before those that it holds, which it would overrule.
+    for part in keras_internals.flat_layers(layer):
+        part.trainable = not isinstance(part, still)
 
 
 def let_layers_decide(model: keras.Model) -> None:
-    """Undo `model.trainable = False`, which would overrule all its layers."""
-    if not model.trainable:
-        before = [layer.trainable for layer in model.layers]
-        model.trainable = True
-        for layer, trainable in zip(model.layers, before, strict=True):
-            layer.trainable = trainable
+    """Undo `trainable = False` of a model or one in it, which overrules its layers."""
+    layers = [(layer, layer.trainable) for layer in keras_internals.flat_layers(model)]
+    if all(on for layer, on in layers if isinstance(layer, keras.Model)):
+        return
+    for layer, on in layers:
+        layer.trainable = on or isinstance(layer, keras.Model)
+
+
+def _still(train_batch_normalization: bool) -> tuple[type, ...]:
+    # The statistics of a Normalization layer are preprocessing, never trained.
+    still = (keras.layers.Normalization,)
+    if not train_batch_normalization:
+        still += (keras.layers.BatchNormalization,)
+    return still
 
 
 def _backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:

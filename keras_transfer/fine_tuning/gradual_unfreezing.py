@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_transfer.backbones.blocks import block_layers, block_names, check_block
-from keras_transfer.fine_tuning.freezing import (
-    let_layers_decide,
-    trainable_block_layers,
-)
+from keras_transfer.fine_tuning.freezing import let_layers_decide, train
 from keras_transfer.models.compiling import ModelState, build_optimizer, check_loss
 from keras_transfer.models.graph import HEAD
 from keras_transfer.runtime.arguments import (
@@ -168,10 +165,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         for block, layers in block_layers(self.model).items():
             if block == HEAD:
                 continue
-            chosen = []
-            if block in blocks:
-                chosen = trainable_block_layers(
-                    self.model, block, self.train_batch_normalization
-                )
             for layer in layers:
-                layer.trainable = any(layer is other for other in chosen)
+                layer.trainable = False
+                if block in blocks:
+                    train(layer, self.train_batch_normalization)

@@ -31,7 +31,7 @@ def discriminative_learning_rates(
     with rates by depth, compile the loaded model with them anew.
 
     Args:
-        model: `keras.Model` with a backbone from `build_backbone` and a head.
+        model: Functional `keras.Model` with a backbone and a head, as in `freeze`.
         learning_rate: Of the head: a float above 0 or a Keras schedule. Or a mapping
             with a rate for `"head"` and for each block that is to be trained.
         layer_decay: Factor from each block to the one before it, above 0 and at most 1.

@@ -41,13 +41,13 @@ def trainable_summary(model: keras.Model) -> TrainableSummary:
     """Say for each block of a model what will be trained, and how fast.
 
     Args:
-        model: `keras.Model` with a backbone from `build_backbone`.
+        model: Functional `keras.Model` with a backbone, as in `block_names`.
 
     Returns:
         A `TrainableSummary`, from input to output, the head last.
 
     Raises:
-        ValueError: If the model has no known backbone.
+        ValueError: If the model has no blocks.
 
     Example:
 

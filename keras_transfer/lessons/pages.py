@@ -1,18 +1,14 @@
 """Turn executed lessons into HTML pages that need no network."""
 
-from __future__ import annotations
-
 import pathlib
 import re
-import typing
+
+import jinja2
+import nbformat
 
 from keras_transfer.runtime import atomic_files
 
-if typing.TYPE_CHECKING:
-    # A ledger can be read where Jupyter is not installed.
-    import jinja2
-    import nbformat
-
+TEMPLATES = jinja2.PackageLoader("keras_transfer.lessons")
 FRAMEWORK_LOG = re.compile(
     r"^(WARNING: All log messages before absl::InitializeLog|I\d{4} \d\d:\d\d:|"
     r"To enable the following instructions:).*\n?",
@@ -30,10 +26,11 @@ def write_page(
         entry: The lesson's entry of the ledger.
         path: The page to write.
     """
+    # Copies for learners are written without it, and it takes long to come.
     from nbconvert.exporters import HTMLExporter
 
     exporter = HTMLExporter(
-        extra_loaders=[_templates()],
+        extra_loaders=[TEMPLATES],
         template_file="lesson.html.j2",
         embed_images=True,
     )
@@ -91,10 +88,8 @@ def index_page(
         about: A line on profile, device and machine.
         figures: Base64 PNG by lesson name, for the lessons that have one.
     """
-    import jinja2
-
     environment = jinja2.Environment(
-        loader=_templates(),
+        loader=TEMPLATES,
         autoescape=True,
         trim_blocks=True,
         keep_trailing_newline=True,
@@ -107,9 +102,3 @@ def index_page(
         figures=figures,
         passed=sum(entry["passed"] for entry in entries),
     )
-
-
-def _templates() -> jinja2.BaseLoader:
-    import jinja2
-
-    return jinja2.PackageLoader("keras_transfer.lessons")

@@ -1,23 +1,13 @@
-"""Write what a run of the lessons gave: ledger, table, junit.xml, README table."""
-
-from __future__ import annotations
+"""Say what a run of the lessons gave: as a table, in the README, in a line."""
 
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
 import re
-import typing
 
-from keras_transfer.lessons import pages
 from keras_transfer.runtime import atomic_files, tables
 
-if typing.TYPE_CHECKING:
-    # A ledger can be read where the libraries of a run are not installed.
-    import junitparser
-
-RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 COLUMNS = (
     "lesson",
     "data",
@@ -71,26 +61,6 @@ def outcome(entry: dict) -> str:
     measured = "" if accuracy is None else f", accuracy {_percent(accuracy)}"
     memory = f"{entry['peak_memory_mb'] / 1000:.1f} GB"
     return f"passed, {entry['seconds']:.0f} s{measured}, {memory}"
-
-
-def write_run(entries: list[dict], output: pathlib.Path) -> None:
-    """Write `ledger.json`, `index.html` and `junit.xml` of a run."""
-    import nbformat
-
-    figures = {}
-    for entry in entries:
-        notebook = nbformat.read(output / entry["notebook"], as_version=4)
-        if figure := pages.first_figure(notebook):
-            figures[entry["lesson"]] = figure
-    rows, about = table_rows(entries), measured_on(entries)
-    texts = {
-        "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
-        "index.html": pages.index_page(entries, rows, COLUMNS, about, figures),
-    }
-    for name, text in texts.items():
-        atomic_files.write_whole_text(output / name, text)
-    with atomic_files.written_whole(output / "junit.xml") as temporary:
-        _junit(entries).write(str(temporary), pretty=True)
 
 
 def update_readme(entries: list[dict], readme: str | os.PathLike) -> None:
@@ -167,22 +137,6 @@ def plain_text(text: str) -> str:
     """Return a text without terminal colours and what XML cannot hold."""
     text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
-
-
-def _junit(entries: list[dict]) -> junitparser.TestSuite:
-    import junitparser
-
-    suite = junitparser.TestSuite("lessons")
-    for entry in entries:
-        case = junitparser.TestCase(
-            entry["lesson"], f"lessons.{entry['profile']}", entry["seconds"]
-        )
-        if not entry["passed"]:
-            failure = junitparser.Failure(first_line(entry["error"]))
-            failure.text = plain_text(entry["error"])
-            case.result = failure
-        suite.add_testcase(case)
-    return suite
 
 
 def _percent(value: float | None) -> str:

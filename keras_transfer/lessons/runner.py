@@ -2,11 +2,13 @@
 
 import dataclasses
 import datetime
+import json
 import os
 import pathlib
 import time
 from collections.abc import Iterable
 
+import junitparser
 import nbformat
 
 from keras_transfer.lessons import kernel, ledger, pages, report
@@ -14,6 +16,8 @@ from keras_transfer.lessons.exercises import lesson_cells
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, one_of, shown, whole_number
 from keras_transfer.runtime.profiles import NAMES
+
+RUN_FILES = ("ledger.json", "index.html", "junit.xml")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ def run_lessons(
     profile, cell_timeout = checked_run(profile, cell_timeout)
     output = file_path("output", output).absolute()
     paths.make_folder(output, "--output")
-    for name in report.RUN_FILES:
+    for name in RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []
     for position, lesson in enumerate(lessons, start=1):
@@ -114,7 +118,7 @@ def run_lessons(
         entry = run_lesson(lesson, output, profile, cell_timeout, progress)
         entries.append(entry)
         progress.end(report.outcome(entry))
-        report.write_run(entries, output)
+        _write_run(entries, output)
         if entry["error"] == kernel.INTERRUPTED:
             raise KeyboardInterrupt
     return entries
@@ -231,3 +235,35 @@ def _title(notebook: nbformat.NotebookNode) -> str | None:
         for line in cell.source.splitlines()
     )
     return next((line[2:].strip() for line in lines if line.startswith("# ")), None)
+
+
+def _write_run(entries: list[dict], output: pathlib.Path) -> None:
+    """Write `ledger.json`, `index.html` and `junit.xml` of a run."""
+    figures = {}
+    for entry in entries:
+        notebook = nbformat.read(output / entry["notebook"], as_version=4)
+        if figure := pages.first_figure(notebook):
+            figures[entry["lesson"]] = figure
+    rows, about = report.table_rows(entries), report.measured_on(entries)
+    texts = {
+        "ledger.json": json.dumps(entries, indent=2, ensure_ascii=False) + "\n",
+        "index.html": pages.index_page(entries, rows, report.COLUMNS, about, figures),
+    }
+    for name, text in texts.items():
+        atomic_files.write_whole_text(output / name, text)
+    with atomic_files.written_whole(output / "junit.xml") as temporary:
+        _junit(entries).write(str(temporary), pretty=True)
+
+
+def _junit(entries: list[dict]) -> junitparser.TestSuite:
+    suite = junitparser.TestSuite("lessons")
+    for entry in entries:
+        case = junitparser.TestCase(
+            entry["lesson"], f"lessons.{entry['profile']}", entry["seconds"]
+        )
+        if not entry["passed"]:
+            failure = junitparser.Failure(report.first_line(entry["error"]))
+            failure.text = report.plain_text(entry["error"])
+            case.result = failure
+        suite.add_testcase(case)
+    return suite

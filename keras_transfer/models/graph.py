@@ -251,13 +251,14 @@ def _is_own(operation) -> bool:
         layers = keras_internals.flat_layers(operation)  # It may hold others.
     return any(
         isinstance(each, keras.layers.Lambda)
-        or not _is_of_keras(type(each))
-        or not _is_of_keras(getattr(each, "activation", None) or type(each))
+        or not is_of_keras(type(each))
+        or not is_of_keras(getattr(each, "activation", None) or type(each))
         for each in layers
     )
 
 
-def _is_of_keras(code) -> bool:
+def is_of_keras(code) -> bool:
+    """Return whether a function, a class or the class of an object is Keras's own."""
     code = code if hasattr(code, "__qualname__") else type(code)
     return (getattr(code, "__module__", None) or "").split(".")[0] == "keras"
 

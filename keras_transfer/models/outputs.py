@@ -15,13 +15,14 @@ probabilities as they stand. Logits that are scaled, as by a temperature, are lo
 """
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_transfer.models.graph import Call, calls_back
-from keras_transfer.runtime.arguments import keras_model, shown, texts
+from keras_transfer.models.graph import Call, calls_back, is_of_keras
+from keras_transfer.runtime.arguments import keras_model, reason, shown, texts
 from keras_transfer.runtime.keras_internals import Operation, operation_kind
 
 # Layers and operations that change no number, or none in prediction.
@@ -119,6 +120,42 @@ def classifier_outputs(
             f"Received: {units} units, activation={activation}"
         )
     return Outputs(units, activation)
+
+
+def knows_shapes(model: keras.Model) -> bool:
+    """Return whether Keras knows the shapes of a model, as of no subclassed one."""
+    return getattr(model, "output_shape", None) is not None
+
+
+def asked_outputs(
+    model: keras.Model, ask: Callable[[], typing.Any], received: str
+) -> Outputs:
+    """Return what a classifier answers; one of unknown shapes is asked.
+
+    Args:
+        model: As in `classifier_outputs`.
+        ask: Calls the model, and returns its outputs or what is known of them.
+        received: What it is called on, for the error.
+
+    Raises:
+        ValueError: If it cannot be called, or its outputs have none of the meanings.
+    """
+    if knows_shapes(model):
+        return classifier_outputs(model)
+    try:
+        outputs = ask()
+    except Exception as error:
+        raise ValueError(
+            f"The model cannot be called on such images ({reason(error)}). "
+            f"Received: model={shown(model)}, {received}"
+        ) from error
+    shape = tf.TensorShape(only_output(outputs).shape)
+    if shape.rank != 2:
+        raise ValueError(
+            "Expected a classifier with one output of shape (batch, classes). "
+            f"Received: model={shown(model)}, with outputs of shape {shape}"
+        )
+    return classifier_outputs(model, shape[-1])
 
 
 def checked_class_names(
@@ -233,7 +270,7 @@ def output_activation(model: keras.Model) -> str | None:
         if passes(call):
             continue
         name = operation_kind(call.layer)
-        if name in SCALING and _is_kerass(call.layer):
+        if name in SCALING and is_of_keras(call.layer):
             scaled = True
             continue
         activation = activation_name(call.layer)
@@ -250,7 +287,7 @@ def passes(call: Call) -> bool:
         return activation_name(layer) == "linear"
     # Where places are flattened together, there is not one number a class.
     places = call.node.input_tensors[0].shape[1:-1]
-    known = operation_kind(layer) in PASSING and _is_kerass(layer)
+    known = operation_kind(layer) in PASSING and is_of_keras(layer)
     return known and all(side == 1 for side in places)
 
 
@@ -263,17 +300,12 @@ def activation_name(layer: keras.Operation) -> str | None:
         if isinstance(activation, keras.layers.Layer):
             return activation_name(activation)
         # A function of one's own may have the name of Keras's and do something else.
-        if not _is_kerass(activation):
+        if not is_of_keras(activation):
             return None
         return getattr(activation, "__name__", None)
     # A layer of its own, or an operation such as keras.ops.softmax.
     name = operation_kind(layer).lower()
-    return name if hasattr(keras.activations, name) and _is_kerass(layer) else None
-
-
-def _is_kerass(thing) -> bool:
-    module = getattr(thing, "__module__", None) or ""
-    return module.split(".")[0] == "keras"
+    return name if hasattr(keras.activations, name) and is_of_keras(layer) else None
 
 
 def _are_probabilities(values: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import keras
 
+from keras_transfer.models.blocks import head_layers
 from keras_transfer.models.graph import HEAD, layers_of, own_parts
 from keras_transfer.runtime.arguments import shown
 
@@ -32,12 +33,14 @@ def fast_copy(
     dtype = fast_dtype(model, dtype, frozen=frozen)
     if own_dtype(model) or dtype == "float32":
         return model
+    head = {id(layer) for layer in head_layers(model)}
+
+    def kept(layer):
+        own = layer.name.startswith(HEAD) or id(layer) in head
+        return own or isinstance(layer, _PIXELS)
+
     try:
-        return _copy(
-            model,
-            "mixed_bfloat16",
-            kept=lambda x: isinstance(x, _PIXELS) or x.name.startswith(HEAD),
-        )
+        return _copy(model, "mixed_bfloat16", kept)
     except Exception as error:
         raise ValueError(
             "This network cannot be copied into bfloat16, because of "

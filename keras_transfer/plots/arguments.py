@@ -71,6 +71,39 @@ def class_labels(
         raise ValueError(f"{name} must name a class of each image. {error}") from error
 
 
+def check_predictions(
+    labels: Sequence[int],
+    probabilities: np.ndarray,
+    class_names: list[str] | None = None,
+) -> tuple[list[str] | None, np.ndarray, np.ndarray]:
+    """Return names and both arrays, or raise an error if they do not fit each other."""
+    labels = number_array("labels", labels)
+    probabilities = number_array("probabilities", probabilities)
+    columns = probabilities.shape[-1:] if class_names is None else (len(class_names),)
+    if probabilities.size == 0 and labels.size == 0:
+        empty = probabilities.reshape(0, *columns)
+        return class_names, labels.reshape(0).astype(int), empty
+    if (
+        labels.ndim not in (1, 2)
+        or probabilities.ndim != 2
+        or len(probabilities) != len(labels)
+        or probabilities.shape[1:] != columns
+    ):
+        raise ValueError(
+            "Expected one label and one row of probabilities for each image, with one "
+            "column a class, as class_probabilities makes them. Received: labels of "
+            f"shape {labels.shape}, probabilities of shape {probabilities.shape}, "
+            f"class_names={shown(class_names)}"
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "probabilities must be finite: what is no number may come from a training "
+            "that diverged. Received: probabilities with "
+            f"{np.sum(~np.isfinite(probabilities)):,} that are not"
+        )
+    return class_names, class_labels(labels, *columns), probabilities
+
+
 def named_series(name: str, value: typing.Any, what: str) -> dict[str, typing.Any]:
     """Return a mapping from names to what is drawn for each."""
     if isinstance(value, Mapping):

@@ -7,7 +7,11 @@ import numpy as np
 
 from keras_transfer.evaluation.calibration import NUM_BINS, reliability_bins
 from keras_transfer.evaluation.statistics import accuracy_interval
-from keras_transfer.plots.arguments import class_labels, named_classes
+from keras_transfer.plots.arguments import (
+    check_predictions,
+    class_labels,
+    named_classes,
+)
 from keras_transfer.plots.style import (
     COLORS,
     LEGEND,
@@ -16,7 +20,7 @@ from keras_transfer.plots.style import (
     say_none_found,
     style,
 )
-from keras_transfer.runtime.arguments import number_array, shown, whole_number
+from keras_transfer.runtime.arguments import whole_number
 
 
 def show_confusion_matrix(
@@ -162,39 +166,6 @@ def show_reliability_diagram(
         title = f"expected calibration error {error:.1f} %"
         axes.legend(**LEGEND_BELOW, title=title)
     return axes
-
-
-def check_predictions(
-    labels: Sequence[int],
-    probabilities: np.ndarray,
-    class_names: list[str] | None = None,
-) -> tuple[list[str] | None, np.ndarray, np.ndarray]:
-    """Return names and both arrays, or raise an error if they do not fit each other."""
-    labels = number_array("labels", labels)
-    probabilities = number_array("probabilities", probabilities)
-    columns = probabilities.shape[-1:] if class_names is None else (len(class_names),)
-    if probabilities.size == 0 and labels.size == 0:
-        empty = probabilities.reshape(0, *columns)
-        return class_names, labels.reshape(0).astype(int), empty
-    if (
-        labels.ndim not in (1, 2)
-        or probabilities.ndim != 2
-        or len(probabilities) != len(labels)
-        or probabilities.shape[1:] != columns
-    ):
-        raise ValueError(
-            "Expected one label and one row of probabilities for each image, with one "
-            "column a class, as class_probabilities makes them. Received: labels of "
-            f"shape {labels.shape}, probabilities of shape {probabilities.shape}, "
-            f"class_names={shown(class_names)}"
-        )
-    if not np.isfinite(probabilities).all():
-        raise ValueError(
-            "probabilities must be finite: what is no number may come from a training "
-            "that diverged. Received: probabilities with "
-            f"{np.sum(~np.isfinite(probabilities)):,} that are not"
-        )
-    return class_names, class_labels(labels, *columns), probabilities
 
 
 def show_roc_curve(

@@ -6,8 +6,12 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-from keras_transfer.plots.arguments import captions, image_list, named_classes
-from keras_transfer.plots.evaluation import check_predictions
+from keras_transfer.plots.arguments import (
+    captions,
+    check_predictions,
+    image_list,
+    named_classes,
+)
 from keras_transfer.plots.style import COLORS, say_none_found, style
 from keras_transfer.runtime.arguments import (
     image_layer,

@@ -4,12 +4,11 @@ import contextlib
 import io
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from keras_transfer.runtime import atomic_files
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.samples import animals, flowers
 
@@ -100,7 +99,7 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     # TFDS warns about a folder that is not there yet, so that it is not asked then.
     if builder.data_path.exists() and builder.is_prepared():
         return builder
-    _check_writable(folder, name)
+    paths.make_folder(folder, "KERAS_TRANSFER_DATA_DIR")
     say(f"Drawing {builder.num_images} sample images of {name} into {folder} ...")
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     drawn = pathlib.Path(builder.data_path)
@@ -118,19 +117,6 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
         if not _BUILDERS[name](data_dir=folder).is_prepared():
             raise
     return _BUILDERS[name](data_dir=folder)
-
-
-def _check_writable(folder: pathlib.Path, name: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"{name} is drawn into a folder that cannot be written "
-            f"({error.strerror}). Name another one with KERAS_TRANSFER_DATA_DIR. "
-            f"Received: data_dir={folder}"
-        ) from error
 
 
 @contextlib.contextmanager

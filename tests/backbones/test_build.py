@@ -9,6 +9,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_output
+from keras_transfer.backbones.registry import ARCHITECTURES
 
 APPLICATIONS = {
     "resnet50": ("ResNet50", keras.applications.resnet),
@@ -116,6 +117,10 @@ def test_pretrained_efficientnet_b0_divides_by_the_deviation_once(tmp_path):
     )
 
 
+def test_every_backbone_is_tried_here():
+    assert {*BLOCKS} == {*ARCHITECTURES} == {*APPLICATIONS, "efficientnet_lite0"}
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_flat_and_cut_at_every_block(name):
     first, last, count = BLOCKS[name]
@@ -124,7 +129,14 @@ def test_flat_and_cut_at_every_block(name):
     backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
     assert backbone.name == name
     assert not [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    # What the registry says of it is so.
+    entry = ARCHITECTURES[name]
+    assert backbone.count_params() == entry.parameters
+    layers = {layer.name for layer in backbone.layers}
+    assert layers >= {*entry.signature, *entry.blocks.values()}
+    assert layers.isdisjoint(entry.absent)
     names = kt.block_names(backbone)
+    assert names == [*entry.blocks]
     assert (names[0], names[-1], len(names)) == (first, last, count)
     # Relatives share the names of their first blocks.
     for block in names:

@@ -307,7 +307,8 @@ def test_keras_itself_takes_this_file_of_its_cache(tmp_path, monkeypatch, name):
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224_no_top.h5",
         "efficientnetb1_notop.h5",
     ):
-        (cache / other).touch()
+        if other != known.keras_file.name:
+            (cache / other).touch()
     assert keras_cache.cached_file(known) is None
     path = cache / known.keras_file.name
     path.touch()

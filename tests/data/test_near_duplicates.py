@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.data.near_duplicates import (
-    Fingerprints,
-    find_duplicates,
-    fingerprints,
-    match,
-)
+from keras_transfer.data.near_duplicates import Fingerprints, fingerprints, match
 
 SIZE = 96
 
@@ -39,6 +34,10 @@ def saved_as_jpeg(images, quality):
 def cropped(images, share):
     edge = round(SIZE * share / 2)
     return resized(images[:, edge : SIZE - edge, edge : SIZE - edge], SIZE)
+
+
+def find_duplicates(first, second):
+    return match(fingerprints([first]), fingerprints([second]))
 
 
 PHOTOS = photos(40)

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -9,14 +10,16 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 import keras_transfer as kt
+from keras_transfer.backbones.measured import measurements
 from keras_transfer.cli import main as command_line
 from keras_transfer.evaluation import linear_probe
 
 
-def test_backbones_prints_what_the_features_are_worth(capsys):
+def test_backbones_prints_what_the_features_are_worth(capsys, tmp_path):
     # The real command on the drawn photos, with a backbone whose weights are at hand
     # and one whose are not.
     words = ["efficientnet_lite0@64", "vgg16@32", "--dataset", "sample_cats_vs_dogs"]
+    words += ["--output", str(tmp_path / "measured.json")]
     assert command_line.main(["backbones", *words]) == 1
     *_, title, good, missing = capsys.readouterr().out.splitlines()
     assert title == "Linear probe on sample_cats_vs_dogs, 5-fold cross-validated:"
@@ -41,6 +44,20 @@ def test_backbones_prints_what_the_features_are_worth(capsys):
         right.append(np.mean(guesses == labels[unseen]))
     assert float(printed) == pytest.approx(100 * np.mean(right), abs=0.006)
     assert float(printed) > 60, "better than a guess"
+
+    (kept,) = measurements(tmp_path / "measured.json")
+    assert kept["accuracy"] == pytest.approx(float(printed) / 100, abs=6e-5)
+    assert (kept["backbone"], kept["image_size"]) == ("efficientnet_lite0", 64)
+    assert kept["photos"] == len(inputs)
+    assert kept["versions"]["keras"] == keras.__version__
+
+
+def test_another_file_is_refused_before_anything_is_measured(tmp_path, capsys):
+    path = tmp_path / "photo.json"
+    path.write_text("{}")
+    words = ["vgg16@32", "--dataset", "no_such_data", "--output", str(path)]
+    assert command_line.main(["backbones", *words]) == 2
+    assert "no measurements of backbones" in capsys.readouterr().err
 
 
 def test_drawn_samples_are_drawn_and_measured_both_ways(monkeypatch):

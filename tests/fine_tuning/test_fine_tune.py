@@ -250,9 +250,8 @@ def test_wrong_arguments_change_nothing(arguments, message):
             lambda: keras.Sequential(
                 [keras.Input((64, 64, 3)), small_backbone(3, size=64)]
             ),
-            "as a single layer",
+            r"one output of shape \(batch, classes\)",
         ),
-        (lambda: of_another_head(), "made with build_classifier"),
         (lambda: small_classifier(blocks=3, size=32), r"image_size=64.*\(None, 32"),
     ],
 )
@@ -261,10 +260,16 @@ def test_wrong_models(model, message):
         kt.fine_tune(model(), splits(), 1, freeze_epochs=0)
 
 
-def of_another_head():
+def test_a_head_that_takes_whole_maps():
     backbone = small_backbone(3, size=64)
     x = keras.layers.Flatten()(backbone.output)
-    return keras.Model(backbone.input, keras.layers.Dense(2)(x))
+    model = keras.Model(backbone.input, keras.layers.Dense(2)(x))
+    before = kt.verify.snapshot(model)
+    settings = {"freeze_epochs": 2, "head_learning_rate": 1e-4, "dtype": "float32"}
+    history = kt.fine_tune(model, splits(), 0, **settings, verbose=0).history
+    assert history["stage"] == ["head", "head"]
+    kt.verify.assert_frozen(before, model, kt.block_names(model))
+    kt.verify.assert_updated(before, model, ["head"])
 
 
 @pytest.mark.parametrize("wrong", [None, {}, "photos", lambda: splits().train])

@@ -58,6 +58,15 @@ def test_every_backbone_by_its_blocks(name):
     assert trained_blocks(model) == ["head"]
 
 
+def test_layer_normalization_trains_as_usual():
+    model = classifier("convnext_tiny")
+    kt.unfreeze(model, from_block="stage_3")
+    kind = keras.layers.LayerNormalization
+    trained = [x.name for x in model.layers if isinstance(x, kind) and x.trainable]
+    names = [f"stage_3_block_{n}_layernorm" for n in range(3)]
+    assert trained == ["downsampling_layernorm_2", *names, "layernorm"]
+
+
 def test_blocks_of_the_second_model_in_a_process_and_of_a_loaded_one(tmp_path):
     first = classifier("inception_v3")
     backbone = kt.build_backbone("inception_v3", weights=None, image_size=75)
@@ -171,8 +180,11 @@ def test_a_model_without_a_backbone_is_refused():
         with pytest.raises(ValueError, match=r"(?i)model=None"):
             change(None) if change is not kt.block_names else kt.freeze(None)
     nested = keras.Sequential([kt.build_backbone("vgg16", weights=None, image_size=32)])
-    with pytest.raises(ValueError, match="holds the backbone as a single layer"):
+    with pytest.raises(ValueError, match=r"images .* built, and not a subclass"):
         kt.freeze(nested)
+    nested.build((None, 32, 32, 3))
+    kt.freeze(nested)
+    assert nested.trainable_variables == []
 
 
 def test_what_cannot_be_compiled_again_is_refused_as_it_is():

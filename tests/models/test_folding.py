@@ -37,11 +37,20 @@ WITHOUT = {"vgg16", "convnext_tiny"}
 LEFT = {"xception": 34, "densenet121": 62, "resnet50_v2": 17}
 
 
+def calm(model):
+    """Let each block of many change little: a rounding error would grow from block to
+    block, to the size of the output."""
+    for layer in batch_normalizations(model):
+        if len(model.layers) > 400 and layer.name.endswith("project_bn"):
+            layer.gamma.assign(0.1 * layer.gamma)
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_backbone_agrees(name):
     size = max(64, ARCHITECTURES[name].smallest_size)
     backbone = kt.build_backbone(name, weights=None, image_size=size)
     randomize(backbone)
+    calm(backbone)
     before = backbone.get_weights()
     folded = fold_batch_normalization(backbone)
     assert len(batch_normalizations(folded)) == LEFT.get(name, 0)

@@ -160,13 +160,18 @@ def test_what_cannot_be_run_is_said_in_one_sentence(name, function, splits, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("model", ["vgg16", None, held(functional()), Subclassed()])
+@pytest.mark.parametrize("model", ["vgg16", None, Subclassed()])
 def test_what_has_no_blocks_is_said_in_one_sentence(model):
     for run in (kt.block_names, lambda x: kt.split_at_block(x, "block1")):
         with pytest.raises(ValueError, match="Received: model"):
             run(model)
     with pytest.raises(ValueError, match=r"block1, block2\. Received: block="):
         kt.split_at_block(functional(), ["block1"])
+
+
+def test_a_network_inside_of_another_has_the_same_blocks():
+    names = kt.block_names(functional())
+    assert kt.block_names(held(functional())) == names
 
 
 def keyed(build, splits):

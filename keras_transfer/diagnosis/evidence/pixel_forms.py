@@ -133,12 +133,15 @@ def name_of(affine: Affine) -> str | None:
     return None
 
 
-def preprocessing_of(architecture: str) -> Affine:
-    """Return the form that the ImageNet weights of a backbone were trained with."""
+def preprocessing_of(architecture: str) -> Affine | None:
+    """Return the form that the weights of a backbone were trained with.
+
+    It is `None` where the preprocessing is not affine, as one from outside may be.
+    """
     return _form(registry.architecture(architecture).preprocess)
 
 
-def _form(preprocess: Callable) -> Affine:
+def _form(preprocess: Callable) -> Affine | None:
     inputs = keras.Input((1, 1, 3))
     return probe(keras.Model(inputs, preprocess(inputs)), (1, 1, 3))
 

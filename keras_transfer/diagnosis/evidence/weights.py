@@ -6,11 +6,10 @@ import keras
 import numpy as np
 from scipy.stats import ks_2samp
 
+from keras_transfer.backbones.fingerprint import FILTERS, colour_sums
 from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.models.outputs import as_array
 
-# How many filters of a network the registry describes.
-FILTERS = 8
 # A fine-tuned kernel keeps a likeness above 0.99, a random one stays below 0.8.
 LIKENESS = 0.98
 ONCE = 0.8
@@ -65,13 +64,6 @@ def known_sums() -> dict[str, tuple]:
         for name, entry in ARCHITECTURES.items()
         if entry.colour_sums is not None
     }
-
-
-def colour_sums(kernel: np.ndarray) -> np.ndarray:
-    """Return what the registry holds, of shape `(3, 8)`, for a kernel."""
-    kernel = np.asarray(kernel, "float64")
-    length = max(np.linalg.norm(kernel), 1e-12)
-    return 1000 * kernel[..., :FILTERS].sum(axis=(0, 1)) / length
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
