@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from packaging import version
 
 from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.keras_internals import Operation, Step
@@ -187,11 +186,7 @@ def compiled_state():
     assert set_since <= {*keras_internals.COMPILED}
     state = keras_internals.compiled_state(fresh)
     # And none of the names is one that Keras no longer sets.
-    missing = {*keras_internals.COMPILED} - {*state}
-    if version.parse(keras.__version__) < version.parse("3.15"):
-        assert missing == {"_compiled_trainable_state"}
-    else:
-        assert not missing
+    assert {*state} == {*keras_internals.COMPILED}
 
 
 @entry("put_back_compiled_state", "LearningRateFinder and fine_tune, to undo")
