@@ -7,6 +7,7 @@ shows its blocks, although InceptionV3's convolutions are numbered by the proces
 any other network, the graph shows them.
 """
 
+import re
 from collections.abc import Mapping
 
 import keras
@@ -54,23 +55,34 @@ def _known_blocks(model: keras.Model) -> dict[str, Call]:
     def fit(blocks):
         return len(blocks), sum(names.index(x.layer.name) for x in blocks.values())
 
+    named = {re.split(r"_(?:classifier|to|after)(?:_|$)", x)[0] for x in _names(model)}
     found = []
-    for each in ARCHITECTURES.values():
+    for name, each in ARCHITECTURES.items():
         ends = {block: made[end] for block, end in each.blocks.items() if end in made}
         if "mixed0" in ends and "stem" not in ends:
             # Keras gives the second pooling of InceptionV3, where its stem ends, an
             # automatic name.
-            before = [made[name] for name in names[: names.index("mixed0")]]
+            before = [made[layer] for layer in names[: names.index("mixed0")]]
             pools = keras.layers.MaxPooling2D
             pools = [x for x in before if isinstance(x.layer, pools)]
             ends = ({"stem": pools[-1]} if pools else {}) | ends
-        found.append((ends, each.blocks))
-    # Relatives share names: of two that fit alike, that whose blocks end later, because
-    # the other has part of a block in each.
-    for ends, whole in sorted(found, key=lambda x: fit(x[0]), reverse=True):
+        found.append((name in named, ends, each.blocks))
+    # Relatives share names of layers. The model's own name says which one it is; of two
+    # that fit alike it is that whose blocks end later, because the other one has part
+    # of a block in each.
+    found.sort(key=lambda x: (x[0], *fit(x[1])), reverse=True)
+    for _, ends, whole in found:
         if len(ends) == len(whole) or _is_part(model, ends, whole):
             return ends
     return {}
+
+
+def _names(model: keras.Model) -> list[str]:
+    """Return the names of a model, and of the models in it."""
+    inner = {
+        outer.operation.name for call in layer_calls(model) for outer in call.outer
+    }
+    return [model.name, *inner]
 
 
 def _is_part(model: keras.Model, ends: dict[str, Call], whole: Mapping) -> bool:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import keras
 
 from keras_transfer.backbones import preprocessing
-from keras_transfer.backbones.blocks import find_blocks
 from keras_transfer.backbones.fingerprint import FILTERS, colour_sums
 from keras_transfer.backbones.keras_networks import of_keras
 from keras_transfer.backbones.registry import ARCHITECTURES, Architecture
 from keras_transfer.backbones.weights.files import load_weights_file
-from keras_transfer.models.graph import first_convolutions
+from keras_transfer.models.blocks import graph_blocks, segments
+from keras_transfer.models.graph import HEAD, first_convolutions
 from keras_transfer.runtime.arguments import file_path, reason, shown, square_size
 
 
@@ -99,7 +99,7 @@ def register_backbone(
     _built(name, entry)
     model = _built(name, entry)
     if blocks is None:
-        find_blocks(model)
+        _check_has_blocks(model, network)
     else:
         _check_ends(model, entry.blocks)
     sums = None
@@ -148,10 +148,11 @@ def _checked_blocks(blocks) -> dict[str, str]:
     fits = fits and all(
         isinstance(each, str) and each for pair in blocks.items() for each in pair
     )
-    if not fits or len({*blocks.values()}) < len(blocks):
+    if not fits or HEAD in blocks or len({*blocks.values()}) < len(blocks):
         raise ValueError(
             "blocks must be a dictionary of blocks from input to output, each with the "
-            f"name of its last layer. Received: blocks={shown(blocks)}"
+            f"name of its last layer; {HEAD} is what a classifier has after them. "
+            f"Received: blocks={shown(blocks)}"
         )
     return dict(blocks)
 
@@ -213,6 +214,15 @@ def _built(name: str, entry: Architecture) -> keras.Model:
     return model
 
 
+def _check_has_blocks(model: keras.Model, network: Callable) -> None:
+    if not graph_blocks(model):
+        raise ValueError(
+            "network has no block that its graph shows: no feature map that comes from "
+            "layers with weights. Name its blocks with blocks=, if it has some. "
+            f"Received: network={shown(network)}"
+        )
+
+
 def _check_ends(model: keras.Model, blocks: dict[str, str]) -> None:
     names = [layer.name for layer in model.layers]
     missing = [end for end in blocks.values() if end not in names]
@@ -227,6 +237,14 @@ def _check_ends(model: keras.Model, blocks: dict[str, str]) -> None:
         raise ValueError(
             "blocks must go from input to output. In the network, their last layers "
             f"come in this order: {', '.join(names[x] for x in sorted(places))}. "
+            f"Received: blocks={blocks}"
+        )
+    ends = {part[-1].layer.name for part in segments(model)}
+    if beside := [end for end in blocks.values() if end not in ends]:
+        raise ValueError(
+            "A block ends where all that follows comes from one layer, and other "
+            f"layers go around {', '.join(beside)}. Ends could be "
+            f"{shown([name for name in names if name in ends])}. "
             f"Received: blocks={blocks}"
         )
     last = model.get_layer([*blocks.values()][-1])

@@ -154,7 +154,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         signature={"conv1_bn", "conv2_block3_out"},
         parameters=23_587_712,
         paper=("He et al., 2015", "https://arxiv.org/abs/1512.03385"),
-        good_for="The usual first choice: much studied, good features, quick.",
+        good_for="The usual first choice: much studied, well understood.",
         accuracy=(0.749, _KERAS),
         keras_file=KerasFile(
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -182,7 +182,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         signature={"block1_conv1", "block1_conv2", "block2_conv2"},
         parameters=14_714_688,
         paper=("Simonyan and Zisserman, 2014", "https://arxiv.org/abs/1409.1556"),
-        good_for="Simplest to read and explain; slow, without BatchNormalization.",
+        good_for="Simple to read and explain; large, without BatchNormalization.",
         accuracy=(0.713, _KERAS),
         keras_file=KerasFile(
             "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -212,7 +212,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         absent={"block1a_se_squeeze"},
         parameters=3_413_024,
         paper=_EFFICIENTNET_PAPER,
-        good_for="Small and quick on a CPU; its weights come with this package.",
+        good_for="Small, for a CPU; its weights come with this package.",
         accuracy=(
             0.751,
             "https://github.com/tensorflow/tpu/tree/master/models/official/"
@@ -241,7 +241,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         blocks=_EFFICIENTNET_BLOCKS,
         parameters=4_049_571,
         paper=_EFFICIENTNET_PAPER,
-        good_for="Good features for its size; slower in training than it looks.",
+        good_for="Few parameters for its accuracy on ImageNet.",
         accuracy=(0.771, _KERAS),
         keras_file=KerasFile(
             "efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"
@@ -335,7 +335,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         parameters=23_564_800,
         paper=("He et al., 2016", "https://arxiv.org/abs/1603.05027"),
-        good_for="As ResNet50, easier to train through all of its blocks.",
+        good_for="ResNet50 with normalization before each convolution.",
         accuracy=(0.760, _KERAS),
         keras_file=KerasFile(
             "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -356,7 +356,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         parameters=939_120,
         paper=_MOBILENET_V3_PAPER,
-        good_for="The smallest and quickest here, where some accuracy may go.",
+        good_for="Phones and small machines, where some accuracy may go.",
         accuracy=(0.681, _MOBILENET_V3_TABLE),
         keras_file=KerasFile(
             "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
@@ -377,7 +377,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         parameters=2_996_352,
         paper=_MOBILENET_V3_PAPER,
-        good_for="Phones and small machines, better than MobileNetV2.",
+        good_for="Phones and small machines.",
         accuracy=(0.756, _MOBILENET_V3_TABLE),
         keras_file=KerasFile(
             "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
@@ -399,7 +399,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         parameters=5_919_312,
         paper=_EFFICIENTNET_V2_PAPER,
-        good_for="Small, and quicker to fine-tune than EfficientNet-B0.",
+        good_for="Small; designed to train quickly.",
         accuracy=(0.787, _KERAS),
         keras_file=KerasFile(
             "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"
@@ -420,7 +420,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         parameters=20_331_360,
         paper=_EFFICIENTNET_V2_PAPER,
-        good_for="The best on ImageNet here, for photos up to 384 px and a GPU.",
+        good_for="High accuracy on ImageNet, for photos up to 384 px and a GPU.",
         accuracy=(0.839, _KERAS),
         image_size=384,
         keras_file=KerasFile(

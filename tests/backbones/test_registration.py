@@ -31,6 +31,10 @@ def small(images):
     return keras.layers.ReLU(name="second_relu")(x)
 
 
+def other_small(images):
+    return small(images)
+
+
 def centred(images):
     return keras.layers.Rescaling(1 / 127.5, -1.0)(images)
 
@@ -146,6 +150,12 @@ def automatic(images):
     return keras.layers.ReLU()(keras.layers.Conv2D(8, 3, name="first_relu")(images))
 
 
+def around(images):
+    x = keras.layers.Conv2D(8, 3, padding="same", name="first")(images)
+    inner = keras.layers.Conv2D(8, 3, padding="same", name="inner")(x)
+    return keras.layers.Add(name="sum")([inner, x])
+
+
 def other_inputs(images):
     inputs = keras.Input((16, 16, 3))
     return keras.Model(inputs, small(inputs))
@@ -165,6 +175,12 @@ def other_inputs(images):
         ({"blocks": {}}, "blocks must be a dictionary"),
         ({"blocks": ["first"]}, "blocks must be a dictionary"),
         ({"blocks": {"a": "first", "b": "first"}}, "blocks must be a dictionary"),
+        (
+            {"blocks": {"head": "first_relu", "b": "second_relu"}},
+            "head is what a class",
+        ),
+        ({"network": around, "blocks": {"a": "inner", "b": "sum"}}, "go around inner"),
+        ({"network": lambda images: images, "blocks": None}, "no block that its graph"),
         ({"blocks": {"block1": "firts"}}, "firts is not in each.*Received: blocks="),
         ({"blocks": dict(reversed(BLOCKS.items()))}, "in this order: first_relu, sec"),
         ({"blocks": {"block1": "first_relu"}}, "output, which is second_relu"),
@@ -185,6 +201,33 @@ def test_what_does_not_fit_is_refused_in_one_error(changes, message):
         register(**changes)
     assert "Received: " in str(caught.value)
     assert before == registry.ARCHITECTURES
+
+
+def test_two_ways_to_divide_one_network():
+    kt.register_backbone(
+        "coarse",
+        keras.applications.VGG16,
+        blocks={"low": "block2_pool", "high": "block5_pool"},
+    )
+    register()
+    register("finer", other_small, blocks={"a": "first", "b": "second_relu"})
+    whole = kt.build_backbone("coarse", weights=None, image_size=32)
+    assert kt.block_names(whole) == ["low", "high"]
+    model = kt.build_classifier(whole, num_classes=2)
+    assert kt.block_names(model) == ["low", "high"]
+    first, rest = kt.split_at_block(whole, "low")
+    assert kt.block_names(first) == ["low"]
+    assert kt.block_names(rest) == ["high"]
+    plain = kt.build_backbone("vgg16", weights=None, image_size=32)
+    assert kt.block_names(plain) == [f"block{n}" for n in range(1, 6)]
+    finer = kt.build_backbone("finer", weights=None, image_size=16)
+    assert kt.block_names(finer) == ["a", "b"]
+
+
+def test_a_registered_backbone_without_weights_says_how_to_name_some():
+    register()
+    with pytest.raises(kt.WeightsUnavailableError, match="register it with weights="):
+        kt.build_backbone("small", image_size=16)
 
 
 @pytest.mark.slow

@@ -186,14 +186,18 @@ def signalled(tmp_path, number):
     command += ["--notebooks", str(tmp_path), "--output", str(output)]
     # Where tests run in the background, children would ignore SIGINT.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, cwd=paths.project_root())
+    errors = tmp_path / "errors.txt"
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=paths.project_root(), stderr=stderr)
     signal.signal(signal.SIGINT, handler)
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(number)
-    return process.wait(30), output
+    status = process.wait(30)
+    assert "Traceback" not in errors.read_text(encoding="utf-8")
+    return status, output
 
 
 @pytest.mark.slow

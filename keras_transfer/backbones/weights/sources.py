@@ -13,7 +13,12 @@ from collections.abc import Callable
 
 import keras
 
-from keras_transfer.backbones.registry import ARCHITECTURES, Package, architecture
+from keras_transfer.backbones.registry import (
+    ARCHITECTURES,
+    Architecture,
+    Package,
+    architecture,
+)
 from keras_transfer.backbones.weights import packages
 from keras_transfer.backbones.weights.files import (
     content_digest,
@@ -98,10 +103,22 @@ def load_imagenet_weights(model: keras.Model, name: str) -> str:
     for source, load in sources.items():
         if loaded := _attempt(load, name, source, reasons):
             return loaded
-    raise WeightsUnavailableError(
-        f"No ImageNet weights of {name}: {'; '.join(reasons)}.\n"
+    raise _unavailable(name, entry, reasons)
+
+
+def _unavailable(name: str, entry: Architecture, reasons: list[str]):
+    """Return the error that says where weights were sought, and the ways out."""
+    why, folder = "; ".join(reasons), f"a folder with {name}.weights.h5"
+    if entry.origin is not None:
+        return WeightsUnavailableError(
+            f"No weights of {name}, which was registered: {why}.\nWays out: register "
+            "it with weights= and the path of a file; KERAS_TRANSFER_WEIGHTS_DIR set "
+            f"to {folder}; `weights=None` for random weights. Received: name={name}"
+        )
+    return WeightsUnavailableError(
+        f"No ImageNet weights of {name}: {why}.\n"
         f"Ways out: `python -m keras_transfer weights {name}` where there is a "
-        f"network; KERAS_TRANSFER_WEIGHTS_DIR set to a folder with {name}.weights.h5; "
+        f"network; KERAS_TRANSFER_WEIGHTS_DIR set to {folder}; "
         "the quick profile, which falls back on efficientnet_lite0; `weights=None` "
         f"for random weights, which know nothing of images. Received: name={name}"
     )
