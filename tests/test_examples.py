@@ -47,7 +47,13 @@ def test_there_are_examples():
     assert sum(bool(example.examples) for example in examples()) > 50
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def marked(example):
+    slow = example.name in ("compare", "assert_same_predictions")
+    marks = [pytest.mark.slow] if slow else []
+    return pytest.param(example, marks=marks, id=example.name)
+
+
+@pytest.mark.parametrize("example", map(marked, examples()))
 def test_example(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(LastLines(), verbose=False)

@@ -26,18 +26,18 @@ from tests.helpers.small_networks import (
 NAMES = ["cat", "dog"]
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_saved")
 class OwnAdam(keras.optimizers.Adam):
     pass
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_saved")
 class OwnLoss(keras.losses.Loss):
     def call(self, labels, outputs):
         return keras.losses.sparse_categorical_crossentropy(labels, outputs)
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_saved")
 class OwnMetric(keras.metrics.Mean):
     def update_state(self, labels, outputs, sample_weight=None):
         super().update_state(outputs)
@@ -271,7 +271,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
 
 
 def test_layers_that_a_file_needs_are_named(tmp_path, capsys):
-    @keras.saving.register_keras_serializable("tests")
+    @keras.saving.register_keras_serializable("test_saved")
     class Named(keras.layers.Layer):
         def call(self, inputs):
             return inputs
@@ -284,7 +284,7 @@ def test_layers_that_a_file_needs_are_named(tmp_path, capsys):
     assert kt.load_classifier(path).image_size == 8
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_saved")
 class Subclassed(keras.Model):
     def __init__(self, **settings):
         super().__init__(**settings)

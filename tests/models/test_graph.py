@@ -16,7 +16,7 @@ def splits():
     return small_splits()
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_graph")
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()

@@ -97,7 +97,7 @@ def named(name, function):
     return function
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("test_outputs")
 def registered_softmax(x):
     return keras.ops.softmax(x)
 

@@ -414,7 +414,7 @@ def test_same_predictions_in_a_new_process(tmp_path):
 
 @pytest.mark.slow
 def test_a_file_that_needs_more_than_keras(tmp_path):
-    @keras.saving.register_keras_serializable("tests")
+    @keras.saving.register_keras_serializable("test_verify")
     class Twice(keras.layers.Layer):
         def call(self, images):
             return 2 * images
