@@ -8,9 +8,10 @@ import pathlib
 import sys
 import tomllib
 
+from keras_transfer.lessons.report import write_between
+
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "keras_transfer"
-START, END = "<!-- built:start -->\n", "<!-- built:end -->\n"
 
 
 def layers() -> list[str]:
@@ -36,21 +37,13 @@ def table() -> str:
         lines = f"{max(100, round(count, -2)):,}" if inside else f"{count}"
         shown = f"`{name}/`" if inside else f"`{name}.py`"
         rows.append(f"| {shown} | {sentence} | {lines} |")
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows)
 
 
-def written(text: str) -> str:
-    """Return the text of a README with the table of today between its markers."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return before + START + table() + END + after
-
-
-def main() -> None:
-    """Write the table into the file that is named."""
-    path = pathlib.Path(sys.argv[1])
-    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+def write_table(path: pathlib.Path) -> None:
+    """Write the table of today between its markers in a README."""
+    write_between(path, "built", table())
 
 
 if __name__ == "__main__":
-    main()
+    write_table(pathlib.Path(sys.argv[1]))
