@@ -182,6 +182,7 @@ def test_fingerprints_tell_contents_apart():
     assert arrays(batch_size=5, seed=3).fingerprint in seen
 
 
+@pytest.mark.slow
 def test_compare_hands_own_data_over(monkeypatch, tmp_path):
     """The other process makes the fingerprint anew, and refuses another one."""
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
