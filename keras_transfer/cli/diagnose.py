@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from keras_transfer.cli.paths import path_argument, there_is_no
+from keras_transfer.cli.arguments import path_argument, there_is_no
 from keras_transfer.runtime.status_lines import say
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from keras_transfer.cli.paths import load_photos, path_argument
+from keras_transfer.cli.arguments import backbone_at_size, load_photos, path_argument
 from keras_transfer.runtime.status_lines import say
 
 
@@ -29,27 +29,17 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _features(options: argparse.Namespace) -> int:
     import keras_transfer as kt
-    from keras_transfer.backbones.registry import ARCHITECTURES
 
-    name, _, size = options.backbone.partition("@")
+    name, size = backbone_at_size(options.backbone)
     numbers = (options.shard or "0/1").split("/")
-    if (
-        not size.isdecimal()
-        or len(numbers) != 2
-        or not all(map(str.isdecimal, numbers))
-    ):
+    if len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
         raise ValueError(
-            "Expected NAME@SIZE such as resnet50@160, and a part such as 0/2. "
-            f"Received: {options.backbone}, --shard {options.shard}"
+            "Expected a part such as 0/2, the first one of two. "
+            f"Received: --shard {options.shard}"
         )
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
-            f"Received: {options.backbone}"
-        )
-    splits = load_photos(options.data, int(size))
+    splits = load_photos(options.data, size)
     features = kt.extract_features(
-        kt.build_backbone(name, image_size=int(size)),
+        kt.build_backbone(name, image_size=size),
         splits,
         options.cache_dir,
         dtype=options.dtype,

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from keras_transfer.cli.paths import notebooks_folder, path_argument
+from keras_transfer.cli.arguments import notebooks_folder, path_argument
 from keras_transfer.runtime.status_lines import say
 
 

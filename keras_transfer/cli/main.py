@@ -11,7 +11,7 @@ import pkgutil
 import sys
 
 from keras_transfer import cli
-from keras_transfer.cli.paths import IN_A_CHECKOUT
+from keras_transfer.cli.arguments import IN_A_CHECKOUT
 from keras_transfer.runtime.keras_settings import check_keras
 from keras_transfer.runtime.status_lines import say
 
@@ -88,13 +88,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     commands = top.add_subparsers(required=True, metavar="command")
 
-    def command(name, run, text, *, needs_keras=True, own_arguments=False):
-        added = commands.add_parser(
-            name, help=text, description=text, add_help=not own_arguments
-        )
-        added.set_defaults(
-            run=run, needs_keras=needs_keras, own_arguments=own_arguments
-        )
+    def command(name, run, text, *, needs_keras=True):
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run, needs_keras=needs_keras)
         return added
 
     for found in pkgutil.iter_modules(cli.__path__):
@@ -102,12 +98,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         if hasattr(module, "add_commands"):
             module.add_commands(command)
 
-    options, others = top.parse_known_args(arguments)
-    if options.own_arguments:
-        options.arguments = others
-    elif others:
-        top.error(f"unrecognized arguments: {' '.join(others)}")
-    return options
+    return top.parse_args(arguments)
 
 
 def _flush() -> None:

@@ -1,13 +1,10 @@
 """Measure backbones by a linear probe: how good are their frozen features?
 
-`python -m keras_transfer backbones` prints the table; with `--samples` it measures the
+`python -m keras_transfer backbones` prints a table; with `--samples` it measures the
 drawn images of the quick profile beside a linear classifier on raw pixels.
 """
 
-import argparse
 import datetime
-import pathlib
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,8 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import samples
 from keras_transfer.backbones import build, registry
-from keras_transfer.backbones.measured import add_measurements, measurements
-from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import decoding, tfds
 from keras_transfer.features import extraction
 from keras_transfer.models.precision import fast_dtype
@@ -31,12 +26,10 @@ from keras_transfer.runtime.arguments import (
     square_size,
     whole_number,
 )
-from keras_transfer.runtime.status_lines import say
 
 # What is tried on raw pixels, which learn best with one of them.
 PIXEL_SIZES = (32, 64)
 PIXEL_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
-DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160")
 
 
 def cross_validated_accuracy(
@@ -154,68 +147,3 @@ def probe_samples(seed: int, num_images: int = 300) -> dict[str, float]:
         "linear on raw pixels": best,
         "efficientnet_lite0 features": cross_validated_accuracy(pooled, labels),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table of linear probes, as `python -m keras_transfer backbones`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_transfer backbones",
-        description="Logistic regression on pooled frozen features, 5-fold "
-        "cross-validated, on all images of a data set.",
-    )
-    parser.add_argument(
-        "backbones", nargs="*", default=DEFAULT, help="NAME@SIZE, such as resnet50@224"
-    )
-    parser.add_argument("--dataset", default="cats_vs_dogs")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        help="default: the faster one here",
-    )
-    parser.add_argument(
-        "--samples", action="store_true", help="measure the drawn cats and dogs instead"
-    )
-    parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="keep what was measured in this file of JSON, beside what is there",
-    )
-    chosen = parser.parse_args(arguments)
-    if chosen.samples:
-        for seed in (0, 1, 2):
-            for what, accuracy in probe_samples(seed).items():
-                say(f"generator seed {seed}  {what:28s} {accuracy:6.1%}", flush=True)
-        return 0
-    return _measure([_spec(parser, each) for each in chosen.backbones], chosen)
-
-
-def _spec(parser: argparse.ArgumentParser, spec: str) -> tuple[str, int]:
-    name, _, size = spec.partition("@")
-    known = registry.ARCHITECTURES
-    if name not in known or not size.isdecimal():
-        parser.error(
-            "expected NAME@SIZE, such as resnet50@160, with one of "
-            f"{', '.join(known)}. Received: {spec}"
-        )
-    return name, int(size)
-
-
-def _measure(specs: list[tuple[str, int]], chosen: argparse.Namespace) -> int:
-    if chosen.output is not None:
-        measurements(chosen.output)  # Not after minutes, if it is another file.
-    rows, status = [], 0
-    for name, size in specs:
-        try:
-            found = measure_backbone(name, chosen.dataset, size, chosen.dtype)
-            accuracy = f"{found['accuracy']:.2%}"
-        except WeightsUnavailableError as error:
-            accuracy, status = str(error).splitlines()[0], 1
-        else:
-            if chosen.output is not None:
-                rounded = found | {"accuracy": round(found["accuracy"], 4)}
-                add_measurements(chosen.output, [rounded])
-        rows.append(f"{name:20s} {size:>4d} px  {accuracy}")
-    say(f"\nLinear probe on {chosen.dataset}, 5-fold cross-validated:")
-    say("\n".join(rows))
-    return status

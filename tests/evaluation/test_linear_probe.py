@@ -21,7 +21,7 @@ def test_backbones_prints_what_the_features_are_worth(capsys, tmp_path):
     words = ["efficientnet_lite0@64", "vgg16@32", "--dataset", "sample_cats_vs_dogs"]
     words += ["--output", str(tmp_path / "measured.json")]
     assert command_line.main(["backbones", *words]) == 1
-    *_, title, good, missing = capsys.readouterr().out.splitlines()
+    *_, title, _, good, missing = capsys.readouterr().out.splitlines()
     assert title == "Linear probe on sample_cats_vs_dogs, 5-fold cross-validated:"
     assert re.fullmatch(r"vgg16 +32 px  No ImageNet weights of vgg16: .*", missing)
     printed = re.fullmatch(r"efficientnet_lite0 +64 px  ([\d.]+)%", good)[1]

@@ -1,4 +1,4 @@
-"""Paths as they are typed into a command line, and what lies near a wrong one."""
+"""What is typed into a command line: paths, photos, backbones and their sizes."""
 
 import argparse
 import difflib
@@ -80,3 +80,16 @@ def _near(path: pathlib.Path) -> list[pathlib.Path]:
                 return []
             return [there[name] for name in difflib.get_close_matches(part.name, there)]
     return []
+
+
+def backbone_at_size(text: str) -> tuple[str, int]:
+    """Read NAME@SIZE, such as resnet50@160."""
+    from keras_transfer.backbones.registry import ARCHITECTURES
+
+    name, _, size = text.partition("@")
+    if name not in ARCHITECTURES or not size.isdecimal():
+        raise ValueError(
+            "Unknown backbone or size. Expected NAME@SIZE, such as resnet50@160, of: "
+            f"{', '.join(ARCHITECTURES)}. Received: {text}"
+        )
+    return name, int(size)
