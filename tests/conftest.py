@@ -6,6 +6,7 @@ set here: no test sees or harms the data, weights and settings of the machine.
 
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -52,6 +53,16 @@ def marked_slow_where_a_process_imports_tensorflow(request):
     if request.node.get_closest_marker("slow") is None:
         # Importing Keras and TensorFlow alone takes more.
         assert seconds < 3, f"Mark this test with @pytest.mark.slow: {seconds:.0f} s"
+
+
+@pytest.fixture(autouse=True)
+def registered_backbones_go_with_the_test():
+    """Take what a test, or an example in it, has registered out of the table."""
+    yield
+    registry = sys.modules.get("keras_transfer.backbones.registry")
+    table = registry.ARCHITECTURES if registry else {}
+    for name in [name for name, entry in table.items() if entry.origin is not None]:
+        del table[name]
 
 
 def pytest_collection_modifyitems(items):

@@ -34,7 +34,7 @@ def nested():
 
 
 def nameless():
-    """Return a nested model without blocks that have a name."""
+    """Return a nested model whose layers have automatic names."""
     base = keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.ReLU()])
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.GlobalAveragePooling2D()(base(inputs))
@@ -97,10 +97,10 @@ OFFERS = {
         after("example one of: "),
         2,
     ),
-    "grad_cam, nested without blocks": (
+    "grad_cam, a nested sequence": (
         lambda name: kt.grad_cam(NAMELESS, IMAGES, layer=name),
         after("example one of: "),
-        2,
+        1,
     ),
     "grad_cam, Sequential": (
         lambda name: kt.grad_cam(sequential(), IMAGES, layer=name),

@@ -215,14 +215,18 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 def split_at_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Cut a classifier behind its last feature map into backbone and head."""
-    maps = map_segments(model)
+    maps, name = map_segments(model), model.name.removesuffix("_classifier")
+    if not maps and pooled_features(model) is not None:
+        # What it takes are feature maps already, so it is head from its input on.
+        images = model.inputs[0]
+        head = keras.Model(images, model.outputs[0], name=f"{name}_head")
+        return keras.Model(images, images, name=name), head
     if not maps:
         raise ValueError(
             "Expected a classifier made with build_classifier, or another functional "
             "one with a head behind a feature map (batch, height, width, channels). "
             f"Received: model with name={model.name}"
         )
-    name = model.name.removesuffix("_classifier")
     return cut(model, maps[-1][-1], (name, f"{name}_head"))
 
 

@@ -16,14 +16,6 @@ from tests.helpers.small_patients import data, found
 BLOCKS = {"block1": "first_relu", "block2": "second_relu"}
 
 
-@pytest.fixture(autouse=True)
-def table():
-    before = dict(registry.ARCHITECTURES)
-    yield
-    registry.ARCHITECTURES.clear()
-    registry.ARCHITECTURES.update(before)
-
-
 def small(images):
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="first")(images)
     x = keras.layers.ReLU(name="first_relu")(x)

@@ -340,6 +340,17 @@ def test_heads_of_numbers_that_have_one_meaning():
             kt.build_classifier(backbone, **{"num_classes": 2} | {name: value})
 
 
+def test_a_head_on_kept_maps_alone():
+    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=32, max_images=36)
+    backbone = small_backbone(blocks=3, size=32)
+    first, last = kt.split_at_block(backbone, "block2")
+    maps = kt.extract_feature_maps(first, splits, verbose=False)
+    handed_on = keras.Model(last.input, last.input, name="block2")
+    features = kt.extract_features(handed_on, maps, verbose=False)
+    model = kt.fit_head(kt.build_classifier(handed_on, 2), features, epochs=1)
+    assert len(model.history.history["val_loss"]) == 1
+
+
 def test_features_of_other_weights_are_refused():
     splits = kt.load_dataset("sample_cats_vs_dogs", image_size=32, max_images=36)
     backbone = small_backbone(blocks=3, size=32)

@@ -50,10 +50,12 @@ def run(notebook) -> str | None:
     return execute(notebook, start, cell_timeout=300, progress=progress)
 
 
+@pytest.mark.slow
 def test_true_labels_are_inside_the_band():
     assert run_lesson("") is None
 
 
+@pytest.mark.slow
 def test_shuffled_labels_fall_out_of_the_band():
     failure = run_lesson(SHUFFLE)
     assert failure is not None
@@ -75,6 +77,7 @@ def test_every_lesson_proves_what_it_claims(path):
     assert any("kt.verify.assert_" in c.source for c in cells if c.cell_type == "code")
 
 
+@pytest.mark.slow
 def test_each_cell_that_draws_shows_its_figure():
     draw = "import keras_transfer as kt\nkt.plots.show_images([]);"
     notebook = nbformat.v4.new_notebook(

@@ -7,8 +7,12 @@ from tests.helpers.private_names import Project
 
 ROOT = pathlib.Path(kt.__file__).parent.parent
 INTERNALS = "keras_transfer.runtime.keras_internals"
-# Not of Keras or TensorFlow: files of PyTorch name this module of its.
-ALLOWED = {("keras_transfer.backbones.weights.torch_checkpoint", "_utils")}
+# Not of Keras or TensorFlow: files of PyTorch name this module of its, and nbclient
+# registers this method to be called at Python's exit.
+ALLOWED = {
+    ("keras_transfer.backbones.weights.torch_checkpoint", "_utils"),
+    ("keras_transfer.lessons.kernel", "_cleanup_kernel"),
+}
 
 
 def sources():
