@@ -15,8 +15,8 @@ CHOICES = {
     "backbones/efficientnet_lite0.py",
     "runtime/profiles.py",  # Its weights are always there.
     "comparison/recipe.py",  # The default of `Recipe`.
-    "cli/backbones.py",
-    "evaluation/linear_probe.py",  # What is measured without arguments.
+    "cli/backbones.py",  # What is measured without arguments.
+    "evaluation/linear_probe.py",  # What looks at drawn photos.
 }
 
 
