@@ -52,7 +52,7 @@ def marked_slow_where_a_process_imports_tensorflow(request):
     seconds = _seconds_of_processes() - before
     if request.node.get_closest_marker("slow") is None:
         # Importing Keras and TensorFlow alone takes more.
-        assert seconds < 3, f"Mark this test with @pytest.mark.slow: {seconds:.0f} s"
+        assert seconds < 4.5, f"Mark this test with @pytest.mark.slow: {seconds:.0f} s"
 
 
 @pytest.fixture(autouse=True)
