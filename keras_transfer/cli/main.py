@@ -19,7 +19,6 @@ from keras_transfer.runtime.status_lines import say
 LESSON_MODULES = (
     "IPython",
     "ipykernel",
-    "jinja2",
     "junitparser",
     "jupyter_client",
     "nbclient",

@@ -3,16 +3,20 @@
 import hashlib
 import os
 import pathlib
-import typing
 import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from keras_transfer.data import decoding, split_names
-from keras_transfer.data.checked_files import check_files
-from keras_transfer.data.photo_folders import Layout, Photo, printable, read_layout
+from keras_transfer.data import split_names
+from keras_transfer.data.photo_files import (
+    Folder,
+    PhotoFile,
+    decode,
+    examples,
+    read_folder,
+)
+from keras_transfer.data.photo_folders import printable
 from keras_transfer.data.splits import (
     WAYS_OUT,
     Skipped,
@@ -26,16 +30,6 @@ from keras_transfer.runtime.arguments import file_path, square_size, whole_numbe
 from keras_transfer.runtime.status_lines import say
 
 SHOWN = 20
-
-
-class _File(typing.NamedTuple):
-    path: pathlib.Path
-    label: int
-    split: str | None
-    sha256: str
-    number: int
-    plain: bool
-    problem: str | None
 
 
 def load_directory(
@@ -100,53 +94,47 @@ def load_directory(
     if max_images is not None:
         max_images = whole_number("max_images", max_images, least=1)
     asked = split_names.shares(fractions)
-    if not path.is_dir():
-        raise NotADirectoryError(
-            "There is no folder here. Expected one with a subfolder a class. "
-            f"{WAYS_OUT} Received: path={path}"
-        )
-    folder = path.absolute()
-    layout = read_layout(folder)
-    split_names.refuse_given(asked, layout.splits, f", path={folder}")
-    files = _examine(layout.photos, folder)
+    folder = read_folder(path)
+    split_names.refuse_given(asked, folder.splits, f", path={folder.path}")
+    files = folder.files
     left_out = [
-        *((Skipped(_name(f, folder), f.problem), True) for f in files if f.problem),
-        *layout.skipped,
+        *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
+        *folder.skipped,
     ]
-    _warn(path, layout, [skipped for skipped, missed in left_out if missed])
+    _warn(path, folder, [skipped for skipped, missed in left_out if missed])
     usable = [file for file in files if not file.problem]
-    pools = _split(folder, usable, layout, split_names.FRACTIONS | asked, seed)
-    members = _capped(pools, len(layout.class_names), max_images)
+    pools = _split(folder, usable, split_names.FRACTIONS | asked, seed)
+    members = _capped(pools, len(folder.class_names), max_images)
     counts = {name: len(chosen) for name, chosen in members.items()}
     chosen = {file.path for name in members for file in members[name]}
     beyond = [file for file in usable if file.path not in chosen]
     skipped = [
         *(skipped for skipped, _ in left_out),
-        *(Skipped(_name(f, folder), f"beyond max_images={max_images}") for f in beyond),
+        *(Skipped(folder.name(f), f"beyond max_images={max_images}") for f in beyond),
     ]
     size = describe_size(counts, image_size, len(skipped), len(beyond))
     listed = [
-        (name, str(file.path.relative_to(folder)), file.label, file.sha256)
+        (name, str(file.path.relative_to(folder.path)), file.label, file.sha256)
         for name, chosen in members.items()
         for file in chosen
     ]
-    settings = [layout.class_names, listed, settings_text(image_size)]
-    name = printable(folder.name)
+    settings = [folder.class_names, listed, settings_text(image_size)]
+    name = printable(folder.path.name)
     splits = build_splits(
-        {name: _examples(chosen) for name, chosen in members.items()},
-        _decode,
+        {name: examples(chosen) for name, chosen in members.items()},
+        decode,
         counts=counts,
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
-        class_names=layout.class_names,
+        class_names=folder.class_names,
         name=name,
-        source=f"{name}: {size}{_origin(layout)}",
+        source=f"{name}: {size}{_origin(folder)}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
         loader={
             "function": "load_directory",
             "arguments": {
-                "path": str(folder),
+                "path": str(folder.path),
                 "image_size": image_size,
                 "max_images": max_images,
                 "batch_size": batch_size,
@@ -155,65 +143,26 @@ def load_directory(
             },
         },
         skipped=tuple(skipped),
+        photos={name: tuple(chosen) for name, chosen in members.items()},
     )
     say(f"Data: {splits.source}, from {path}")
     return splits
 
 
-def _name(file: _File, folder: pathlib.Path) -> str:
-    return printable(file.path.relative_to(folder))
-
-
-def _origin(layout: Layout) -> str:
+def _origin(folder: Folder) -> str:
     """Return the printable part that says which splits a folder gives."""
-    if not layout.splits:
+    if not folder.splits:
         return ""
-    taken = [name for name in split_names.FRACTIONS if name not in layout.splits]
-    text = f"; {' and '.join(layout.splits)} as given"
+    taken = [name for name in split_names.FRACTIONS if name not in folder.splits]
+    text = f"; {' and '.join(folder.splits)} as given"
     return f"{text}, {' and '.join(taken)} taken from train" if taken else text
 
 
-def _examine(photos: list[Photo], folder: pathlib.Path) -> list[_File]:
-    checked = check_files([photo.path for photo in photos], folder)
-    files = [_File(*a, *b) for a, b in zip(photos, checked, strict=True)]
-    same = {}
-    for index, file in enumerate(files):
-        if not file.problem:
-            same.setdefault(file.sha256, []).append(index)
-    for indices in same.values():
-        if len(indices) > 1:
-            for index, problem in _problems([files[i] for i in indices], folder):
-                files[indices[index]] = files[indices[index]]._replace(problem=problem)
-    return files
-
-
-def _problems(twins: list[_File], folder: pathlib.Path) -> list[tuple[int, str]]:
-    """Return which files of one and the same content are left out, and why."""
-    found = []
-    if len({file.label for file in twins}) > 1:
-        # One of the labels is wrong, and nobody can tell which.
-        for index, file in enumerate(twins):
-            other = next(twin for twin in twins if twin.label != file.label)
-            found.append((index, f"in two classes, also as {_name(other, folder)}"))
-        return found
-    # Of several splits it stays in the last one: what is tested on is not trained on.
-    order = [None, *split_names.FRACTIONS]
-    last = max(order.index(file.split) for file in twins)
-    stays = next(i for i, file in enumerate(twins) if order.index(file.split) == last)
-    for index, file in enumerate(twins):
-        if index != stays:
-            found.append((index, f"a copy of {_name(twins[stays], folder)}"))
-            if file.split != twins[stays].split:
-                text = f"{found[-1][1]}, which is in {twins[stays].split}"
-                found[-1] = (index, text)
-    return found
-
-
-def _warn(path: pathlib.Path, layout: Layout, missed: list[Skipped]) -> None:
-    if not layout.splits and all(split_names.meanings(layout.class_names).values()):
+def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
+    if not folder.splits and all(split_names.meanings(folder.class_names).values()):
         warnings.warn(
             f"The subfolders of {path} hold photos and no class folders, so these are "
-            f"the classes: {', '.join(layout.class_names)}. If they are splits, sort "
+            f"the classes: {', '.join(folder.class_names)}. If they are splits, sort "
             "the photos in each into one folder a class.",
             stacklevel=3,
         )
@@ -241,18 +190,17 @@ def _warn(path: pathlib.Path, layout: Layout, missed: list[Skipped]) -> None:
 
 
 def _split(
-    folder: pathlib.Path,
-    usable: list[_File],
-    layout: Layout,
+    folder: Folder,
+    usable: list[PhotoFile],
     fractions: Mapping[str, float],
     seed: int,
-) -> dict[str, list[list[_File]]]:
+) -> dict[str, list[list[PhotoFile]]]:
     """Return the photos of each class in each split."""
-    taken = [name for name in ("test", "validation") if name not in layout.splits]
-    given = [name for name in ("test", "validation") if name in layout.splits]
+    taken = [name for name in ("test", "validation") if name not in folder.splits]
+    given = [name for name in ("test", "validation") if name in folder.splits]
     pools = {name: [] for name in split_names.FRACTIONS}
     few = []
-    for label, class_name in enumerate(layout.class_names):
+    for label, class_name in enumerate(folder.class_names):
         files = [file for file in usable if file.label == label]
         parts = {name: [f for f in files if f.split == name] for name in given}
         rest = [file for file in files if file.split not in given]
@@ -272,25 +220,25 @@ def _split(
             pools[name].append([part[i] for i in order])
     if few:
         expected = "three readable images a class, one for each split"
-        if layout.splits:
+        if folder.splits:
             expected = "one readable image of each class in each split"
             expected += ", and in train one more for each that is taken from it"
         raise ValueError(
             f"Expected at least {expected}. Add images, or move the folder away. "
-            f"{WAYS_OUT} Received: path={folder} with {'; '.join(few[:SHOWN])}"
+            f"{WAYS_OUT} Received: path={folder.path} with {'; '.join(few[:SHOWN])}"
         )
     return pools
 
 
 def _capped(
-    pools: dict[str, list[list[_File]]], num_classes: int, max_images: int | None
-) -> dict[str, list[_File]]:
+    pools: dict[str, list[list[PhotoFile]]], num_classes: int, max_images: int | None
+) -> dict[str, list[PhotoFile]]:
     counts = {name: sum(map(len, classes)) for name, classes in pools.items()}
     kept = cap(counts, max_images, least=num_classes)
     return {name: _in_turn(classes, kept[name]) for name, classes in pools.items()}
 
 
-def _in_turn(classes: list[list[_File]], count: int) -> list[_File]:
+def _in_turn(classes: list[list[PhotoFile]], count: int) -> list[PhotoFile]:
     # In turn through the classes, weighted by their size, so a cap keeps the balance.
     ranked = [
         ((rank + 0.5) / len(files), file.label, rank, file)
@@ -302,32 +250,3 @@ def _in_turn(classes: list[list[_File]], count: int) -> list[_File]:
     others = [item for item in ranked if item[2] > 0][: count - len(classes)]
     kept = [item for item in ranked if item[2] == 0] + others
     return [item[3] for item in sorted(kept, key=lambda item: item[:2])]
-
-
-def _examples(files: list[_File]):
-    def read():
-        paths = [os.fsencode(file.path) for file in files]
-        about = [(file.plain, file.number) for file in files]
-        plain, numbers = (np.array(column) for column in zip(*about, strict=True))
-        labels = [file.label for file in files]
-        return tf.data.Dataset.from_tensor_slices(((paths, plain, numbers), labels))
-
-    return read
-
-
-def _decode(encoded):
-    path, plain, number = encoded
-
-    def with_pillow(path, number):
-        # What is raised here stands in the error of whoever reads the data set.
-        data = decoding.read_file(pathlib.Path(os.fsdecode(path)))
-        if decoding.fingerprint(data) != number:
-            raise ValueError(f"{decoding.CHANGED}{os.fsdecode(path)}")
-        return decoding.decode(data)
-
-    image = tf.cond(
-        plain,
-        lambda: decoding.decode_file_tensor(path, number),
-        lambda: tf.numpy_function(with_pillow, [path, number], tf.uint8),
-    )
-    return tf.ensure_shape(image, (None, None, 3))

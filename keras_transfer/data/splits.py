@@ -66,6 +66,8 @@ class Splits:
             handed over in files. `None` for splits that were made in another way.
         skipped: What was left out of the data set, each with `path` and `reason`;
             `source` counts it.
+        photos: Of a folder of photos, the files of each split in stored order, each
+            with `path`, `label` and `sha256`; else `None`.
     """
 
     train: tf.data.Dataset
@@ -80,6 +82,7 @@ class Splits:
     _ordered: dict[str, Callable[[int, int], tf.data.Dataset]]
     loader: dict | None = None
     skipped: tuple[Skipped, ...] = ()
+    photos: Mapping[str, tuple] | None = None
     _content: Content | None = None
 
     @classmethod
@@ -348,8 +351,8 @@ def build_splits(
         image_size: Side of the square images, in pixels.
         batch_size: Images in a batch.
         seed: Seed of the order of training images.
-        **described: `class_names`, `name`, `source`, `fingerprint`, `loader` and
-            `skipped`.
+        **described: `class_names`, `name`, `source`, `fingerprint`, `loader`,
+            `skipped` and `photos`.
     """
 
     def read(encoded, label):

@@ -1,0 +1,169 @@
+"""The photos of a folder as they were found: what each file holds, and its pixels."""
+
+import os
+import pathlib
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.data import decoding, split_names
+from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.photo_folders import Photo, printable, read_layout
+from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.splits import WAYS_OUT, Skipped
+
+
+class PhotoFile(typing.NamedTuple):
+    """Say what a file in a class folder holds.
+
+    Attributes:
+        path: Its absolute path.
+        label: Integer label of the class folder.
+        split: The split that the folder gives it, or `None`.
+        sha256: Checksum of its bytes, or `""` where they could not be read.
+        number: What `decoding.fingerprint` makes of the same bytes.
+        plain: Whether TensorFlow's own decoder may read it.
+        problem: Why it is no image that can be used, or `None`.
+    """
+
+    path: pathlib.Path
+    label: int
+    split: str | None
+    sha256: str
+    number: int
+    plain: bool
+    problem: str | None
+
+
+class Folder(typing.NamedTuple):
+    """Say what a folder of photos holds.
+
+    Attributes:
+        path: The folder, absolute.
+        class_names: The classes, in the order of their labels.
+        splits: Splits that the folder gives; none where its subfolders are classes.
+        files: All files in class folders that may be photos, in order.
+        skipped: What was passed over: its path, the reason, and whether it looks like
+            something that a user would miss.
+    """
+
+    path: pathlib.Path
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    files: list[PhotoFile]
+    skipped: list[tuple[Skipped, bool]]
+
+    def name(self, file: PhotoFile) -> str:
+        """Return the path of a file in this folder, so that a console can take it."""
+        return printable(file.path.relative_to(self.path))
+
+
+def read_folder(path: pathlib.Path) -> Folder:
+    """Read a folder of photos, one subfolder a class, and look into each file.
+
+    Args:
+        path: The folder; its subfolders are the classes, or splits with the classes.
+
+    Raises:
+        NotADirectoryError: If there is no folder at `path`.
+        ValueError: If it has fewer than two classes, or splits that do not fit.
+    """
+    if not path.is_dir():
+        raise NotADirectoryError(
+            "There is no folder here. Expected one with a subfolder a class. "
+            f"{WAYS_OUT} Received: path={path}"
+        )
+    folder = path.absolute()
+    layout = read_layout(folder)
+    files = _examine(layout.photos, folder)
+    return Folder(folder, layout.class_names, layout.splits, files, layout.skipped)
+
+
+def photo_dataset(
+    files: Sequence[PhotoFile], image_size: int, batch_size: int = 32
+) -> tf.data.Dataset:
+    """Return float32 images and integer labels of photos, batched, in this order."""
+
+    def read(encoded, label):
+        return decoding.resize(decode(encoded), image_size), tf.cast(label, tf.int32)
+
+    dataset = examples(files)().map(read, num_parallel_calls=os.cpu_count())
+    return without_autotune(
+        dataset.batch(batch_size)
+        .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
+        .prefetch(2)
+    )
+
+
+def _examine(photos: list[Photo], folder: pathlib.Path) -> list[PhotoFile]:
+    checked = check_files([photo.path for photo in photos], folder)
+    files = [PhotoFile(*a, *b) for a, b in zip(photos, checked, strict=True)]
+    same = {}
+    for index, file in enumerate(files):
+        if not file.problem:
+            same.setdefault(file.sha256, []).append(index)
+    for indices in same.values():
+        if len(indices) > 1:
+            for index, problem in _problems([files[i] for i in indices], folder):
+                files[indices[index]] = files[indices[index]]._replace(problem=problem)
+    return files
+
+
+def _problems(twins: list[PhotoFile], folder: pathlib.Path) -> list[tuple[int, str]]:
+    """Return which files of one and the same content are left out, and why."""
+    found = []
+    if len({file.label for file in twins}) > 1:
+        # One of the labels is wrong, and nobody can tell which.
+        for index, file in enumerate(twins):
+            other = next(twin for twin in twins if twin.label != file.label)
+            found.append((index, f"in two classes, also as {_printed(other, folder)}"))
+        return found
+    # Of several splits it stays in the last one: what is tested on is not trained on.
+    order = [None, *split_names.FRACTIONS]
+    last = max(order.index(file.split) for file in twins)
+    stays = next(i for i, file in enumerate(twins) if order.index(file.split) == last)
+    for index, file in enumerate(twins):
+        if index != stays:
+            found.append((index, f"a copy of {_printed(twins[stays], folder)}"))
+            if file.split != twins[stays].split:
+                text = f"{found[-1][1]}, which is in {twins[stays].split}"
+                found[-1] = (index, text)
+    return found
+
+
+def _printed(file: PhotoFile, folder: pathlib.Path) -> str:
+    return printable(file.path.relative_to(folder))
+
+
+def examples(files: Sequence[PhotoFile]):
+    """Return a function that makes the data set of encoded photos and labels."""
+
+    def read():
+        paths = [os.fsencode(file.path) for file in files]
+        about = [(file.plain, file.number) for file in files]
+        plain, numbers = (np.array(column) for column in zip(*about, strict=True))
+        labels = [file.label for file in files]
+        return tf.data.Dataset.from_tensor_slices(((paths, plain, numbers), labels))
+
+    return read
+
+
+def decode(encoded):
+    """Read and decode an element of `examples`."""
+    path, plain, number = encoded
+
+    def with_pillow(path, number):
+        # What is raised here stands in the error of whoever reads the data set.
+        data = decoding.read_file(pathlib.Path(os.fsdecode(path)))
+        if decoding.fingerprint(data) != number:
+            raise ValueError(f"{decoding.CHANGED}{os.fsdecode(path)}")
+        return decoding.decode(data)
+
+    image = tf.cond(
+        plain,
+        lambda: decoding.decode_file_tensor(path, number),
+        lambda: tf.numpy_function(with_pillow, [path, number], tf.uint8),
+    )
+    return tf.ensure_shape(image, (None, None, 3))
