@@ -1,7 +1,7 @@
 """Write the photos of a prepared data set out as a folder, one subfolder a class.
 
-`python benchmarks/folders.py cats_vs_dogs FOLDER` writes the files as they are, byte for
-byte, so that what is measured on a folder is measured on real photos.
+`python benchmarks/folders.py cats_vs_dogs FOLDER` writes the files as they are, byte
+for byte, so that what is measured on a folder is measured on real photos.
 """
 
 import argparse
