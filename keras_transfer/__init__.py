@@ -43,6 +43,7 @@ _MODULES = {
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",
     "diagnose": "diagnosis.examine",
+    "train_classifier": "workflow.train",
     "grad_cam": "explanation.grad_cam",
     "record": "lessons.ledger",
     "output_dir": "lessons.ledger",
