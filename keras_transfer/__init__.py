@@ -35,6 +35,8 @@ _MODULES = {
     "callbacks": None,
     "save_classifier": "classifier.saved",
     "load_classifier": "classifier.saved",
+    "fit_unknown_detector": "classifier.unknown",
+    "pooled_features_of": "classifier.network",
     "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation.evaluate",
     "accuracy_interval": "evaluation.statistics",
