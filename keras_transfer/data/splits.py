@@ -290,6 +290,14 @@ def checked_splits(splits: typing.Any, name: str = "splits") -> Splits:
     )
 
 
+def train_labels(splits: Splits) -> np.ndarray:
+    """Return the integer labels of the training photos, in stored order."""
+    if splits.photos is not None:
+        return np.array([photo.label for photo in splits.photos["train"]])
+    labels = splits.ordered("train").map(lambda _, labels: labels)
+    return np.concatenate([*labels.as_numpy_iterator()])
+
+
 def own_splits(
     data: own_data.OwnData, name: str, batch_size: int, seed: int, loud: bool = True
 ) -> Splits:

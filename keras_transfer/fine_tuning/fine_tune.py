@@ -8,7 +8,7 @@ from keras_transfer.backbones.blocks import block_names, check_block, split_at_b
 from keras_transfer.classifier.head import fit_head, split_at_head
 from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
-from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.data.splits import Splits, checked_splits, train_labels
 from keras_transfer.features.extraction import extract_features
 from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
@@ -53,7 +53,7 @@ def fine_tune(  # noqa: PLR0913
     mixup: float = 0.0,
     cutmix: float = 0.0,
     label_smoothing: float = 0.0,
-    class_weight: Mapping | Sequence[float] | None = None,
+    class_weight: Mapping | Sequence[float] | str | None = None,
     train_batch_normalization: bool = False,
     cache_prefix: bool = False,
     augmented_copies: int = 2,
@@ -103,7 +103,8 @@ def fine_tune(  # noqa: PLR0913
         cutmix: Factor of `keras.layers.CutMix`, or 0 for none. Defaults to `0.0`.
         label_smoothing: Part of each label that is spread over all classes, 0 to below
             1. Defaults to `0.0`.
-        class_weight: Weight of each class in the loss, as in `fit_head`.
+        class_weight: Weight of each class in the loss, as in `fit_head`; `"auto"` goes
+            by the training photos.
         train_batch_normalization: As in `unfreeze`. Defaults to `False`.
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
@@ -159,7 +160,10 @@ def fine_tune(  # noqa: PLR0913
     )
     augmentation = checked_augmentation(augmentation, splits)
     class_weight = arguments.class_weights(
-        class_weight, len(splits.class_names), splits.class_names
+        class_weight,
+        len(splits.class_names),
+        splits.class_names,
+        lambda: train_labels(splits),
     )
     verbose = arguments.verbosity(verbose)
     fast_dtype(model, dtype)
