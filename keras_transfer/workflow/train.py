@@ -13,7 +13,6 @@ import keras
 import tensorflow as tf
 
 from keras_transfer.backbones.build import build_backbone
-from keras_transfer.backbones.registry import architecture
 from keras_transfer.classifier.head import POOLING_NAME, build_classifier, fit_head
 from keras_transfer.classifier.saved import Classifier, save_classifier
 from keras_transfer.data.directory import load_directory
