@@ -50,6 +50,8 @@ _MODULES = {
     "record": "lessons.ledger",
     "output_dir": "lessons.ledger",
     "plots": None,
+    "check_directory": "workflow.check",
+    "apply_review": "workflow.review",
     "verify": None,
 }
 __all__ = list(_MODULES)
