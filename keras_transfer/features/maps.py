@@ -187,10 +187,8 @@ def missing_bytes(
     augmented_copies: int,
 ) -> int:
     """Return how much `extract_feature_maps` would have to write into `data/`."""
-    shape, folder = (
-        cache.check_network(network, splits),
-        cache.folder_of("cache_dir", None, _FOLDER),
-    )
+    shape = cache.check_network(network, splits)
+    folder = cache.folder_of("cache_dir", None, _FOLDER)
     dtype, weights = fast_dtype(network, frozen=True), cache.checksums(network)
     parts = _parts(network, splits, dtype, augmentation, augmented_copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}

@@ -78,7 +78,12 @@ class TrainingState(keras.callbacks.Callback):
         )
         return first
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    @property
+    def gained(self) -> bool:
+        """Whether the best weights are those of an epoch, and not those before."""
+        return self._best.trained
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:  # noqa: ARG002
         """Make all that is drawn in an epoch depend on its number alone."""
         if self._passes is not None:
             self._passes.next = epoch
@@ -113,7 +118,7 @@ class TrainingState(keras.callbacks.Callback):
                 **arrays,
             )
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: dict | None = None) -> None:  # noqa: ARG002
         """Tell of all epochs, also of those before a restart."""
         history = self.model.history
         history.epoch, history.history = [*self._epochs], dict(self._logs)

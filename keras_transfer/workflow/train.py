@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_transfer.backbones.build import build_backbone
-from keras_transfer.classifier.head import POOLING_NAME, build_classifier, fit_head
+from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.classifier.saved import Classifier, save_classifier
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
@@ -22,13 +22,15 @@ from keras_transfer.diagnosis.findings import Diagnosis
 from keras_transfer.evaluation.calibration import apply_temperature, fit_temperature
 from keras_transfer.evaluation.evaluate import evaluate_classifier, measure
 from keras_transfer.evaluation.report import ClassificationReport
-from keras_transfer.features.extraction import LabeledFeatures, extract_features
+from keras_transfer.features.extraction import LabeledFeatures
 from keras_transfer.runtime import arguments, paths
 from keras_transfer.runtime.profiles import device_in_use
 from keras_transfer.runtime.status_lines import say
-
-# Passes over the kept features.
-HEAD_EPOCHS = 30
+from keras_transfer.workflow.learning import (
+    state_path,
+    train_head,
+    train_last_blocks,
+)
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -155,15 +157,19 @@ def train_classifier(  # noqa: PLR0913
         splits = load_directory(
             settings["folder"], image_size=settings["image_size"], seed=settings["seed"]
         )
-    with _timed(seconds, "features"):
-        features = extract_features(network, splits)
-    with _timed(seconds, "head"):
-        keras.utils.set_random_seed(settings["seed"])
-        model = build_classifier(network, len(splits.class_names), share_backbone=True)
-        epochs = settings["epochs"] or HEAD_EPOCHS
-        fit_head(model, features, epochs=epochs, class_weight=class_weight)
-        history = model.history.history
-        history = {"stage": ["head"] * len(history["loss"])} | history
+        state = None
+        learning = {
+            "epochs": settings["epochs"],
+            "class_weight": _weights(class_weight, splits),
+            "seed": settings["seed"],
+        }
+    with _timed(seconds, "training"):
+        if settings["fine_tune"]:
+            state = state_path(network, splits, learning)
+            learnt = train_last_blocks(network, splits, state, **learning)
+        else:
+            learnt = train_head(network, splits, **learning)
+    model, features = learnt.model, learnt.features
     with _timed(seconds, "calibration"):
         validation = _predicted(model, features.validation, splits.class_names)
         temperature = fit_temperature(validation.labels, validation.probabilities)
@@ -171,7 +177,7 @@ def train_classifier(  # noqa: PLR0913
     with _timed(seconds, "test"):
         uncalibrated = evaluate_classifier(model, splits.test, splits.class_names)
     with _timed(seconds, "diagnosis"):
-        diagnosis = diagnose(classifier, splits, history, uncalibrated)
+        diagnosis = diagnose(classifier, splits, learnt.history, uncalibrated)
     path = None
     if settings["output"] is not None:
         path = save_classifier(model, settings["output"], splits.class_names)
@@ -181,15 +187,17 @@ def train_classifier(  # noqa: PLR0913
         test=_calibrated(uncalibrated, temperature),
         uncalibrated=uncalibrated,
         validation=_calibrated(validation, temperature),
-        history=history,
+        history=learnt.history,
         diagnosis=diagnosis,
         temperature=temperature,
         path=path,
         command=_command(settings),
         settings=settings,
         seconds=seconds,
-        notes=(),
+        notes=learnt.notes,
     )
+    if state is not None:
+        state.unlink(missing_ok=True)
     say(trained)
     return trained
 
@@ -218,6 +226,17 @@ def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:
 
 def _checked_epochs(epochs) -> int | None:
     return None if epochs is None else arguments.whole_number("epochs", epochs, 1)
+
+
+def _weights(class_weight, splits: Splits) -> dict[int, float] | None:
+    """Return the weight of each class, refused before anything is computed."""
+    names = splits.class_names
+    return arguments.class_weights(
+        class_weight,
+        len(names),
+        names,
+        lambda: [photo.label for photo in splits.photos["train"]],
+    )
 
 
 def _predicted(
