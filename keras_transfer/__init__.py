@@ -35,6 +35,8 @@ _MODULES = {
     "callbacks": None,
     "save_classifier": "classifier.saved",
     "load_classifier": "classifier.saved",
+    "fit_unknown_detector": "classifier.unknown",
+    "pooled_features_of": "classifier.network",
     "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation.evaluate",
     "accuracy_interval": "evaluation.statistics",
@@ -48,6 +50,8 @@ _MODULES = {
     "record": "lessons.ledger",
     "output_dir": "lessons.ledger",
     "plots": None,
+    "check_directory": "workflow.check",
+    "apply_review": "workflow.review",
     "verify": None,
 }
 __all__ = list(_MODULES)

@@ -117,6 +117,12 @@ def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
     )
 
 
+def is_readable(file: PhotoFile) -> bool:
+    """Return whether a file is an image that can be used, be it a copy of another."""
+    copied = ("in two classes", "a copy of")
+    return file.problem is None or file.problem.startswith(copied)
+
+
 def _examine(photos: list[Photo], folder: pathlib.Path) -> list[PhotoFile]:
     checked = check_files([photo.path for photo in photos], folder)
     files = [PhotoFile(*a, *b) for a, b in zip(photos, checked, strict=True)]
