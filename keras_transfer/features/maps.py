@@ -226,7 +226,7 @@ def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]
 
 
 def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:
-    """Read batches of the copies, a copy in each pass, shuffled if these are counted."""
+    """Read batches of the copies, one in each pass, shuffled if these are counted."""
 
     def batches():
         number, order = 0, np.arange(len(labels))

@@ -73,9 +73,7 @@ class TrainingState(keras.callbacks.Callback):
         history = json.loads(str(kept["history"]))
         self._epochs, self._logs = history["epochs"], history["logs"]
         first = self._epochs[-1] + 1
-        say(
-            f"Training: goes on after epoch {first}, which an earlier run has ended with"
-        )
+        say(f"Training: goes on after epoch {first}, as an earlier run left it")
         return first
 
     @property
@@ -83,7 +81,7 @@ class TrainingState(keras.callbacks.Callback):
         """Whether the best weights are those of an epoch, and not those before."""
         return self._best.trained
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Make all that is drawn in an epoch depend on its number alone."""
         if self._passes is not None:
             self._passes.next = epoch
@@ -118,7 +116,7 @@ class TrainingState(keras.callbacks.Callback):
                 **arrays,
             )
 
-    def on_train_end(self, logs: dict | None = None) -> None:  # noqa: ARG002
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Tell of all epochs, also of those before a restart."""
         history = self.model.history
         history.epoch, history.history = [*self._epochs], dict(self._logs)
