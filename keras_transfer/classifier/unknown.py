@@ -19,7 +19,7 @@ from keras_transfer.runtime.arguments import (
     whole_number,
 )
 
-# Keeps file and time small: of 2,048 channels these are 17 MB, and TIME ms a photo.
+# Keeps file and time small: of 2,048 channels these are 17 MB, and 1 ms a photo.
 MOST_FEATURES = 4096
 # How sure it must be that no more photos of the known classes are refused than allowed.
 # Tried on 200 splits of the 1,501 cats and dogs, 225 photos of each for validation and

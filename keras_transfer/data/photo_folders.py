@@ -27,6 +27,8 @@ SYSTEM = {
     "system volume information",
     "lost+found",
 }
+# What says by its name that it is a photo, whatever it holds.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
 HIDDEN = "hidden: its name begins with a dot"
 OF_THE_SYSTEM = "left there by an operating system"
 NO_CLASS = "not in a class folder"
@@ -103,6 +105,25 @@ def read_layout(path: pathlib.Path) -> Layout:
         photos=photos,
         skipped=skipped + _beside(path, {*used}),
     )
+
+
+def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Yield the photos at any depth of a folder, and what cannot be looked into.
+
+    A file is a photo by its ending or by its first bytes. What is hidden, belongs to
+    the operating system or is no photo is passed over.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Pairs of a path and `None`, or the reason why nothing was found there.
+    """
+    for path, reason in _walk(folder):
+        if reason in (HIDDEN, OF_THE_SYSTEM):
+            continue
+        if reason or path.suffix.lower() in SUFFIXES or decoding.is_image(path):
+            yield path, reason
 
 
 def _passed_over(name: str) -> str | None:
