@@ -45,10 +45,13 @@ _MODULES = {
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",
     "diagnose": "diagnosis.examine",
+    "train_classifier": "workflow.train",
     "grad_cam": "explanation.grad_cam",
     "record": "lessons.ledger",
     "output_dir": "lessons.ledger",
     "plots": None,
+    "check_directory": "workflow.check",
+    "apply_review": "workflow.review",
     "verify": None,
 }
 __all__ = list(_MODULES)
