@@ -189,11 +189,11 @@ def fit_unknown_detector(
     count = len(validation)
     detector = UnknownDetector(kept, neighbors, 0.0, refused, count)
     farthest_first = np.sort(detector.distances(validation))[::-1]
-    threshold = float(farthest_first[_refusals(count, refused)])
+    threshold = float(farthest_first[refusals(count, refused)])
     return dataclasses.replace(detector, threshold=threshold)
 
 
-def _refusals(count: int, refused: float) -> int:
+def refusals(count: int, refused: float) -> int:
     """Return how many of `count` validation photos may lie beyond the threshold.
 
     Whatever the distances are like, the share of all photos beyond the one of rank

@@ -13,10 +13,12 @@ from keras_transfer.cli.arguments import load_model, path_argument
 
 STDIN = "-"
 NONE = "none of these"
-STATUSES = (
-    "Exit status: 0 if all photos were read, 1 if one could not be, 2 if the arguments "
-    "or the model do not fit, 130 if interrupted."
-)
+STATUS = """\
+exit status:
+  0  all photos were read
+  1  one could not be read, and has a line with an error
+  2  the arguments or the model do not fit
+"""
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -24,7 +26,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     predict = command(
         "predict", _predict, "Predict the classes of photos, a line each."
     )
-    predict.epilog = STATUSES
+    predict.epilog = STATUS
+    predict.formatter_class = argparse.RawDescriptionHelpFormatter
     predict.add_argument(
         "model",
         type=path_argument,

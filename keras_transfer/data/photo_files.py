@@ -3,7 +3,7 @@
 import os
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -61,11 +61,12 @@ class Folder(typing.NamedTuple):
         return printable(file.path.relative_to(self.path))
 
 
-def read_folder(path: pathlib.Path) -> Folder:
+def read_folder(path: pathlib.Path, known: Collection[str] = ()) -> Folder:
     """Read a folder of photos, one subfolder a class, and look into each file.
 
     Args:
         path: The folder; its subfolders are the classes, or splits with the classes.
+        known: Names of classes, of which a single one is enough. Defaults to none.
 
     Raises:
         NotADirectoryError: If there is no folder at `path`.
@@ -77,7 +78,7 @@ def read_folder(path: pathlib.Path) -> Folder:
             f"{WAYS_OUT} Received: path={path}"
         )
     folder = path.absolute()
-    layout = read_layout(folder)
+    layout = read_layout(folder, known)
     files = _examine(layout.photos, folder)
     return Folder(folder, layout.class_names, layout.splits, files, layout.skipped)
 
