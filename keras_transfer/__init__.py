@@ -39,6 +39,7 @@ _MODULES = {
     "pooled_features_of": "classifier.network",
     "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation.evaluate",
+    "evaluate_files": "evaluation.files",
     "accuracy_interval": "evaluation.statistics",
     "paired_test": "evaluation.statistics",
     "expected_calibration_error": "evaluation.calibration",
