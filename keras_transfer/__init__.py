@@ -36,6 +36,8 @@ _MODULES = {
     "callbacks": None,
     "save_classifier": "classifier.saved",
     "load_classifier": "classifier.saved",
+    "fit_unknown_detector": "classifier.unknown",
+    "pooled_features_of": "classifier.network",
     "class_probabilities": "models.outputs",
     "evaluate_classifier": "evaluation.evaluate",
     "accuracy_interval": "evaluation.statistics",
@@ -44,10 +46,13 @@ _MODULES = {
     "fit_temperature": "evaluation.calibration",
     "apply_temperature": "evaluation.calibration",
     "diagnose": "diagnosis.examine",
+    "train_classifier": "workflow.train",
     "grad_cam": "explanation.grad_cam",
     "record": "lessons.ledger",
     "output_dir": "lessons.ledger",
     "plots": None,
+    "check_directory": "workflow.check",
+    "apply_review": "workflow.review",
     "verify": None,
 }
 __all__ = list(_MODULES)

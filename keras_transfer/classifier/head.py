@@ -97,7 +97,7 @@ def fit_head(  # noqa: PLR0913
     epochs: int = 30,
     learning_rate: float = 1e-3,
     batch_size: int = 32,
-    class_weight: Mapping | Sequence[float] | None = None,
+    class_weight: Mapping | Sequence[float] | str | None = None,
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int | str = 0,
 ) -> keras.Model:
@@ -122,7 +122,11 @@ def fit_head(  # noqa: PLR0913
         batch_size: Feature vectors in a step. Defaults to `32`.
         class_weight: Weight of each class in the loss: a dict by label, or by class
             name for `Features`, in which classes left out weigh 1; or a list or array
-            of one weight a class. Defaults to none.
+            of one weight a class; or `"auto"`: the training features, divided by the
+            classes times the features of this class, so that each class counts the
+            same, as scikit-learn's `"balanced"`. A rare class is then found more
+            often, and the probabilities no longer follow how common the classes are.
+            Defaults to none.
         callbacks: One Keras callback or a list, added to those that this function uses.
             With `keras.callbacks.BackupAndRestore` a run that was killed goes on after
             its last whole epoch, and the best head of all its epochs is kept.
@@ -154,12 +158,16 @@ def fit_head(  # noqa: PLR0913
     callbacks = arguments.callback_list(callbacks)
     verbose = arguments.verbosity(verbose)
     num_classes = classifier_outputs(model).num_classes
-    names = getattr(features, "class_names", None)
-    class_weight = arguments.class_weights(class_weight, num_classes, names)
     parts = {
         name: _checked_features(head, part, num_classes)
         for name, part in _parts(features).items()
     }
+    class_weight = arguments.class_weights(
+        class_weight,
+        num_classes,
+        getattr(features, "class_names", None),
+        lambda: parts["train"][1],
+    )
     if isinstance(features, Features):
         _check_made_by(model, features)
     if not head.trainable_variables:

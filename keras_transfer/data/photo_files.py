@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_transfer.data import decoding, split_names
 from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_folders import Photo, printable, read_layout
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import WAYS_OUT, Skipped
@@ -85,16 +86,41 @@ def photo_dataset(
     files: Sequence[PhotoFile], image_size: int, batch_size: int = 32
 ) -> tf.data.Dataset:
     """Return float32 images and integer labels of photos, batched, in this order."""
+    return _photos(examples(files)(), image_size, batch_size)
 
+
+def shuffled_photos(
+    files: Sequence[PhotoFile], image_size: int, passes: Passes, batch_size: int = 32
+) -> tf.data.Dataset:
+    """Return the same, in the order of `passes`, and decoded anew in each of them."""
+    columns = _columns(files)
+
+    def one(index):
+        return tf.nest.map_structure(lambda column: tf.gather(column, index), columns)
+
+    indices = tf.data.Dataset.from_generator(
+        lambda: passes.begin(len(files))[1],
+        output_signature=tf.TensorSpec((), tf.int64),
+    ).apply(tf.data.experimental.assert_cardinality(len(files)))
+    return _photos(indices.map(one), image_size, batch_size)
+
+
+def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
     def read(encoded, label):
         return decoding.resize(decode(encoded), image_size), tf.cast(label, tf.int32)
 
-    dataset = examples(files)().map(read, num_parallel_calls=os.cpu_count())
+    dataset = encoded.map(read, num_parallel_calls=os.cpu_count())
     return without_autotune(
         dataset.batch(batch_size)
         .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
         .prefetch(2)
     )
+
+
+def is_readable(file: PhotoFile) -> bool:
+    """Return whether a file is an image that can be used, be it a copy of another."""
+    copied = ("in two classes", "a copy of")
+    return file.problem is None or file.problem.startswith(copied)
 
 
 def _examine(photos: list[Photo], folder: pathlib.Path) -> list[PhotoFile]:
@@ -140,14 +166,14 @@ def _printed(file: PhotoFile, folder: pathlib.Path) -> str:
 def examples(files: Sequence[PhotoFile]):
     """Return a function that makes the data set of encoded photos and labels."""
 
-    def read():
-        paths = [os.fsencode(file.path) for file in files]
-        about = [(file.plain, file.number) for file in files]
-        plain, numbers = (np.array(column) for column in zip(*about, strict=True))
-        labels = [file.label for file in files]
-        return tf.data.Dataset.from_tensor_slices(((paths, plain, numbers), labels))
+    return lambda: tf.data.Dataset.from_tensor_slices(_columns(files))
 
-    return read
+
+def _columns(files: Sequence[PhotoFile]) -> tuple:
+    paths = np.array([os.fsencode(file.path) for file in files])
+    about = [(file.plain, file.number) for file in files]
+    plain, numbers = (np.array(column) for column in zip(*about, strict=True))
+    return (paths, plain, numbers), np.array([file.label for file in files])
 
 
 def decode(encoded):

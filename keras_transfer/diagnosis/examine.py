@@ -3,14 +3,14 @@
 import dataclasses
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
+from keras_transfer.classifier.members import has_members
 from keras_transfer.classifier.model_files import model_path, read_model
-from keras_transfer.classifier.saved import MEMBER, Classifier, load_classifier
+from keras_transfer.classifier.saved import Classifier, load_classifier
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.case import SPLITS, Case, checked_model, checked_parts
@@ -152,10 +152,7 @@ def diagnose_files(
         ValueError: If it cannot be loaded, or photos and model do not fit.
     """
     path = model_path("model", model)
-    named = False
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            named = MEMBER in archive.namelist()
+    named = has_members(path)
     loaded = load_classifier(path) if named else read_model(path)
     if image_size is None and named:
         image_size = loaded.image_size

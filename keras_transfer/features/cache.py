@@ -183,18 +183,37 @@ def key(
         *more: Whatever else the values depend on.
         weights: `checksums(model)`, where they are known already.
     """
-    weights = checksums(model) if weights is None else weights
     shape = image_shape(splits)
-    described = [splits.fingerprint, RESIZE_RULE, shape, more, _graph(model)]
+    return key_of(model, splits.name, splits.fingerprint, shape, *more, weights=weights)
+
+
+def key_of(
+    model: keras.Model,
+    name: str,
+    fingerprint: str,
+    shape: tuple,
+    *more,
+    weights: Sequence[str] | None = None,
+) -> str:
+    """Return what `key` returns, for data that are no `Splits`.
+
+    Args:
+        model: The network.
+        name: Name of the data.
+        fingerprint: Changes when any of the data changes.
+        shape: Shape of one image.
+        *more: Whatever else the values depend on.
+        weights: `checksums(model)`, where they are known already.
+    """
+    weights = checksums(model) if weights is None else weights
+    described = [fingerprint, RESIZE_RULE, shape, more, _graph(model)]
     if own_parts(model):
         described.append(_answer(model, shape))
     text = repr((described, weights))
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
     # A name with a configuration or a version holds characters that no file name may.
-    name, data = (
-        re.sub(r"[^\w.-]+", "_", each)[:64] for each in (model.name, splits.name)
-    )
-    return f"{name}-{data}-{digest[:24]}"
+    network, data = (re.sub(r"[^\w.-]+", "_", each)[:64] for each in (model.name, name))
+    return f"{network}-{data}-{digest[:24]}"
 
 
 def checksums(model: keras.Model) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from keras_transfer.backbones.blocks import block_names, check_block, split_at_b
 from keras_transfer.classifier.head import fit_head, split_at_head
 from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
-from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.data.splits import Splits, checked_splits, train_labels
 from keras_transfer.features.extraction import extract_features
 from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
@@ -22,6 +22,7 @@ from keras_transfer.models.compiling import (
 )
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 from keras_transfer.runtime.keras_internals import copy_decay_exclusions
@@ -52,7 +53,7 @@ def fine_tune(  # noqa: PLR0913
     mixup: float = 0.0,
     cutmix: float = 0.0,
     label_smoothing: float = 0.0,
-    class_weight: Mapping | Sequence[float] | None = None,
+    class_weight: Mapping | Sequence[float] | str | None = None,
     train_batch_normalization: bool = False,
     cache_prefix: bool = False,
     augmented_copies: int = 2,
@@ -102,7 +103,8 @@ def fine_tune(  # noqa: PLR0913
         cutmix: Factor of `keras.layers.CutMix`, or 0 for none. Defaults to `0.0`.
         label_smoothing: Part of each label that is spread over all classes, 0 to below
             1. Defaults to `0.0`.
-        class_weight: Weight of each class in the loss, as in `fit_head`.
+        class_weight: Weight of each class in the loss, as in `fit_head`; `"auto"` goes
+            by the training photos.
         train_batch_normalization: As in `unfreeze`. Defaults to `False`.
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
@@ -158,7 +160,10 @@ def fine_tune(  # noqa: PLR0913
     )
     augmentation = checked_augmentation(augmentation, splits)
     class_weight = arguments.class_weights(
-        class_weight, len(splits.class_names), splits.class_names
+        class_weight,
+        len(splits.class_names),
+        splits.class_names,
+        lambda: train_labels(splits),
     )
     verbose = arguments.verbosity(verbose)
     fast_dtype(model, dtype)
@@ -212,6 +217,7 @@ def fine_tune(  # noqa: PLR0913
                     class_weight=class_weight,
                     callbacks=callbacks,
                     verbose=verbose,
+                    drawn=(data.passes, augmentation),
                 )
             finally:
                 # Also after an interruption, what was learnt so far is in the model.
@@ -287,9 +293,15 @@ def _schedule(learning_rate: float, steps: int):
     )
 
 
-def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **settings):
+def _fit_and_keep_best(
+    model, train, validation, *, callbacks, verbose, drawn=(), **settings
+):
     before = model.evaluate(validation, verbose=0)[0]
     best = BestWeights(before, model.get_weights(), callbacks)
+    for state in callbacks:
+        if isinstance(state, TrainingState):
+            first = state.begin(model, best, *drawn)
+            settings["initial_epoch"] = first or settings["initial_epoch"]
     try:
         history = model.fit(
             train,

@@ -12,7 +12,8 @@ import os
 import pathlib
 import re
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 def whole_number(
@@ -274,19 +275,26 @@ def batched_dataset(name: str, value: typing.Any, *, labeled: bool = True):
 
 
 def class_weights(
-    value: typing.Any, num_classes: int, class_names: Iterable[str] | None = None
+    value: typing.Any,
+    num_classes: int,
+    class_names: Iterable[str] | None = None,
+    labels: Callable[[], Iterable[int]] | None = None,
 ) -> dict[int, float] | None:
     """Return one weight a class as Keras takes them: a dict of integers to floats.
 
     Args:
         value: `None`, a mapping from labels or from class names to weights, or one
             weight for each class in a list or array. Classes that a mapping leaves out
-            weigh 1.
+            weigh 1. Or `"auto"`: all classes together count the same.
         num_classes: Number of classes.
         class_names: Their names, where they are known. Defaults to none.
+        labels: Returns the integer labels that are trained on, for `"auto"`; called
+            only for that. Defaults to none, which refuses it.
     """
     if value is None:
         return None
+    if labels is not None and isinstance(value, str) and value == "auto":
+        return _balanced(labels())
     names = {name: index for index, name in enumerate(class_names or ())}
     known = f"from 0 to {num_classes - 1}"
     if names:
@@ -314,9 +322,17 @@ def class_weights(
     if pairs is None or not weights:
         raise ValueError(
             f"class_weight must hold a number from 0 for labels {known}: as a dict, or "
-            f"a list of {num_classes}. Received: class_weight={shown(value)}"
+            f"a list of {num_classes}{'' if labels is None else '; or be auto'}. "
+            f"Received: class_weight={shown(value)}"
         )
     return weights
+
+
+def _balanced(labels: Iterable[int]) -> dict[int, float]:
+    """Return weights with which each class that is there has the same sum."""
+    counts = Counter(map(int, labels))
+    count = counts.total()
+    return {label: count / (len(counts) * counts[label]) for label in sorted(counts)}
 
 
 def shown(value: typing.Any, width: int = 200) -> str:

@@ -1,5 +1,6 @@
 """The head learns on features, the whole model predicts from images, and is saved."""
 
+import dataclasses
 import functools
 import pathlib
 import random
@@ -488,6 +489,21 @@ def test_classes_weigh_by_label_by_name_and_in_order():
         found.append(model.history.history["loss"])
     assert found[0] == found[1] == found[2]
     assert not np.allclose(found[0], found[3])
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_classes_weigh_the_same_in_all(pair):
+    kept = small_features(count=12)
+    train = kept.train._replace(labels=np.repeat([0, 1], [9, 3]))
+    features = tuple(train) if pair else dataclasses.replace(kept, train=train)
+    found = []
+    for weight in ("auto", {0: 12 / 18, 1: 2.0}, None):
+        keras.utils.set_random_seed(0)
+        model = small_classifier()
+        kt.fit_head(model, features, epochs=2, class_weight=weight)
+        found.append(model.history.history["loss"])
+    assert found[0] == found[1]
+    assert not np.allclose(found[0], found[2])
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,7 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         ({"class_weight": {"fox": 2.0}}, "cat, dog.*'fox': 2.0"),
         ({"class_weight": {7: 2.0}}, "7: 2.0"),
         ({"class_weight": [1.0]}, r"class_weight=\[1.0\]"),
+        ({"class_weight": "even"}, "or be auto. Received: class_weight=even"),
         ({"train_batch_normalization": 2}, "train_batch_normalization=2"),
         ({"cache_prefix": "yes"}, "cache_prefix=yes"),
         ({"augmented_copies": "2"}, "augmented_copies='2'"),
@@ -541,3 +542,19 @@ def test_mixed_labels_count_on_the_side_of_their_larger_share():
         "keras.metrics",
         "BinaryAccuracy",
     )
+
+
+def test_classes_weigh_the_same_in_all():
+    images = np.random.default_rng(0).integers(0, 255, (3, 24, 64, 64, 3), "uint8")
+    labels = np.repeat([0, 1], [18, 6])
+    found = []
+    for weight in ("auto", {0: 24 / 36, 1: 2.0}, None):
+        keras.utils.set_random_seed(0)
+        data = kt.Splits.from_arrays(*((part, labels) for part in images))
+        fixed = dataclasses.replace(data, train=data.ordered("train"))
+        history = kt.fine_tune(
+            classifier(), fixed, 1, from_block="block3", class_weight=weight, verbose=0
+        )
+        found.append(history.history["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0] != pytest.approx(found[2], rel=1e-2)

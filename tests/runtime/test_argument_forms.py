@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 import keras_transfer as kt
 from keras_transfer.runtime import arguments
@@ -319,6 +320,18 @@ def test_class_weights():
     for value in (*odd, *more, object(), {0: "1"}, {(0,): 1}, [True, 1]):
         with pytest.raises(ValueError, match="Received: class_weight="):
             take(value, **given)
+
+
+def test_classes_weigh_the_same_in_all():
+    labels = np.repeat([0, 2, 1], [6, 1, 3])
+    found = arguments.class_weights("auto", 4, labels=lambda: labels)
+    # As scikit-learn does; a class that is not there has no weight of its own.
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert found == pytest.approx(dict(enumerate(expected)))
+    assert arguments.class_weights({0: 2}, 4, labels=None) == {0: 2.0}
+    for value, given in (("auto", None), ("balanced", lambda: labels)):
+        with pytest.raises(ValueError, match=f"Received: class_weight={value}"):
+            arguments.class_weights(value, 4, labels=given)
 
 
 def test_what_was_received_is_one_short_line():

@@ -1,0 +1,107 @@
+"""Check a folder of photos before training, and make a cleaned copy of it."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+
+from keras_transfer.cli.arguments import path_argument, there_is_no
+from keras_transfer.runtime.status_lines import say
+
+STATUS = """\
+exit status:
+  0  nothing serious was found, or the cleaned copy was made
+  1  there is something serious to look at, such as labels that look wrong
+  2  the arguments do not fit, or the folder could not be examined
+"""
+
+
+def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what can be typed here."""
+    check = command("check", _check, "Look for what is wrong with a folder of photos.")
+    check.epilog = STATUS
+    check.formatter_class = argparse.RawDescriptionHelpFormatter
+    check.add_argument(
+        "folder",
+        type=path_argument,
+        metavar="FOLDER",
+        help="photos, one subfolder a class; it is never changed",
+    )
+    check.add_argument(
+        "--output",
+        type=path_argument,
+        metavar="DIR",
+        help="where review.csv and review.html are written (default: "
+        "build/check/NAME); with --apply the cleaned copy",
+    )
+    check.add_argument(
+        "--apply",
+        type=path_argument,
+        metavar="REVIEW.csv",
+        help="make a cleaned copy by the decisions in this review",
+    )
+    check.add_argument("--json", action="store_true", help="print JSON, no text")
+    check.add_argument(
+        "--backbone",
+        default="efficientnet_lite0",
+        metavar="NAME",
+        help="network whose features tell wrong labels (default: %(default)s)",
+    )
+    check.add_argument(
+        "--image-size", type=int, default=224, help="in pixels (default: %(default)s)"
+    )
+    check.add_argument(
+        "--no-labels", action="store_true", help="do not look for wrong labels"
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    if not options.folder.is_dir():
+        raise FileNotFoundError(there_is_no("folder of photos", options.folder))
+    if options.apply:
+        return _apply(options)
+    import keras_transfer as kt
+    from keras_transfer.runtime import paths
+
+    try:
+        # What is said meanwhile is no part of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            found = kt.check_directory(
+                options.folder,
+                backbone=options.backbone,
+                image_size=options.image_size,
+                labels=not options.no_labels,
+            )
+            name = found.path.name or "photos"
+            output = options.output or paths.build_dir() / "check" / name
+            written = found.write(output)
+    except (OSError, RuntimeError) as error:
+        # Never 1, which says that there is something to look at.
+        say(f"error: The folder could not be examined: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        # Not by `say`, which would pass over JSON that could not be written.
+        print(json.dumps(found.to_dict(), indent=2), flush=True)
+    else:
+        say(found)
+    where = None if not options.json else sys.stderr
+    say(
+        f"\nWritten: {written}, to fill in, and review.html beside it, with the photos",
+        file=where,
+    )
+    return 1 if found.serious else 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from keras_transfer.workflow.review import apply_review
+
+    if options.output is None:
+        raise ValueError(
+            "Name the cleaned copy: check FOLDER --apply REVIEW.csv --output CLEAN"
+        )
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        cleaned = apply_review(options.folder, options.apply, options.output)
+    if options.json:
+        print(json.dumps(cleaned._asdict(), indent=2, default=str), flush=True)
+    return 0

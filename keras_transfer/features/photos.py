@@ -1,0 +1,81 @@
+"""Frozen features of photos of a folder, whatever class or split they are in."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.data.photo_files import PhotoFile, photo_dataset
+from keras_transfer.features import cache
+from keras_transfer.features.array_files import write_outputs
+from keras_transfer.models.graph import output_shape
+from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.runtime import paths
+from keras_transfer.runtime.progress import progress_bar
+from keras_transfer.runtime.status_lines import say
+
+
+def photo_features(
+    backbone: keras.Model, files: Sequence[PhotoFile], image_size: int, name: str
+) -> np.ndarray:
+    """Return the pooled features of photos, in their order.
+
+    They are kept on disk as those of `extract_features` are, by the content of the
+    photos alone: to rename them, or to move them to another class, costs nothing.
+
+    Args:
+        backbone: Network from RGB images 0-255 to a feature map.
+        files: Readable photos.
+        image_size: Side of the square images, in pixels.
+        name: Name of the folder, for that of the kept features.
+
+    Returns:
+        float32 array of shape `(count, channels)`.
+    """
+    different = {file.sha256: file for file in files}
+    in_order = [different[sha256] for sha256 in sorted(different)]
+    shape = (image_size, image_size, 3)
+    shape_of_all = (len(in_order), output_shape(backbone, shape)[-1])
+    dtype = fast_dtype(backbone, None, frozen=True)
+    content = hashlib.sha256("".join(sorted(different)).encode()).hexdigest()
+    folder = cache.folder_of("cache_dir", None, "features")
+    folder /= cache.key_of(backbone, name, content, shape, dtype)
+
+    def write(path):
+        paths.check_room(path, 4 * math.prod(shape_of_all))
+        frozen = fast_copy(backbone, dtype, frozen=True)
+        run = cache.compiled(frozen, tf.float32, shape, pooled=True)
+        labels = path / "labels.npy"
+        with progress_bar(len(in_order), "features") as bar:
+
+            def counted(images):
+                bar.update(len(images))
+                return run(images)
+
+            def batches(done):
+                bar.update(done)
+                return photo_dataset(in_order[done:], image_size)
+
+            spared = write_outputs(
+                counted,
+                batches,
+                path / "features.npy",
+                labels,
+                shape_of_all,
+                np.float32,
+            )
+        # They belong to no photo for good, and are known.
+        labels.unlink()
+        return spared
+
+    arrays, found = cache.keep(folder, ["features"], write)
+    if found:
+        say(f"Features: read back from {folder}")
+    else:
+        count, channels = shape_of_all
+        say(f"Features: {count:,} photos x {channels} from {backbone.name}, {dtype}")
+    rows = {file.sha256: row for row, file in enumerate(in_order)}
+    return arrays["features"][[rows[file.sha256] for file in files]]

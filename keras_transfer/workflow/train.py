@@ -1,0 +1,249 @@
+"""The whole way in one call: from a folder of photos to a saved, honest classifier."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shlex
+import time
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_transfer.backbones.build import build_backbone
+from keras_transfer.classifier.head import POOLING_NAME, build_classifier, fit_head
+from keras_transfer.classifier.saved import Classifier, save_classifier
+from keras_transfer.data.directory import load_directory
+from keras_transfer.data.splits import Splits
+from keras_transfer.diagnosis.examine import diagnose
+from keras_transfer.diagnosis.findings import Diagnosis
+from keras_transfer.evaluation.calibration import apply_temperature, fit_temperature
+from keras_transfer.evaluation.evaluate import evaluate_classifier, measure
+from keras_transfer.evaluation.report import ClassificationReport
+from keras_transfer.features.extraction import LabeledFeatures, extract_features
+from keras_transfer.runtime import arguments, paths
+from keras_transfer.runtime.profiles import device_in_use
+from keras_transfer.runtime.status_lines import say
+
+# Passes over the kept features.
+HEAD_EPOCHS = 30
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class TrainedClassifier:
+    """Hold what `train_classifier` made, and all that a report needs to show it.
+
+    Attributes:
+        classifier: The `Classifier`, as it is saved.
+        splits: The `Splits` of the folder; `splits.photos` names the files.
+        test: `ClassificationReport` of the test photos, in stored order, with
+            calibrated probabilities.
+        uncalibrated: The same photos before calibration.
+        validation: The same of the validation photos, calibrated on these.
+        history: Dict of lists, one entry an epoch; `"stage"` names its stage, `"head"`
+            or `"fine-tuning"`.
+        diagnosis: What `diagnose` found.
+        temperature: What the logits are divided by.
+        path: Where it was saved, or `None`.
+        command: What makes it again, as it is typed.
+        settings: Arguments by name.
+        seconds: Seconds of each stage, by its name.
+        notes: What was skipped, and why.
+    """
+
+    classifier: Classifier
+    splits: Splits
+    test: ClassificationReport
+    uncalibrated: ClassificationReport
+    validation: ClassificationReport
+    history: dict[str, list]
+    diagnosis: Diagnosis
+    temperature: float
+    path: pathlib.Path | None
+    command: str
+    settings: dict[str, typing.Any]
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        low, high = self.test.accuracy_interval
+        confidence = self.test.probabilities.max(axis=1).mean()
+        lines = [
+            f"Accuracy: {self.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on "
+            f"{len(self.test.labels):,} test photos that no choice saw",
+            f"Confidence: {confidence:.1%} on average, calibrated with temperature "
+            f"{self.temperature:.2f} (before: "
+            f"{self.uncalibrated.probabilities.max(axis=1).mean():.1%})",
+            *self.notes,
+        ]
+        if self.path:
+            lines.append(f"Saved: {self.path}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def train_classifier(  # noqa: PLR0913
+    folder: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    *,
+    backbone: str = "resnet50",
+    image_size: int = 224,
+    fine_tune: bool = False,
+    epochs: int | None = None,
+    class_weight: str | Mapping | Sequence[float] | None = None,
+    groups: str | os.PathLike | Mapping | None = None,
+    report: str | os.PathLike | None = None,
+    seed: int = 0,
+) -> TrainedClassifier:
+    """Train a classifier on a folder of photos, and say honestly how good it is.
+
+    The head is trained on the features of a frozen backbone, calibrated on the
+    validation photos, and evaluated once, on test photos that no choice saw. What is
+    saved is one `.keras` file.
+
+    Args:
+        folder: Folder with one subfolder a class, as `load_directory` takes it.
+        output: Where to save, a path that ends in `.keras`. Defaults to none.
+        backbone: Name of a backbone that `backbones()` lists. Defaults to
+            `"resnet50"`.
+        image_size: Side of the square images, in pixels. Defaults to `224`.
+        fine_tune: Whether to train the last block as well. Defaults to `False`.
+        epochs: Passes over the training photos. Defaults to `30` over kept features.
+        class_weight: Weight of each class in the loss, as in `fit_head`, or `"auto"`
+            to make up for classes of few photos. Defaults to none.
+        groups: What must stay in one split, as in `load_directory`.
+        report: Where to write a page about all of it, which shows photos. Defaults to
+            none.
+        seed: Seed of the split and of everything that is drawn. It is set for Keras,
+            NumPy and Python as well. Defaults to `0`.
+
+    Returns:
+        A `TrainedClassifier`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a class has too few photos.
+        OSError: If there is no such folder, or nothing can be written.
+        WeightsUnavailableError: If the backbone's weights cannot be had.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> trained = kt.train_classifier("photos", "pets.keras")  # doctest: +SKIP
+    >>> trained.test.accuracy_interval  # doctest: +SKIP
+    (0.949, 0.99)
+    """
+    settings = {
+        "folder": arguments.file_path("folder", folder),
+        "output": _written_path("output", output, ".keras"),
+        "backbone": backbone,
+        "image_size": arguments.square_size("image_size", image_size),
+        "fine_tune": arguments.flag("fine_tune", fine_tune),
+        "epochs": _checked_epochs(epochs),
+        "class_weight": class_weight,
+        "groups": groups,
+        "report": _written_path("report", report),
+        "seed": arguments.whole_number("seed", seed, 0, 2**32 - 1),
+    }
+    seconds = {}
+    keras.utils.set_random_seed(settings["seed"])
+    say(f"Device: {device_in_use()[0]}")
+    with _timed(seconds, "data"):
+        network = build_backbone(backbone, image_size=settings["image_size"])
+        splits = load_directory(
+            settings["folder"], image_size=settings["image_size"], seed=settings["seed"]
+        )
+    with _timed(seconds, "features"):
+        features = extract_features(network, splits)
+    with _timed(seconds, "head"):
+        keras.utils.set_random_seed(settings["seed"])
+        model = build_classifier(network, len(splits.class_names), share_backbone=True)
+        epochs = settings["epochs"] or HEAD_EPOCHS
+        fit_head(model, features, epochs=epochs, class_weight=class_weight)
+        history = model.history.history
+        history = {"stage": ["head"] * len(history["loss"])} | history
+    with _timed(seconds, "calibration"):
+        validation = _predicted(model, features.validation, splits.class_names)
+        temperature = fit_temperature(validation.labels, validation.probabilities)
+    classifier = Classifier(model, splits.class_names, splits.image_size)
+    with _timed(seconds, "test"):
+        uncalibrated = evaluate_classifier(model, splits.test, splits.class_names)
+    with _timed(seconds, "diagnosis"):
+        diagnosis = diagnose(classifier, splits, history, uncalibrated)
+    path = None
+    if settings["output"] is not None:
+        path = save_classifier(model, settings["output"], splits.class_names)
+    trained = TrainedClassifier(
+        classifier=classifier,
+        splits=splits,
+        test=_calibrated(uncalibrated, temperature),
+        uncalibrated=uncalibrated,
+        validation=_calibrated(validation, temperature),
+        history=history,
+        diagnosis=diagnosis,
+        temperature=temperature,
+        path=path,
+        command=_command(settings),
+        settings=settings,
+        seconds=seconds,
+        notes=(),
+    )
+    say(trained)
+    return trained
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:
+    """Return where a file is to be written, or refuse what cannot be."""
+    if value is None:
+        return None
+    path = arguments.file_path(name, value)
+    if path.is_dir() or path.suffix != (suffix or path.suffix):
+        ending = f" that ends in {suffix}, in small letters," if suffix else ""
+        raise ValueError(
+            f"{name} must be the path of a file{ending} and no folder. "
+            f"Received: {name}={path}"
+        )
+    paths.make_folder(paths.existing_parent(path.parent), name)
+    return path
+
+
+def _checked_epochs(epochs) -> int | None:
+    return None if epochs is None else arguments.whole_number("epochs", epochs, 1)
+
+
+def _predicted(
+    model: keras.Model, part: LabeledFeatures, class_names: Sequence[str]
+) -> ClassificationReport:
+    """Return what a model makes of kept features."""
+    head = keras.Model(model.get_layer(POOLING_NAME).output, model.output)
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(part)).batch(256)
+    return evaluate_classifier(head, dataset, class_names)
+
+
+def _calibrated(
+    report: ClassificationReport, temperature: float
+) -> ClassificationReport:
+    probabilities = apply_temperature(report.probabilities, temperature)
+    return measure(report.labels, probabilities, report.class_names)
+
+
+def _command(settings: Mapping[str, typing.Any]) -> str:
+    """Return what is typed to do the same again."""
+    words = ["python", "-m", "keras_transfer", "train", str(settings["folder"])]
+    for name in ("output", "backbone", "image_size", "epochs", "groups", "report"):
+        if settings[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+    if settings["fine_tune"]:
+        words.append("--fine-tune")
+    if settings["class_weight"] is not None:
+        words += ["--class-weights", str(settings["class_weight"])]
+    return shlex.join([*words, "--seed", str(settings["seed"])])
