@@ -22,14 +22,14 @@ from keras_transfer.runtime.status_lines import say
 from keras_transfer.samples.animals import draw_cats_vs_dogs
 from keras_transfer.samples.flowers import FLOWERS_LABELS, draw_flowers
 
-CLASSES = ("daisy", "roses", "tulips")
+CLASSES = ("daisy", "dandelion", "sunflowers")
 # What shows the same plant belongs together.
 GROUPS = r"plant_\d+"
 QUALITY = 92
 SEED = 7
 LIST = "practice.json"
 # Of each drawn flower, and of drawn animals; and photos of other things of a kind.
-DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 40, 40, 150
+DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 36, 40, 150
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,8 @@ def practice_folder(
 ) -> PracticeFolder:
     """Write a folder of photos with planted faults to practise on, unless it is there.
 
-    It holds daisies, roses and tulips; `plant_012` in the name of a file says which
-    plant it shows. Planted are photos in the folder of another class, a copy that was
+    It holds daisies, dandelions and sunflowers; `plant_0012` in the name of a file says
+    which plant it shows. Planted are photos in the folder of another class, a copy that was
     saved again in another size, a photo that is nearly black, and a text file.
 
     Args:
@@ -124,9 +124,7 @@ def take_shot(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """
     size = np.array(image.size)
     angle = rng.uniform(-0.3, 0.3)
-    turn = np.array(
-        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    )
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * size / 2
     corners = corners @ turn.T * rng.uniform(0.5, 0.72)
     reach = np.abs(corners).max(axis=0)
@@ -148,14 +146,14 @@ def _write(root: pathlib.Path, name: str, profile: Profile) -> None:
     for class_name in CLASSES:
         (root / name / class_name).mkdir(parents=True)
     drawn = profile.name == "quick"
-    # Drawn, every plant was taken three times; of the photos, one in five.
-    share, wrong_labels = (1.0, 2) if drawn else (0.2, 20)
+    # Drawn, every plant was taken four times; of real photos, one in five three times.
+    share, more, wrong_labels = (1.0, 3, 2) if drawn else (0.2, 2, 20)
     pictures = _drawn() if drawn else _photographed(profile.max_images)
     for number, (image, kind) in enumerate(pictures):
         if kind in CLASSES:
             shots = [image]
             if rng.random() < share:
-                shots += [take_shot(image, rng), take_shot(image, rng)]
+                shots += [take_shot(image, rng) for _ in range(more)]
             for shot, photo in enumerate(shots, start=1):
                 file = f"plant_{number:04}_shot_{shot}.jpg"
                 photo.save(root / name / kind / file, quality=QUALITY)
@@ -231,7 +229,8 @@ def plant_faults(
         image.resize(small, Image.Resampling.BICUBIC).save(copy, quality=70)
     dark = darkened.with_name(f"{darkened.stem}_in_the_bag.jpg")
     with Image.open(darkened) as image:
-        image.point(lambda value: value * 0.05).save(dark, quality=QUALITY)
+        shot = take_shot(image, rng).point(lambda value: value * 0.05)
+        shot.save(dark, quality=QUALITY)
     note = copied.with_name("notes.txt")
     note.write_text("To do: photograph the plants at the gate again.\n")
     planted = {"near copy": [copy], "dark": [dark], "no photo": [note]}
