@@ -40,9 +40,10 @@ class PracticeFolder:
         path: The folder of photos, one subfolder a class.
         groups: Regular expression that finds in a path which plant is shown.
         planted: By kind of fault, the files that have it, as paths in the folder:
-            `"wrong label"`, `"near copy"`, `"dark"` and `"no photo"`.
-        right_classes: By path in the folder, the class in which a photo with a wrong
-            label belongs.
+            `"wrong label"`, `"near copy"`, `"dark"` and `"unreadable"`, the kinds that
+            `check_directory` finds.
+        decisions: By path in the folder, what somebody who looks at a photo would
+            decide: the class where it belongs, or `"drop"`.
         others: A folder with photos that belong to none of the classes, one subfolder
             for each kind: `"animals"`, and `"other flowers"`.
     """
@@ -50,22 +51,23 @@ class PracticeFolder:
     path: pathlib.Path
     groups: str
     planted: dict[str, tuple[str, ...]]
-    right_classes: dict[str, str]
+    decisions: dict[str, str]
     others: pathlib.Path
 
 
 def practice_folder(
-    profile: Profile, path: str | os.PathLike | None = None
+    profile: Profile | None = None, path: str | os.PathLike | None = None
 ) -> PracticeFolder:
     """Write a folder of photos with planted faults to practise on, unless it is there.
 
     It holds daisies, dandelions and sunflowers; `plant_0012` in the name of a file says
-    which plant it shows. Planted are photos in the folder of another class, a copy that was
-    saved again in another size, a photo that is nearly black, and a text file.
+    which plant it shows. Planted are photos in the folder of another class, a copy that
+    was saved again in another size, a photo that is nearly black, and a text file.
 
     Args:
-        profile: The `Profile` of the run: the plants are drawn in quick, and those of
-            the data set `tf_flowers` otherwise, at most `max_images` of them.
+        profile: The `Profile` of the run: in the quick profile the plants are drawn,
+            otherwise they are those of the data set `tf_flowers`, in at most
+            `max_images` photos. Defaults to `None`: drawn.
         path: Where the folder is made. Defaults to `practice` in the folder of data.
 
     Returns:
@@ -79,19 +81,19 @@ def practice_folder(
     Example:
 
     >>> import keras_transfer as kt
-    >>> practice = kt.practice_folder(kt.profile("quick"))  # doctest: +ELLIPSIS
-    Profile quick: ...
+    >>> practice = kt.practice_folder()
     >>> sorted(practice.planted)
-    ['dark', 'near copy', 'no photo', 'wrong label']
+    ['dark', 'near copy', 'unreadable', 'wrong label']
     """
-    if not isinstance(profile, Profile):
+    if profile is not None and not isinstance(profile, Profile):
         raise ValueError(
-            'profile must be a Profile, such as kt.profile("quick"). '
+            'profile must be a Profile, such as kt.profile("quick"), or None. '
             f"Received: profile={shown(profile)}"
         )
     if path is None:
         path = paths.data_dir() / "practice"
-    name = "drawn_flowers" if profile.name == "quick" else f"flowers_{profile.name}"
+    profile = None if profile is None or profile.name == "quick" else profile
+    name = "drawn_flowers" if profile is None else f"{profile.name}_flowers"
     root = file_path("path", path).absolute() / name
     if not (root / LIST).is_file():
         paths.make_folder(root.parent)
@@ -102,7 +104,7 @@ def practice_folder(
     listed = json.loads((root / LIST).read_text(encoding="utf-8"))
     planted = {kind: tuple(files) for kind, files in listed["planted"].items()}
     return PracticeFolder(
-        root / name, GROUPS, planted, listed["right_classes"], root / "others"
+        root / name, GROUPS, planted, listed["decisions"], root / "others"
     )
 
 
@@ -141,11 +143,11 @@ def take_shot(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _write(root: pathlib.Path, name: str, profile: Profile) -> None:
+def _write(root: pathlib.Path, name: str, profile: Profile | None) -> None:
     rng = np.random.default_rng(SEED)
     for class_name in CLASSES:
         (root / name / class_name).mkdir(parents=True)
-    drawn = profile.name == "quick"
+    drawn = profile is None
     # Drawn, every plant was taken four times; of real photos, one in five three times.
     share, more, wrong_labels = (1.0, 3, 2) if drawn else (0.2, 2, 20)
     pictures = _drawn() if drawn else _photographed(profile.max_images)
@@ -161,8 +163,8 @@ def _write(root: pathlib.Path, name: str, profile: Profile) -> None:
             folder = root / "others" / kind
             folder.mkdir(parents=True, exist_ok=True)
             image.save(folder / f"{number:04}.jpg", quality=QUALITY)
-    planted, right_classes = plant_faults(root / name, wrong_labels, rng)
-    text = json.dumps({"planted": planted, "right_classes": right_classes}, indent=2)
+    planted, decisions = plant_faults(root / name, wrong_labels, rng)
+    text = json.dumps({"planted": planted, "decisions": decisions}, indent=2)
     (root / LIST).write_text(text, encoding="utf-8")
 
 
@@ -206,7 +208,7 @@ def plant_faults(
         rng: Says which.
 
     Returns:
-        The files by kind of fault, and the right class of each moved one.
+        The files by kind of fault; and by file what is right to decide about it.
 
     Example:
 
@@ -216,13 +218,14 @@ def plant_faults(
     names = sorted(path.name for path in folder.iterdir())
     chosen = [photos[i] for i in rng.choice(len(photos), wrong_labels + 2, False)]
     copied, darkened, *moved = chosen
-    right = {}
+    decisions = {}
     for photo in moved:
         right_class = photo.parent.name
         others = [name for name in names if name != right_class]
         wrong = folder / others[int(rng.integers(len(others)))] / photo.name
         photo.rename(wrong)
-        right[wrong.relative_to(folder).as_posix()] = right_class
+        decisions[wrong.relative_to(folder).as_posix()] = right_class
+    planted = {"wrong label": sorted(decisions)}
     copy = copied.with_name("from_a_chat.jpg")
     with Image.open(copied) as image:
         small = [round(0.7 * side) for side in image.size]
@@ -233,9 +236,8 @@ def plant_faults(
         shot.save(dark, quality=QUALITY)
     note = copied.with_name("notes.txt")
     note.write_text("To do: photograph the plants at the gate again.\n")
-    planted = {"near copy": [copy], "dark": [dark], "no photo": [note]}
-    listed = {
-        kind: [file.relative_to(folder).as_posix() for file in files]
-        for kind, files in planted.items()
-    }
-    return {"wrong label": sorted(right), **listed}, right
+    for kind, file in (("near copy", copy), ("dark", dark), ("unreadable", note)):
+        path = file.relative_to(folder).as_posix()
+        planted[kind] = [path]
+        decisions[path] = "drop"
+    return planted, decisions
