@@ -118,7 +118,7 @@ class Classifier:
         photos, `predict_stream` is faster.
 
         Args:
-            paths: Paths of JPEG, PNG, BMP, GIF or WebP files, or a single one.
+            paths: Paths of image files, as `load_image` reads them, or a single one.
             errors: `"raise"`, or `"return"` for a `Prediction` with an `error` in place
                 of a file that cannot be read. Defaults to `"raise"`.
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.data import decoding, split_names
-from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.checked_files import Checked, check_files
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_folders import Photo, printable, read_layout
 from keras_transfer.data.pipelines import without_autotune
@@ -48,6 +48,7 @@ class Folder(typing.NamedTuple):
         files: All files in class folders that may be photos, in order.
         skipped: What was passed over: its path, the reason, and whether it looks like
             something that a user would miss.
+        thumbnails: Small grey pictures of the photos, by their checksum.
     """
 
     path: pathlib.Path
@@ -55,17 +56,19 @@ class Folder(typing.NamedTuple):
     splits: tuple[str, ...]
     files: list[PhotoFile]
     skipped: list[tuple[Skipped, bool]]
+    thumbnails: dict[str, bytes]
 
     def name(self, file: PhotoFile) -> str:
         """Return the path of a file in this folder, so that a console can take it."""
         return printable(file.path.relative_to(self.path))
 
 
-def read_folder(path: pathlib.Path) -> Folder:
+def read_folder(path: pathlib.Path, with_thumbnails: bool = True) -> Folder:
     """Read a folder of photos, one subfolder a class, and look into each file.
 
     Args:
         path: The folder; its subfolders are the classes, or splits with the classes.
+        with_thumbnails: Whether thumbnails are made. Defaults to `True`.
 
     Raises:
         NotADirectoryError: If there is no folder at `path`.
@@ -78,8 +81,12 @@ def read_folder(path: pathlib.Path) -> Folder:
         )
     folder = path.absolute()
     layout = read_layout(folder)
-    files = _examine(layout.photos, folder)
-    return Folder(folder, layout.class_names, layout.splits, files, layout.skipped)
+    places = [photo.path for photo in layout.photos]
+    checked, thumbnails = check_files(places, folder, with_thumbnails)
+    files = _examine(layout.photos, checked, folder)
+    return Folder(
+        folder, layout.class_names, layout.splits, files, layout.skipped, thumbnails
+    )
 
 
 def photo_dataset(
@@ -123,8 +130,9 @@ def is_readable(file: PhotoFile) -> bool:
     return file.problem is None or file.problem.startswith(copied)
 
 
-def _examine(photos: list[Photo], folder: pathlib.Path) -> list[PhotoFile]:
-    checked = check_files([photo.path for photo in photos], folder)
+def _examine(
+    photos: list[Photo], checked: list[Checked], folder: pathlib.Path
+) -> list[PhotoFile]:
     files = [PhotoFile(*a, *b) for a, b in zip(photos, checked, strict=True)]
     same = {}
     for index, file in enumerate(files):
