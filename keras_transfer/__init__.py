@@ -10,6 +10,7 @@ _MODULES = {
     "DatasetUnavailableError": "data.splits",
     "Splits": "data.splits",
     "load_directory": "data.directory",
+    "practice_folder": "samples.practice",
     "load_image": "data.decoding",
     "UnreadableImageError": "data.decoding",
     "build_backbone": "backbones.build",
