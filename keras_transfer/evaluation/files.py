@@ -128,7 +128,7 @@ def evaluate_files(
     if not isinstance(model, Classifier):
         classifier = load_classifier(model_path("model", model))
     path = file_path("folder", folder)
-    found = read_folder(path, classifier.class_names)
+    found = read_folder(path, classifier.class_names, with_thumbnails=False)
     labels = _labels_by_name(found, classifier)
     files, left_out, notes = _chosen(found, classifier)
     report = None
