@@ -176,7 +176,8 @@ def _parts_as_trained(
     folder: pathlib.Path, known: Mapping[str, str], image_size: int
 ) -> dict:
     """Return the photos of a folder in the parts that a model was trained on."""
-    found, parts = read_folder(folder), {name: [] for name in SPLITS}
+    found = read_folder(folder, with_thumbnails=False)
+    parts = {name: [] for name in SPLITS}
     for file in found.files:
         if not file.problem:
             parts[known.get(file.sha256, "test")].append(file)
