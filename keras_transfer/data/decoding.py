@@ -6,6 +6,7 @@ to whole numbers. JPEG is decoded with the accurate integer transform, so Tensor
 and Pillow give the same pixels.
 """
 
+import functools
 import io
 import os
 import pathlib
@@ -97,9 +98,16 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
 
     A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
     """
+    import tensorflow as tf
+
     data = read_file(path)
     try:
-        return resize(_decode_fast(data), image_size).numpy()
+        if _is_plain_jpeg(data):
+            return _plain_pixels(image_size)(data).numpy()
+    except tf.errors.InvalidArgumentError:
+        pass  # What is wrong, decode says in our words.
+    try:
+        return resize(decode(data), image_size).numpy()
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected a JPEG, PNG, BMP, GIF or WebP image, but this file is "
@@ -107,19 +115,23 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
         ) from error
 
 
-def _decode_fast(data: bytes):
-    import tensorflow as tf
-
+def _is_plain_jpeg(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            plain = _is_plain(image)
-        if plain:
-            return decode_tensor(data)
+            return _is_plain(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        pass  # Whatever is wrong, decode says it in our words.
-    except tf.errors.InvalidArgumentError:
-        pass
-    return decode(data)
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_pixels(image_size: int):
+    """Return a graph from the bytes of a plain JPEG to its pixels, resized."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda data: resize(decode_tensor(data), image_size),
+        input_signature=[tf.TensorSpec((), tf.string)],
+    )
 
 
 def read_file(path: pathlib.Path) -> bytes:
