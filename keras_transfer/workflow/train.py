@@ -141,7 +141,7 @@ def train_classifier(  # noqa: PLR0913
     (0.949, 0.99)
     """
     settings = {
-        "folder": arguments.file_path("folder", folder),
+        "folder": _photos_path(folder),
         "output": _written_path("output", output, ".keras"),
         "backbone": backbone,
         "image_size": arguments.square_size("image_size", image_size),
@@ -235,6 +235,17 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start
+
+
+def _photos_path(folder) -> pathlib.Path:
+    # Told before a backbone is built or fetched.
+    folder = arguments.file_path("folder", folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            "There is no folder of photos here. Expected one with a subfolder a class. "
+            f"Received: folder={folder}"
+        )
+    return folder
 
 
 def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:
