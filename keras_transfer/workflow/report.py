@@ -211,7 +211,9 @@ def _confused(test: ClassificationReport, names: Sequence[str]) -> list[dict]:
     counts = test.confusion_matrix.copy()
     totals = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:FEW]
+    order = np.argsort(-counts, axis=None, kind="stable")
+    # A small matrix shows them all.
+    most = FEW if len(names) > WIDEST_MATRIX else 6
     return [
         {
             "true": names[i],
@@ -219,7 +221,7 @@ def _confused(test: ClassificationReport, names: Sequence[str]) -> list[dict]:
             "count": int(counts[i, j]),
             "share": counts[i, j] / totals[i],
         }
-        for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)
+        for i, j in zip(*np.unravel_index(order[:most], counts.shape), strict=True)
         if counts[i, j]
     ]
 
