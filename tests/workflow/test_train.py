@@ -16,11 +16,13 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data.passes import Passes
+from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import paths
 from keras_transfer.workflow import learning
+from keras_transfer.workflow import train as workflow_train
 from tests.helpers.small_networks import images_and_labels, small_classifier
 from tests.helpers.tiny_training import SIZE, draw_photos, register, train
 
@@ -276,19 +278,16 @@ def test_two_runs_of_a_frozen_backbone_are_the_same(place, capsys):
         assert told in printed
 
 
-def test_without_a_mistake_there_is_nothing_to_calibrate_on(place, tmp_path):
-    for name, pixels in {"black": 0, "white": 250}.items():
-        (tmp_path / name).mkdir()
-        for number in range(12):
-            image = np.full((SIZE, SIZE, 3), pixels, "uint8")
-            image[number] = 100
-            keras.utils.save_img(tmp_path / name / f"{number}.png", image, scale=False)
-    settings = {"fine_tune": False, "epochs": 60}
-    found = kt.train_classifier(tmp_path, backbone="tiny", image_size=SIZE, **settings)
-    assert found.validation.accuracy == 1
-    assert found.temperature == 1
-    assert "nothing tells how sure is too sure" in str(found)
-    assert found.path is None and "Saved" not in str(found)
+def test_without_a_mistake_there_is_nothing_to_calibrate_on(whole):
+    validation = whole.validation
+    rows = np.eye(2)[validation.labels] * 0.2 + 0.4
+    right = measure(validation.labels, rows, validation.class_names)
+    found, (note,) = workflow_train._temperature(right)
+    assert found == 1
+    assert "nothing tells how sure is too sure" in note
+    found, notes = workflow_train._temperature(validation)
+    assert not notes
+    assert found != 1
 
 
 @pytest.mark.parametrize(
