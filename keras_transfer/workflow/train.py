@@ -122,8 +122,8 @@ def train_classifier(  # noqa: PLR0913
             `"resnet50"`.
         image_size: Side of the square images, in pixels. Defaults to `224`.
         fine_tune: Whether to train the last block as well. Defaults to `False`.
-        epochs: Passes over the training photos. Defaults to `40` over the features of a frozen
-            backbone, and to `6` after these where the last blocks are trained.
+        epochs: Passes over the training photos. Defaults to `40` over the features of a
+            frozen backbone; with `fine_tune`, to `6` after these.
         class_weight: Weight of each class in the loss, as in `fit_head`, or `"auto"`
             to make up for classes of few photos. Defaults to none.
         groups: What must stay in one split, as in `load_directory`.
