@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import pathlib
+import re
 import struct
 import threading
 import warnings
@@ -31,13 +32,23 @@ RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112
 # The one list of what is read, for people; AVIF and HEIC where Pillow can.
 READ = "JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC"
+# What says by its name that it is such an image, whatever it holds.
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+}
 _HAS_AVIF = "avif" in features.modules and features.check("avif")
 FORMATS = (
     *("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"),
     *(("AVIF",) if _HAS_AVIF else ()),
     *(("HEIF",) if pillow_heif else ()),
 )
-# What a file of these begins with after its first eight bytes.
+# How a file begins that is an image of these, if a damaged one.
+_SIGNATURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\0|MM\0\*|....ftyp(avi|hei|hev|mif)",
+    re.DOTALL,
+)
+# What follows the first eight bytes of HEIC and AVIF.
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
 # Their numbers do not say which one is white.
@@ -100,7 +111,9 @@ def opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"too many pixels ({error})") from error
+        raise UnreadableImageError(
+            f"too many pixels (more than {2 * LARGE:,}): make it smaller"
+        ) from error
     except Exception as error:  # As above.
         raise UnreadableImageError(_reason(data, error)) from error
 
@@ -356,11 +369,11 @@ def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "empty (zero bytes)"
-    if "truncated" in str(error) or "broken" in str(error):
-        return "truncated or damaged"
     brands = {data[start : start + 4] for start in range(8, 40, 4)}
     if data[4:8] == b"ftyp" and brands & _AVIF and not _HAS_AVIF:
         return "an AVIF image, which needs Pillow 11.3 or newer: pip install -U Pillow"
     if data[4:8] == b"ftyp" and brands & _HEIC and not pillow_heif:
         return 'a HEIC image, which needs pip install "keras-transfer[heif]"'
+    if _SIGNATURE.match(data) or "truncated" in str(error) or "broken" in str(error):
+        return "truncated or damaged"
     return "not one of the image formats that are read here"

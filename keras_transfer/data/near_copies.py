@@ -32,7 +32,7 @@ LEAST_KEPT = 2000
 # Thumbnails are in whole numbers: what differs less from its cell is rounding.
 FLAT = 4e-3
 # What is compared at once: hashes, so that they stay in the cache, and details.
-ROWS, COLUMNS = 32, 8192
+ROWS, COLUMNS = 64, 8192
 PAIRS = 4096
 # Photos of one kind, such as digits or X-rays, resemble each other in long chains.
 # Where more hang together than are taken in a row, they have to be more alike.
