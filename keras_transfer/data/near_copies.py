@@ -99,6 +99,8 @@ def compared(pictures: np.ndarray) -> list[NearCopy]:
     Args:
         pictures: uint8 array of shape `(count, 32, 32, 1)`.
     """
+    if not len(pictures):
+        return []
     drawn = _Details(pictures)
     # What has details in fewer cells resembles nothing for sure: a plain colour.
     speak = np.flatnonzero(drawn.counts >= LEAST_CELLS * (1 - MAX_DIFFERENCE))
@@ -235,4 +237,5 @@ class _Details:
         there = self._there[0][first] | self._there[mirrored][second]
         compared = np.bitwise_count(there)
         alike = np.einsum("ij,ij->i", a, b) / 127**2
-        return 1 - alike / np.maximum(compared, LEAST_CELLS)
+        # Rounded, a photo can be a little more like itself than it is.
+        return np.maximum(1 - alike / np.maximum(compared, LEAST_CELLS), 0)
