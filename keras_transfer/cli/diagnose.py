@@ -9,10 +9,19 @@ from collections.abc import Callable
 from keras_transfer.cli.arguments import path_argument, there_is_no
 from keras_transfer.runtime.status_lines import say
 
+STATUS = """\
+exit status:
+  0  nothing serious was found
+  1  the model has a serious fault
+  2  the arguments do not fit, or the model could not be examined
+"""
+
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
     diagnose = command("diagnose", _diagnose, "Look for silent failures in a model.")
+    diagnose.epilog = STATUS
+    diagnose.formatter_class = argparse.RawDescriptionHelpFormatter
     diagnose.add_argument(
         "model", type=path_argument, metavar="MODEL", help="a .keras file"
     )
@@ -20,7 +29,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "folder",
         type=path_argument,
         metavar="FOLDER",
-        help="photos, one subfolder a class",
+        help="photos, one subfolder a class; those that the model says it was trained "
+        "on are the training photos, and the others the test",
     )
     diagnose.add_argument("--image-size", type=int, help="default: the model's")
     diagnose.add_argument("--json", action="store_true", help="print JSON, no text")
