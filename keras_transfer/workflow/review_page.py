@@ -1,21 +1,14 @@
 """A page with the photos of a check, so that somebody can look and decide."""
 
-import base64
 import functools
-import io
 import pathlib
+import shlex
 import typing
 
-import jinja2
+from keras_transfer.data.photo_files import read_folder
+from keras_transfer.workflow import pages
+from keras_transfer.workflow.suspicions import KINDS, Kind, Suspicion
 
-from keras_transfer.data.decoding import UnreadableImageError
-from keras_transfer.data.photo_files import PhotoFile, is_readable, read_folder
-from keras_transfer.runtime import atomic_files
-from keras_transfer.workflow.photo_quality import small_photo
-from keras_transfer.workflow.suspicions import KINDS, Suspicion
-
-# About 8 kB each.
-SIDE, QUALITY = 220, 80
 MOST_PHOTOS = 300
 # Of one kind, so that the others are seen as well.
 MOST_OF_A_KIND = 100
@@ -28,14 +21,12 @@ def write_page(check: typing.Any, path: pathlib.Path) -> None:
         check: `FolderCheck`, which imports this.
         path: The page to write.
     """
-    page = _template("review.html.j2").render(_described(check, MOST_PHOTOS))
-    text = page.encode("utf-8", "backslashreplace").decode()
-    atomic_files.write_whole_text(path, text)
+    pages.write_page("review.html.j2", path, **_described(check, MOST_PHOTOS))
 
 
 def fragment(check: typing.Any, most_photos: int) -> str:
     """Return the same as a part of a page, with at most so many photos."""
-    return _template("found.html.j2").render(_described(check, most_photos))
+    return pages.render("notebook.html.j2", **_described(check, most_photos))
 
 
 class _Card(typing.NamedTuple):
@@ -46,15 +37,14 @@ class _Card(typing.NamedTuple):
     other: str | None
 
 
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("keras_transfer.workflow"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)
+class _Group(typing.NamedTuple):
+    """Hold what is shown of a kind of suspicion, which may not be all of it."""
+
+    kind: str
+    about: Kind
+    cards: list[_Card]
+    number: int
+    whole: bool
 
 
 def _described(check: typing.Any, most_photos: int) -> dict:
@@ -63,36 +53,25 @@ def _described(check: typing.Any, most_photos: int) -> dict:
 
     @functools.cache
     def thumbnail(name):
-        return _thumbnail(files[name]) if name in files else None
+        return pages.photo(files[name]) if name in files else None
 
     left, groups = most_photos, []
     for kind, found in check.kinds.items():
-        pairs, cards = set(), []
+        pairs, cards, whole = set(), [], True
         for each in found:
             pair = frozenset((each.path, each.other))
             if each.other is not None and pair in pairs:
                 continue  # Shown already, from the other side.
             pairs.add(pair)
             if len(cards) == min(MOST_OF_A_KIND, left):
+                whole = False
                 break
             cards.append(_Card(each, thumbnail(each.path), thumbnail(each.other)))
         left -= len(cards)
-        groups.append((kind, KINDS[kind], cards, len(found)))
+        groups.append(_Group(kind, KINDS[kind], cards, len(found), whole))
     return {
         "check": check,
         "groups": groups,
-        "class_names": ", ".join(check.class_names[:20]),
+        "folder": shlex.quote(str(check.path)),
+        "class_names": check.class_names[:20],
     }
-
-
-def _thumbnail(file: PhotoFile) -> str | None:
-    """Return a small JPEG of a photo as a data URI, or `None` if there is none."""
-    if not is_readable(file):
-        return None
-    try:
-        image, _ = small_photo(file, SIDE)
-    except (OSError, UnreadableImageError):  # Changed since it was looked at.
-        return None
-    jpeg = io.BytesIO()
-    image.save(jpeg, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"

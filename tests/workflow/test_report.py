@@ -1,5 +1,6 @@
 """The page about a trained classifier stands alone, and holds what it promises."""
 
+import dataclasses
 import html.parser
 import itertools
 import re
@@ -214,13 +215,34 @@ def test_all_right_no_curves_and_photos_of_one_color(tmp_path):
     assert "every file of the folder was used" in page.text
 
 
+def test_what_is_none_of_these(tmp_path):
+    trained = trained_on(make_folder(tmp_path / "photos", ["a", "b"]))
+    page = written(trained, tmp_path / "report.html")
+    assert "It always answers with one of its 2 classes" in page.text
+    features = np.random.default_rng(0).normal(3, 1, (300, 2))
+    for images, said in (
+        (200, "of the 200 validation photos, which do belong here, are refused"),
+        (200, "at most 5.0 % should be"),
+        (20, "So few photos cannot tell"),
+    ):
+        detector = kt.fit_unknown_detector(features[:100], features[100:][:images])
+        far = detector.is_unknown(features[100:][:images])
+        assert far.sum() == detector.refused_images
+        classifier = dataclasses.replace(trained.classifier, unknown=detector)
+        told = dataclasses.replace(trained, classifier=classifier)
+        page = written(told, tmp_path / "report.html")
+        assert said in page.text
+        assert f"{far.sum()} of the {images} validation photos" in page.text
+        assert "to the 10th nearest of them" in page.text
+
+
 def test_photos_that_have_gone_since(tmp_path):
     folder = make_folder(tmp_path / "photos", ["a", "b"])
     trained = trained_on(folder, right=0.0)
     for path in folder.rglob("*.png"):
         path.unlink()
     page = written(trained, tmp_path / "report.html")
-    assert "This photo cannot be read any more." in page.text
+    assert "no picture: it cannot be read" in page.text
     assert "There are no maps. None of the photos can be read" in page.text
 
 
