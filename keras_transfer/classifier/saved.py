@@ -118,7 +118,7 @@ class Classifier:
         photos, `predict_stream` is faster.
 
         Args:
-            paths: Paths of JPEG, PNG, BMP, GIF or WebP files, or a single one.
+            paths: Paths of image files, as `load_image` reads them, or a single one.
             errors: `"raise"`, or `"return"` for a `Prediction` with an `error` in place
                 of a file that cannot be read. Defaults to `"raise"`.
 
@@ -154,8 +154,8 @@ class Classifier:
                 Defaults to `"return"`.
             batch_size: Photos that go through the network at once. Defaults to `32`.
             dtype: `"float32"` or `"bfloat16"`, which on some processors takes half the
-                time and moves probabilities by about 0.01. Defaults to the faster one
-                of them here.
+                time and moves probabilities by some hundredths. Defaults to the faster
+                one of them here.
 
         Returns:
             An iterator over one `Prediction` a path, in the same order.
@@ -435,8 +435,8 @@ def _checked_details(value: typing.Any) -> dict | None:
         return json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"details must be a mapping of values that JSON can hold ({reason(error)}). "
-            f"Received: details={shown(value)}"
+            "details must be a mapping of values that JSON can hold "
+            f"({reason(error)}). Received: details={shown(value)}"
         ) from error
 
 

@@ -19,7 +19,7 @@ from keras_transfer.runtime.arguments import (
     whole_number,
 )
 
-# Keeps file and time small: of 2,048 channels these are 17 MB, and TIME ms a photo.
+# Keeps file and time small: of 2,048 channels these are 17 MB, and 1 ms a photo.
 MOST_FEATURES = 4096
 # How sure it must be that no more photos of the known classes are refused than allowed.
 # Tried on 200 splits of the 1,501 cats and dogs, 225 photos of each for validation and
@@ -194,11 +194,11 @@ def fit_unknown_detector(
     count = len(validation)
     detector = UnknownDetector(kept, neighbors, 0.0, refused, count)
     farthest_first = np.sort(detector.distances(validation))[::-1]
-    threshold = float(farthest_first[_refusals(count, refused)])
+    threshold = float(farthest_first[refusals(count, refused)])
     return dataclasses.replace(detector, threshold=threshold)
 
 
-def _refusals(count: int, refused: float) -> int:
+def refusals(count: int, refused: float) -> int:
     """Return how many of `count` validation photos may lie beyond the threshold.
 
     Whatever the distances are like, the share of all photos beyond the one of rank

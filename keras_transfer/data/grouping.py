@@ -8,11 +8,9 @@ import re
 import typing
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-import scipy.sparse
-from sklearn.model_selection import StratifiedGroupKFold
 
 from keras_transfer.data import split_names
 from keras_transfer.data.photo_folders import printable
@@ -166,14 +164,27 @@ def together(*ways: Sequence | np.ndarray) -> np.ndarray:
     Args:
         *ways: For each grouping, the group of each photo.
     """
-    count, first, other = len(ways[0]), [], []
+    links = []
     for names in ways:
-        seen = {}
-        for index, name in enumerate(names):
-            first.append(seen.setdefault(name, index))
-            other.append(index)
-    links = scipy.sparse.coo_array((np.ones(len(first)), (first, other)), (count,) * 2)
-    return scipy.sparse.csgraph.connected_components(links, directed=False)[1]
+        first = {}
+        links += [(first.setdefault(name, i), i) for i, name in enumerate(names)]
+    return linked(links, len(ways[0]))
+
+
+def linked(links: Iterable[tuple[int, int]], count: int) -> np.ndarray:
+    """Return a number for each of `count` photos, one for all that links join."""
+    head = [*range(count)]
+
+    def top(index):
+        while head[index] != index:
+            head[index] = head[head[index]]
+            index = head[index]
+        return index
+
+    for first, second in links:
+        low, high = sorted((top(first), top(second)))
+        head[high] = low
+    return np.unique([top(index) for index in range(count)], return_inverse=True)[1]
 
 
 def spread(
@@ -219,6 +230,8 @@ def _folds(labels, units, share: float, seed: int) -> np.ndarray:
 
     None where there are too few photos for folds as small as that.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # Few folders need it.
+
     part = fractions.Fraction(share).limit_denominator(max(MOST_FOLDS, int(1 / share)))
     if not len(labels) or part == 1 or np.bincount(labels).max() < part.denominator:
         return np.zeros(0, "int64")

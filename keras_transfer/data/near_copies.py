@@ -9,9 +9,9 @@ import typing
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse
 
 from keras_transfer.data import thumbnails
+from keras_transfer.data.grouping import linked
 from keras_transfer.data.near_duplicates import (
     CELLS,
     LEAST_CELLS,
@@ -140,7 +140,7 @@ def joined(pairs: Sequence[NearCopy], count: int) -> np.ndarray:
     A copy of a copy belongs to both. Where that makes a chain of more than
     `MOST_TOGETHER` photos, only those that are more alike stay together.
     """
-    groups = _components(pairs, count)
+    groups = linked([pair[:2] for pair in pairs], count)
     for limit in STRICTER:
         large = np.bincount(groups, minlength=count)[groups] > MOST_TOGETHER
         if not large.any():
@@ -148,7 +148,7 @@ def joined(pairs: Sequence[NearCopy], count: int) -> np.ndarray:
         pairs = [
             pair for pair in pairs if not large[pair.first] or pair.difference <= limit
         ]
-        groups = _components(pairs, count)
+        groups = linked([pair[:2] for pair in pairs], count)
     return groups
 
 
@@ -166,13 +166,6 @@ def _keep(sets: dict[str, list]) -> None:
     # What cannot be written, checked_files has said.
     with contextlib.suppress(OSError):
         atomic_files.write_whole_text(paths.data_dir() / NAME, text)
-
-
-def _components(pairs: Sequence[NearCopy], count: int) -> np.ndarray:
-    first = [pair.first for pair in pairs]
-    second = [pair.second for pair in pairs]
-    links = scipy.sparse.coo_array((np.ones(len(pairs)), (first, second)), (count,) * 2)
-    return scipy.sparse.csgraph.connected_components(links, directed=False)[1]
 
 
 def _bits(pictures: np.ndarray) -> np.ndarray:
