@@ -108,11 +108,6 @@ class UnknownDetector:
         """Whether there were enough validation photos to keep to `refused`."""
         return _chance(0, self.validation_images, self.refused) >= CONFIDENCE
 
-    @property
-    def refused_images(self) -> int:
-        """How many of the validation photos lie beyond the threshold."""
-        return _refusals(self.validation_images, self.refused)
-
     @functools.cached_property
     def _bank(self) -> np.ndarray:
         return self.features.astype("float32")

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from keras_transfer import plots
+from keras_transfer.classifier.unknown import refusals
 from keras_transfer.data.decoding import load_image
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.evaluation.report import ClassificationReport
@@ -321,7 +322,7 @@ def _unknown(trained) -> dict | None:
         "threshold": detector.threshold,
         "nearest": _ordinal(detector.neighbors),
         "images": detector.validation_images,
-        "refused": detector.refused_images,
+        "refused": refusals(detector.validation_images, detector.refused),
         "allowed": detector.refused,
         "promised": detector.promised,
     }
