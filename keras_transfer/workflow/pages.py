@@ -40,7 +40,12 @@ def render(template: str, **values) -> str:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "count": "{:,}".format}
+    environment.filters |= {
+        "count": "{:,}".format,
+        "percent": percent,
+        # No answer is sure: what is 1 has been rounded.
+        "sure": lambda probability: percent(min(probability, 0.9999)),
+    }
     # Names of files may hold bytes that are no UTF-8.
     return printable(environment.get_template(template).render(values))
 
