@@ -145,7 +145,7 @@ def _probabilities(
     except WeightsUnavailableError as error:
         not_examined[what] = f"there are no weights of {name}: {error}"
         return nothing
-    features = photo_features(network, photos, image_size, folder.path.name)
+    features = photo_features(network, photos, image_size)
     found = wrong_labels.out_of_fold_probabilities(
         features, labels, groups, trusted & np.isin(labels, large)
     )
