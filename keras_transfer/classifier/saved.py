@@ -1,82 +1,92 @@
 """Save a finished classifier with its class names, load it, predict from files.
 
 The `.keras` file stays Keras's own: it loads with `import keras` alone. What Keras has
-no place for (class names, image size, resize rule) is one more file in the same zip
-archive, which Keras passes over.
+no place for (class names, image size, temperature, what it was trained on) is kept in
+more members of the same zip archive, which Keras passes over.
 """
 
+import contextlib
 import dataclasses
+import datetime
+import importlib.metadata
 import json
 import os
 import pathlib
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from keras_transfer.classifier.members import read_members, write_members
 from keras_transfer.classifier.model_files import model_path, read_model, write_model
-from keras_transfer.data.decoding import RESIZE_RULE, load_image
+from keras_transfer.classifier.network import Run, as_it_is, compiled, pooled_channels
+from keras_transfer.classifier.prediction import (
+    AHEAD,
+    BATCH_SIZE,
+    Meaning,
+    Prediction,
+    check_path,
+    predictions,
+    read_photos,
+)
+from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.models.graph import image_shape
 from keras_transfer.models.outputs import (
-    as_array,
     asked_outputs,
     checked_class_names,
     class_probabilities,
-    only_output,
+    tempered,
 )
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import (
     elements,
     file_path,
     keras_model,
+    one_of,
+    real_number,
+    reason,
     shown,
     square_size,
+    whole_number,
 )
-from keras_transfer.runtime.keras_internals import KERAS_MEMBERS
+from keras_transfer.runtime.tables import html_table, text_table
 
-MEMBER = "keras_transfer.json"
-# What reading a broken archive, or a broken description in it, may raise.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    TypeError,
-    UnicodeDecodeError,
-    json.JSONDecodeError,
-)
+ERRORS = ("raise", "return")
+# The parts of the data that a choice was made on.
+KNOWN = ("train", "validation")
+SHA256 = re.compile("[0-9a-f]{64}")
+# More names fit no line.
+SHOWN_NAMES = 10
+PACKAGES = ("keras", "tensorflow", "keras-transfer")
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """Name the predicted class of one image.
-
-    Attributes:
-        class_name: The class with the highest probability.
-        probability: Its probability, 0 to 1.
-        probabilities: float array of shape `(num_classes,)`.
-    """
-
-    class_name: str
-    probability: float
-    probabilities: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Classifier:
-    """Hold a loaded model with what it needs to predict from image files.
+    """Hold a model with what it needs to predict from image files, and what it is.
 
     Attributes:
         model: The plain `keras.Model`, from RGB images 0-255.
         class_names: Tuple of names in the order of the model's outputs.
         image_size: Side of the square images, in pixels.
+        temperature: What probabilities are calibrated by, or `None`.
+        unknown: `UnknownDetector` for photos of none of the classes, or `None`.
+        trained_on: The SHA-256 of each photo file, in hexadecimal digits, that choices
+            were made on: a dict of tuples by `"train"` and `"validation"`; or `None`.
+        details: Dict of what else is known, such as `backbone`, `test`, `versions` and
+            `saved`; or `None`.
     """
 
     model: keras.Model
     class_names: tuple[str, ...]
     image_size: int
+    temperature: float | None = None
+    unknown: UnknownDetector | None = dataclasses.field(default=None, compare=False)
+    trained_on: Mapping[str, tuple[str, ...]] | None = dataclasses.field(
+        default=None, compare=False
+    )
+    details: Mapping | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         size = _checked_size(keras_model("model", self.model), self.image_size)
@@ -86,17 +96,31 @@ class Classifier:
             lambda: self.model(photo, training=False),
             f"image_size={size}",
         )
-        names = checked_class_names(self.class_names, outputs.num_classes)
-        object.__setattr__(self, "image_size", size)
-        object.__setattr__(self, "class_names", names)
+        checked = {
+            "image_size": size,
+            "class_names": checked_class_names(self.class_names, outputs.num_classes),
+            "temperature": _checked_temperature(self.temperature),
+            "unknown": _checked_unknown(self.unknown, self.model),
+            "trained_on": _checked_photos(self.trained_on),
+            "details": _checked_details(self.details),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def predict(
-        self, paths: str | os.PathLike | Iterable[str | os.PathLike]
+        self,
+        paths: str | os.PathLike | Iterable[str | os.PathLike],
+        errors: str = "raise",
     ) -> list[Prediction]:
         """Predict the class of image files, decoded and resized as in training.
 
+        Probabilities are calibrated where the classifier has a temperature. For many
+        photos, `predict_stream` is faster.
+
         Args:
-            paths: Paths of JPEG, PNG, BMP, GIF or WebP files, or a single one.
+            paths: Paths of image files, as `load_image` reads them, or a single one.
+            errors: `"raise"`, or `"return"` for a `Prediction` with an `error` in place
+                of a file that cannot be read. Defaults to `"raise"`.
 
         Returns:
             One `Prediction` a path, in the same order.
@@ -106,29 +130,99 @@ class Classifier:
             OSError: If a file cannot be opened.
             ValueError: If these are no paths of files.
         """
-        files, outputs = _photo_paths(paths), []
-        for start in range(0, len(files), 32):
-            chunk = files[start : start + 32]
-            images = np.stack([load_image(path, self.image_size) for path in chunk])
-            # Called, not `predict`: for a few photos, tracing a graph takes longest.
-            outputs.append(as_array(only_output(self.model(images, training=False))))
-        if not outputs:
-            return []
-        rows = class_probabilities(self.model, np.concatenate(outputs))
-        return [*map(self._named, rows)]
+        raises = one_of("errors", errors, ERRORS) == "raise"
+        files = _photo_paths(paths, raises)
+        run = as_it_is(self.model)
+        return [*self._predictions(files, run, raises, BATCH_SIZE)]
 
-    def _named(self, probabilities: np.ndarray) -> Prediction:
-        best = int(probabilities.argmax())
-        return Prediction(
-            self.class_names[best], float(probabilities[best]), probabilities
-        )
+    def predict_stream(
+        self,
+        paths: Iterable[str | os.PathLike],
+        errors: str = "return",
+        batch_size: int = BATCH_SIZE,
+        dtype: typing.Any = None,
+    ) -> Iterator[Prediction]:
+        """Predict the class of any number of image files, in memory that stays flat.
+
+        Files are decoded by threads while the network works, in one graph with
+        BatchNormalization folded, which takes seconds to make. A file that cannot be
+        read has a `Prediction` with an `error` in its place.
+
+        Args:
+            paths: Paths of image files, also an iterator that makes them one by one.
+            errors: `"return"`, or `"raise"` to end at a file that cannot be read.
+                Defaults to `"return"`.
+            batch_size: Photos that go through the network at once. Defaults to `32`.
+            dtype: `"float32"` or `"bfloat16"`, which on some processors takes half the
+                time and moves probabilities by some hundredths. Defaults to the faster
+                one of them here.
+
+        Returns:
+            An iterator over one `Prediction` a path, in the same order.
+
+        Raises:
+            ValueError: If these are no paths of files, or an argument is wrong.
+        """
+        raises = one_of("errors", errors, ERRORS) == "raise"
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        files = _path_iterator(paths)
+        run = compiled(self.model, self.image_size, dtype)
+        return self._predictions(files, run, raises, batch_size)
+
+    def _predictions(
+        self, files: Iterable, run: Run, raises: bool, batch_size: int
+    ) -> Iterator[Prediction]:
+        photos = read_photos(files, self.image_size, AHEAD * batch_size, raises)
+        meaning = Meaning(self.class_names, self._probabilities, self.unknown)
+        return predictions(photos, run, meaning, batch_size)
+
+    def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        rows = class_probabilities(self.model, outputs)
+        if self.temperature is None or not np.isfinite(rows).all():
+            return rows
+        return tempered(rows, self.temperature)
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), words=(0, 1))
+
+    def _repr_html_(self) -> str:
+        return html_table([("Classifier", self.model.name), *self._rows()])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        details, photos = self.details or {}, self.trained_on or {}
+        names = ", ".join(self.class_names[:SHOWN_NAMES])
+        if len(self.class_names) > SHOWN_NAMES:
+            names += ", ..."
+        backbone = details.get("backbone") or f"of {self.model.name}"
+        calibrated, unknown = "no", "not known"
+        if self.temperature is not None:
+            calibrated = f"yes, temperature {self.temperature:.2f}"
+        if self.unknown is not None:
+            unknown = f"farther than {self.unknown.threshold:.3f} from training photos"
+        counts = [f"{len(sums):,} {name}" for name, sums in photos.items()]
+        versions = details.get("versions") or {}
+        saved = [details.get("saved"), *map(" ".join, _texts(versions))]
+        return [
+            ("classes", f"{len(self.class_names)}: {names}"),
+            ("backbone", f"{backbone}, images of {self.image_size} px"),
+            ("test accuracy", _accuracy(details.get("test"))),
+            ("photos", ", ".join(counts) or "not known"),
+            ("calibrated", calibrated),
+            ("none of these", unknown),
+            ("saved", ", ".join(filter(None, map(str, saved))) or "not known"),
+        ]
 
 
-def save_classifier(
+def save_classifier(  # noqa: PLR0913
     model: keras.Model,
     path: str | os.PathLike,
     class_names: Sequence[str],
     image_size: int | None = None,
+    *,
+    temperature: float | None = None,
+    unknown: UnknownDetector | None = None,
+    trained_on: Mapping[str, Sequence[str]] | None = None,
+    details: Mapping | None = None,
 ) -> pathlib.Path:
     """Save a classifier as one `.keras` file, with its class names and image size.
 
@@ -145,6 +239,16 @@ def save_classifier(
             `splits.class_names`.
         image_size: Side of the images that the model was trained with, in pixels;
             needed only where it takes any size. Defaults to that of the model.
+        temperature: Of `fit_temperature` on the validation photos, above 0: what
+            `Classifier.predict` calibrates probabilities by. Defaults to none.
+        unknown: Of `fit_unknown_detector`, on the features of this model. Defaults to
+            none.
+        trained_on: SHA-256 of the photo files that choices were made on, in
+            hexadecimal digits: a mapping with `"train"` and `"validation"`, such as
+            `[photo.sha256 for photo in splits.photos["train"]]`. Defaults to none.
+        details: What else is to be known, a mapping of values that JSON can hold:
+            `"backbone"`, and as `"test"` the figures of `report.to_dict()`. The date
+            and the versions are added. Defaults to none.
 
     Returns:
         The path.
@@ -173,16 +277,15 @@ def save_classifier(
             "The path must be that of a file, in a folder; one of the two is not. "
             f"Received: path={path}"
         )
-    classifier = Classifier(model, class_names, image_size)
-    described = {
-        "class_names": list(classifier.class_names),
-        "image_size": classifier.image_size,
-        "resize_rule": RESIZE_RULE,
-    }
+    details = {"saved": _today(), "versions": _versions()} | (
+        _checked_details(details) or {}
+    )
+    classifier = Classifier(
+        model, class_names, image_size, temperature, unknown, trained_on, details
+    )
     with atomic_files.written_whole(path) as temporary:
         write_model(model, temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(MEMBER, json.dumps(described, indent=2))
+        write_members(temporary, classifier)
     return path
 
 
@@ -199,18 +302,23 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no Keras model, holds no class names, or they, the image
             size or the resize rule do not fit the model and this version.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> path = kt.save_classifier(
+    ...     model, "model.keras", ["cat", "dog"], temperature=1.5
+    ... )
+    >>> kt.load_classifier(path).temperature
+    1.5
     """
     path = model_path("path", path)
-    described = _description(path)
-    if described["resize_rule"] != RESIZE_RULE:
-        raise ValueError(
-            f"This version resizes images by the rule {RESIZE_RULE}, the model was "
-            "trained with another one. Use the version it was saved with, or train "
-            f"it again. Received: resize_rule={described['resize_rule']}, path={path}"
-        )
+    kept = read_members(path)
     model = read_model(path)
     try:
-        return Classifier(model, described["class_names"], described["image_size"])
+        return Classifier(model, **kept)
     except ValueError as error:
         raise ValueError(
             f"Model and description in this file do not fit together. {error}, "
@@ -218,48 +326,36 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
         ) from error
 
 
-def _description(path: pathlib.Path) -> dict:
-    """Return what `save_classifier` wrote beside the model."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
-            if MEMBER not in members and members >= KERAS_MEMBERS:
-                raise ValueError(
-                    "This model was saved without its class names. Give it some, in "
-                    "the order of its outputs: keras_transfer.save_classifier("
-                    f"keras.saving.load_model({str(path)!r}, compile=False), "
-                    f"{str(path)!r}, class_names). Received: path={path}"
-                )
-            described = json.loads(archive.read(MEMBER))
-            return {
-                key: described[key]
-                for key in ("class_names", "image_size", "resize_rule")
-            }
-    except DAMAGED as error:
-        raise ValueError(
-            "Expected a whole .keras file from save_classifier; this one is damaged "
-            f"or of another kind. Received: path={path}"
-        ) from error
+def known_photos(classifier: Classifier) -> dict[str, str]:
+    """Return for the SHA-256 of each photo that choices were made on its split."""
+    kept = classifier.trained_on or {}
+    return {each: name for name, sums in kept.items() for each in sums}
 
 
-def _photo_paths(paths) -> list[pathlib.Path]:
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    found = elements(paths)
-    if found is None or not all(isinstance(each, str | os.PathLike) for each in found):
-        raise ValueError(
-            "paths must be the path of a photo, or a list of paths; of images in "
-            "memory, class_probabilities(model, model.predict(images)) makes answers. "
-            f"Received: paths={shown(paths if found is None else found)}"
-        )
-    files = [file_path("paths", each) for each in found]
+def _photo_paths(paths, raises: bool) -> list:
+    files = [*_path_iterator(paths)]
     for path in files:
-        if path.is_dir():
+        check_path(path)
+        if raises and file_path("paths", path).is_dir():
             raise ValueError(
                 "paths must name photos, not their folder; list what is in it: "
                 f"sorted(pathlib.Path({str(path)!r}).iterdir()). Received: paths={path}"
             )
     return files
+
+
+def _path_iterator(paths) -> Iterator:
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    is_data = isinstance(paths, bytes | Mapping) or hasattr(paths, "element_spec")
+    try:
+        return iter(None if is_data else paths)
+    except Exception as error:  # An array of no axes, a tensor of a graph.
+        raise ValueError(
+            "paths must be the path of a photo, or hold paths; of images in memory, "
+            "class_probabilities(model, model.predict(images)) makes answers. "
+            f"Received: paths={shown(paths)}"
+        ) from error
 
 
 def _checked_size(model: keras.Model, size: int | None) -> int:
@@ -283,3 +379,91 @@ def _checked_size(model: keras.Model, size: int | None) -> int:
             f"The model takes images of {height} px. Received: image_size={size}"
         )
     return size
+
+
+def _checked_temperature(value: typing.Any) -> float | None:
+    return None if value is None else real_number("temperature", value, above=0)
+
+
+def _checked_unknown(value: typing.Any, model: keras.Model) -> UnknownDetector | None:
+    if value is None:
+        return None
+    if not isinstance(value, UnknownDetector):
+        raise ValueError(
+            "unknown must be what fit_unknown_detector returns, or None. "
+            f"Received: unknown={shown(value)}"
+        )
+    made, kept = pooled_channels(model), value.features.shape[1]
+    if made != kept:
+        raise ValueError(
+            "The detector must be fitted on the pooled features of this model: "
+            "pooled_features_of(model, dataset). The model makes "
+            f"{made or 'none'}. Received: unknown={shown(value)} of {kept} channels"
+        )
+    return value
+
+
+def _checked_photos(value: typing.Any) -> dict[str, tuple[str, ...]] | None:
+    if value is None:
+        return None
+    found = {}
+    if isinstance(value, Mapping) and {*value} <= {*KNOWN}:
+        found = {name: elements(value[name]) for name in KNOWN if name in value}
+    if not all(map(_are_checksums, found.values())):
+        found = {}
+    if not found:
+        raise ValueError(
+            'trained_on must be a mapping from "train" and "validation" to the SHA-256 '
+            "of photo files, 64 hexadecimal digits each. "
+            f"Received: trained_on={shown(value)}"
+        )
+    return found
+
+
+def _are_checksums(values: tuple | None) -> bool:
+    return values is not None and all(
+        isinstance(each, str) and SHA256.fullmatch(each) for each in values
+    )
+
+
+def _checked_details(value: typing.Any) -> dict | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, Mapping):
+            raise TypeError("no mapping")
+        return json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            "details must be a mapping of values that JSON can hold "
+            f"({reason(error)}). Received: details={shown(value)}"
+        ) from error
+
+
+def _accuracy(test: typing.Any) -> str:
+    """Return the figures of a test as text, as far as they are there."""
+    try:
+        low, high = test["accuracy_interval"]
+        return (
+            f"{test['accuracy']:.1%} of {test['images']:,} photos "
+            f"(95% interval {low:.1%} to {high:.1%})"
+        )
+    except (KeyError, TypeError, ValueError):
+        return "not known"
+
+
+def _texts(versions: typing.Any) -> list[tuple[str, str]]:
+    pairs = versions.items() if isinstance(versions, Mapping) else ()
+    return [(str(name), str(version)) for name, version in pairs]
+
+
+def _today() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

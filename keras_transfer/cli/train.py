@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from keras_transfer.cli.arguments import path_argument, there_is_no
 
+STEP = 2
+
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""

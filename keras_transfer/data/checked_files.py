@@ -8,15 +8,19 @@ import pathlib
 import typing
 from collections.abc import Sequence
 
-from keras_transfer.data import decoding
+from keras_transfer.data import decoding, thumbnails
 from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.runtime.progress import progress_bar
 from keras_transfer.runtime.status_lines import say
 
 NAME = "checked_photos.json"
-# Counted up when the same file would be judged in another way than before.
-VERSION = 1
-# About 150 bytes each.
-MOST_FILES = 100_000
+# Another one when the same file would be judged in another way than before: also where
+# a reader of one more format was installed.
+VERSION = [2, *decoding.FORMATS]
+# About 250 bytes each, and 1 kB for the thumbnail.
+MOST_FILES = 250_000
+# Files that are handed to the threads at once.
+BATCH = 1024
 
 
 class Checked(typing.NamedTuple):
@@ -35,36 +39,72 @@ class Checked(typing.NamedTuple):
     problem: str | None
 
 
-def check_files(paths: Sequence[pathlib.Path], near: pathlib.Path) -> list[Checked]:
+def check_files(
+    paths: Sequence[pathlib.Path], near: pathlib.Path, with_thumbnails: bool = True
+) -> tuple[list[Checked], dict[str, bytes]]:
     """Return what each file holds; only what is new, or has changed, is read.
 
     Args:
         paths: Absolute paths.
         near: Folder that is examined; nothing is written into it.
+        with_thumbnails: Whether thumbnails are made. Defaults to `True`.
+
+    Returns:
+        What each file holds, and the thumbnails of the images by their checksum.
     """
     kept = _read()
     states = [_state(path) for path in paths]
     found = [
         _kept(kept, path, state) for path, state in zip(paths, states, strict=True)
     ]
-    new = [index for index, checked in enumerate(found) if checked is None]
+    small = {}
+    if with_thumbnails:
+        small = thumbnails.read_kept({c.sha256 for c in found if c and not c.problem})
+    new = [
+        index
+        for index, checked in enumerate(found)
+        if checked is None
+        or (with_thumbnails and not checked.problem and checked.sha256 not in small)
+    ]
     if not new:
-        return found
+        return found, small
     # Pillow and zlib let go of the interpreter's lock, so threads do help.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        for index, checked in zip(
-            new, threads.map(_check, [paths[i] for i in new]), strict=True
-        ):
-            found[index] = checked
-    _write(kept, paths, states, found, near)
-    return found
+    with (
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
+        progress_bar(len(new), "photos read", delay=2) as bar,
+    ):
+        for start in range(0, len(new), BATCH):
+            some = new[start : start + BATCH]
+            jobs = [(paths[index], found[index], with_thumbnails) for index in some]
+            for index, (checked, thumbnail) in zip(
+                some, threads.map(_look, jobs), strict=True
+            ):
+                found[index] = checked
+                if thumbnail is not None:
+                    small[checked.sha256] = thumbnail
+                bar.update()
+    _write(_chosen(kept, paths, states, found), small, near)
+    return found, small
 
 
-def _check(path: pathlib.Path) -> Checked:
+def _look(job: tuple) -> tuple[Checked, bytes | None]:
+    path, checked, with_thumbnail = job
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Checked("", 0, False, f"cannot be read ({error.strerror or error})")
+        reason = f"cannot be read ({error.strerror or error})"
+        return Checked("", 0, False, reason), None
+    checked = checked or _check(data)
+    if not with_thumbnail or checked.problem:
+        return checked, None
+    try:
+        return checked, thumbnails.thumbnail(data)
+    except decoding.UnreadableImageError:
+        # What TensorFlow reads all the same is used, and resembles nothing.
+        return checked, thumbnails.BLANK
+
+
+def _check(data: bytes) -> Checked:
     sha256, number = hashlib.sha256(data).hexdigest(), decoding.fingerprint(data)
     try:
         return Checked(sha256, number, decoding.inspect(data), None)
@@ -101,12 +141,8 @@ def _read() -> dict:
         return {}
 
 
-def _write(kept: dict, photos, states, found, near: pathlib.Path) -> None:
-    """Keep what was found, the folders of this call last, up to `MOST_FILES`."""
-    folder = paths.data_dir()
-    if folder.is_relative_to(near):
-        # It would be found there as one more file, or as a class.
-        return
+def _chosen(kept: dict, photos, states, found) -> dict:
+    """Return what to keep, the folders of this call last, up to `MOST_FILES`."""
     new = {}
     for path, state, checked in zip(photos, states, found, strict=True):
         if state and checked.sha256:  # A file that could not be read may be next time.
@@ -122,12 +158,24 @@ def _write(kept: dict, photos, states, found, near: pathlib.Path) -> None:
         if room < 0:
             break
         chosen.append((name, files))
-    text = json.dumps({"version": VERSION, "folders": dict(reversed(chosen))})
+    return dict(reversed(chosen))
+
+
+def _write(chosen: dict, small: dict[str, bytes], near: pathlib.Path) -> None:
+    folder = paths.data_dir()
+    if folder.is_relative_to(near):
+        # It would be found there as one more file, or as a class.
+        return
+    text = json.dumps({"version": VERSION, "folders": chosen})
     try:
         atomic_files.write_whole_text(folder / NAME, text)
+        if small:
+            listed = {row[1] for files in chosen.values() for row in files.values()}
+            old = thumbnails.read_kept(listed - {*small})
+            thumbnails.keep(old | {s: small[s] for s in small if s in listed})
     except OSError as error:
         say(
-            f"What was found out about {len(photos):,} photos could not be kept in "
-            f"{folder} ({error.strerror or error}), so each call reads them all. Set "
-            "KERAS_TRANSFER_DATA_DIR to a folder that can be written."
+            f"What was found out about the photos of {near} could not be "
+            f"kept in {folder} ({error.strerror or error}), so each call reads them "
+            "all. Set KERAS_TRANSFER_DATA_DIR to a folder that can be written."
         )

@@ -6,20 +6,50 @@ to whole numbers. JPEG is decoded with the accurate integer transform, so Tensor
 and Pillow give the same pixels.
 """
 
+import contextlib
 import io
 import os
 import pathlib
 import struct
+import threading
+import warnings
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from keras_transfer.runtime.arguments import file_path, square_size
 
+try:
+    import pillow_heif
+except ImportError:  # The extra `heif`.
+    pillow_heif = None
+else:
+    pillow_heif.register_heif_opener()
+
 RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+# The one list of what is read, for people; AVIF and HEIC where Pillow can.
+READ = "JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC"
+_HAS_AVIF = "avif" in features.modules and features.check("avif")
+FORMATS = (
+    *("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"),
+    *(("AVIF",) if _HAS_AVIF else ()),
+    *(("HEIF",) if pillow_heif else ()),
+)
+# What a file of these begins with after its first eight bytes.
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF = {b"avif", b"avis"}
+# Their numbers do not say which one is white.
+_NO_WHITE = ("I", "F", "LAB", "HSV")
+# From here on Pillow warns. Two photos of this size, decoded at once, take 2 GB: they
+# are decoded one at a time, and made smaller at once by whole numbers.
+LARGE = 89_478_485
+_LEAST_SIDE = 1024
+_one_large = threading.Lock()
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Rows at a time of what is computed in floats.
+_ROWS = 256
 CHANGED = (
     "This photo was changed or damaged after its folder was loaded. Load the folder "
     "again. Received: path="
@@ -34,11 +64,13 @@ def decode(data: bytes) -> np.ndarray:
     """Decode an image file's bytes to upright 8-bit RGB.
 
     Grayscale, CMYK, palette and 16-bit images become RGB (16-bit values are scaled by
-    1/257), transparent pixels are shown on white, an EXIF rotation is applied, and of
-    an animation the first frame is taken.
+    1/257; of a 16-bit TIFF in colour the upper 8 bits are taken), transparent pixels
+    are shown on white, an EXIF rotation is applied, and of an animation, or of a file
+    with several pages, the first one is taken. An image of more than 89 million pixels
+    is made smaller by a whole number, at most 8.
 
     Args:
-        data: Bytes of a JPEG, PNG, BMP, GIF or WebP file.
+        data: Bytes of an image file, of a format that `READ` names.
 
     Returns:
         uint8 array of shape `(height, width, 3)`.
@@ -46,30 +78,67 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
         UnreadableImageError: If the bytes are no such image, or only a part of one.
     """
+    with opened(data) as image:
+        try:
+            large = image.width * image.height > LARGE
+            with _one_large if large else contextlib.nullcontext():
+                return _pixels(image, data, large)
+        except UnreadableImageError:
+            raise
+        except MemoryError as error:
+            raise UnreadableImageError("too large for the free memory") from error
+        except Exception as error:  # Each decoder raises errors of its own.
+            raise UnreadableImageError("truncated or damaged") from error
+
+
+def opened(data: bytes) -> Image.Image:
+    """Open the bytes of an image file with Pillow, which reads the header alone.
+
+    Raises:
+        UnreadableImageError: If they do not begin as an image that is read here.
+    """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if _is_16_bit_png(data):
-                image.load()  # Raises for a truncated file, as below.
-                exif = image.getexif()
-                image = _reduce_16_bit(data)
-                image.getexif().update(exif)
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
-        raise UnreadableImageError(_reason(data, error)) from error
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"too many pixels ({error})") from error
+    except Exception as error:  # As above.
+        raise UnreadableImageError(_reason(data, error)) from error
+
+
+def _pixels(image: Image.Image, data: bytes, large: bool) -> np.ndarray:
+    if image.mode in _NO_WHITE:
+        raise UnreadableImageError(
+            f"of a kind whose numbers are no colours from black to white ({image.mode})"
+        )
+    times = max(1, min(8, min(image.size) // _LEAST_SIDE)) if large else 1
+    if times > 1:  # JPEG alone can be decoded so.
+        width, height = image.size
+        image.draft("RGB", (width // times, height // times))
+        times = max(1, min(times, image.width * times // width))
+    if _is_16_bit_png(data):
+        image.load()  # Raises for a truncated file, as below.
+        exif = image.getexif()
+        image = _reduce_16_bit(data)
+        image.getexif().update(exif)
+    elif image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+    # In place, for a copy of a large image is large.
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.asarray(image.reduce(times) if times > 1 else image)
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     """Read one image file as the network sees it.
 
     Args:
-        path: Path of a JPEG, PNG, BMP, GIF or WebP file.
+        path: Path of an image file: JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC
+            are read; HEIC needs `pip install "keras-transfer[heif]"`.
         image_size: Side of the square result, in pixels.
 
     Returns:
@@ -89,15 +158,33 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     """
     path = file_path("path", path)
     image_size = square_size("image_size", image_size)
+    return load_pixels(path, image_size).astype("float32")
+
+
+def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
+    """Return what `load_image` does as uint8, which is what it is made of.
+
+    A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
+    """
     data = read_file(path)
     try:
-        pixels = decode(data)
+        return resize(_decode_fast(data), image_size).numpy()
     except UnreadableImageError as error:
         raise UnreadableImageError(
-            f"Expected a JPEG, PNG, BMP, GIF or WebP image, but this file is "
-            f"{error}. Convert it to JPEG or PNG. Received: path={path}"
+            f"Expected an image ({READ} are read), but this file is {error}. Convert "
+            f"it to JPEG or PNG. Received: path={path}"
         ) from error
-    return resize(pixels, image_size).numpy().astype("float32")
+
+
+def _decode_fast(data: bytes):
+    try:
+        with opened(data) as image:
+            plain = _is_plain(image)
+        if plain:
+            return decode_tensor(data)
+    except Exception:  # Whatever is wrong, decode says it in our words.
+        pass
+    return decode(data)
 
 
 def read_file(path: pathlib.Path) -> bytes:
@@ -127,7 +214,7 @@ def inspect(data: bytes) -> bool:
     import tensorflow as tf
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with opened(data) as image:
             file_format, plain = image.format, _is_plain(image)
         if file_format in ("JPEG", "MPO"):
             # An eighth of the size reads every byte and saves most of the arithmetic.
@@ -155,8 +242,11 @@ def _is_whole_png(data: bytes) -> bool:
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:
             return False
         if kind == b"IDAT":
-            # Not a byte more than there should be, which may be very many.
-            missing -= len(stream.decompress(body, missing + 1))
+            # Not a byte more than there should be, which may be very many, and few of
+            # them in memory at once.
+            while body and missing >= 0:
+                missing -= len(stream.decompress(body, min(missing + 1, 2**20)))
+                body = stream.unconsumed_tail
         start += 12 + length
     return missing == 0 and stream.eof
 
@@ -166,7 +256,7 @@ def is_image(path: pathlib.Path) -> bool:
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS):
             return True
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Each reader of a format raises errors of its own.
         return False
 
 
@@ -208,7 +298,7 @@ def decode_any_tensor(data):
     import tensorflow as tf
 
     def is_plain(data):
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with opened(data) as image:
             return np.bool_(_is_plain(image))
 
     image = tf.cond(
@@ -221,6 +311,8 @@ def decode_any_tensor(data):
 
 def _is_plain(image: Image.Image) -> bool:
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return False
+    if image.width * image.height > LARGE:
         return False
     # Asked last: to look for it, Pillow decodes all of a PNG.
     return image.getexif().get(_ORIENTATION, 1) == 1
@@ -247,9 +339,18 @@ def _reduce_16_bit(data: bytes) -> Image.Image:
         pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise OSError("broken PNG file") from error
-    pixels = np.round(pixels / 257).astype("uint8")
+    pixels = _to_8_bit(pixels)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
     return Image.fromarray(pixels.squeeze(-1) if mode == "L" else pixels, mode)
+
+
+def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
+    """Return 16-bit values scaled by 1/257 and rounded, a few rows at a time."""
+    scaled = np.empty(pixels.shape, "uint8")
+    for start in range(0, len(pixels), _ROWS):
+        rows = slice(start, start + _ROWS)
+        scaled[rows] = np.round(pixels[rows] / 257)
+    return scaled
 
 
 def _reason(data: bytes, error: Exception) -> str:
@@ -257,4 +358,9 @@ def _reason(data: bytes, error: Exception) -> str:
         return "empty (zero bytes)"
     if "truncated" in str(error) or "broken" in str(error):
         return "truncated or damaged"
+    brands = {data[start : start + 4] for start in range(8, 40, 4)}
+    if data[4:8] == b"ftyp" and brands & _AVIF and not _HAS_AVIF:
+        return "an AVIF image, which needs Pillow 11.3 or newer: pip install -U Pillow"
+    if data[4:8] == b"ftyp" and brands & _HEIC and not pillow_heif:
+        return 'a HEIC image, which needs pip install "keras-transfer[heif]"'
     return "not one of the image formats that are read here"

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_transfer.data import split_names
+from keras_transfer.data import grouping, split_names
+from keras_transfer.data.decoding import READ
+from keras_transfer.data.near_copies import joined, near_copies
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -26,13 +28,18 @@ from keras_transfer.data.splits import (
     describe_size,
     settings_text,
 )
-from keras_transfer.runtime.arguments import file_path, square_size, whole_number
+from keras_transfer.runtime.arguments import (
+    file_path,
+    flag,
+    square_size,
+    whole_number,
+)
 from keras_transfer.runtime.status_lines import say
 
 SHOWN = 20
 
 
-def load_directory(
+def load_directory(  # noqa: PLR0913
     path: str | os.PathLike,
     *,
     image_size: int = 224,
@@ -40,12 +47,16 @@ def load_directory(
     batch_size: int = 32,
     seed: int = 0,
     fractions: Mapping[str, float] | Sequence[float] | None = None,
+    groups: str | os.PathLike | Mapping[str, str] | None = None,
+    keep_copies_together: bool = True,
 ) -> Splits:
     """Load a folder of photos, one subfolder a class, in three splits.
 
-    Each class is split by a seed, then capped. JPEG, PNG, BMP, GIF (first frame) and
-    WebP files are read at any depth, whatever their names end in, and links are
-    followed. Left out, and listed in `Splits.skipped`, are: what begins with a dot or
+    Each class is split by a seed, then capped. Photos of one group stay in one split,
+    and so do near copies: the same photo resized, saved again, mirrored or made
+    brighter, and photos of one series. Image files of all formats that `load_image`
+    reads are found at any depth, whatever their names end in, and links are followed.
+    Left out, and listed in `Splits.skipped`, are: what begins with a dot or
     belongs to the operating system; files that cannot be read; exact copies; a photo
     that lies in two classes, in both; and what `max_images` leaves over. A warning
     names those that should not be there.
@@ -54,7 +65,7 @@ def load_directory(
     the same class folders. Which is which follows from names that contain `train`;
     `val` or `dev`; `test`, `eval` or `holdout`. A validation or test split that is
     missing is taken from train. A photo in two of the splits stays in test only, or in
-    validation only.
+    validation only, and so do its near copies and the photos of its group.
 
     What was found out about each file is kept in the folder of data, by path, size and
     time of change, so that a later call reads only what is new.
@@ -70,6 +81,13 @@ def load_directory(
         fractions: Shares of each class that validation and test get, above 0, such as
             `{"validation": 0.1, "test": 0.2}`; train gets the rest. All three shares,
             train first, are taken as well. Defaults to `0.15` each.
+        groups: What names the group of each photo, such as a patient: a regular
+            expression, searched in the path relative to the folder, `cat/tom_1.jpg`,
+            of which the first group counts, else all that matches; the path of a CSV
+            file with the columns `path` and `group`; or a mapping of these paths to
+            groups. Defaults to `None`: each photo is one of its own.
+        keep_copies_together: Whether near copies stay in one split. Defaults to
+            `True`.
 
     Returns:
         `Splits`.
@@ -77,8 +95,9 @@ def load_directory(
     Raises:
         NotADirectoryError: If there is no folder at `path`.
         ValueError: If there are fewer than two classes, or fewer than three readable
-            images in one; if the splits of a folder do not hold the same classes, or
-            their names do not say which they are; or if an argument is wrong.
+            images, or groups of them, in one; if a photo has no group; if the splits
+            of a folder do not hold the same classes, or their names do not say which
+            they are; or if an argument is wrong.
 
     Example:
 
@@ -94,16 +113,19 @@ def load_directory(
     if max_images is not None:
         max_images = whole_number("max_images", max_images, least=1)
     asked = split_names.shares(fractions)
-    folder = read_folder(path)
+    keep_copies_together = flag("keep_copies_together", keep_copies_together)
+    groups = grouping.read_groups(groups, path.absolute())
+    folder = read_folder(path, with_thumbnails=keep_copies_together)
     split_names.refuse_given(asked, folder.splits, f", path={folder.path}")
-    files = folder.files
+    usable = [file for file in folder.files if not file.problem]
+    units, kept_together = _units(folder, usable, groups, keep_copies_together)
+    files, usable, units = _apart(folder, usable, units, groups)
     left_out = [
         *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
         *folder.skipped,
     ]
     _warn(path, folder, [skipped for skipped, missed in left_out if missed])
-    usable = [file for file in files if not file.problem]
-    pools = _split(folder, usable, split_names.FRACTIONS | asked, seed)
+    pools = _split(folder, usable, units, split_names.FRACTIONS | asked, seed)
     members = _capped(pools, len(folder.class_names), max_images)
     counts = {name: len(chosen) for name, chosen in members.items()}
     chosen = {file.path for name in members for file in members[name]}
@@ -129,7 +151,7 @@ def load_directory(
         seed=seed,
         class_names=folder.class_names,
         name=name,
-        source=f"{name}: {size}{_origin(folder)}",
+        source=f"{name}: {size}{_origin(folder)}{kept_together}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
         loader={
             "function": "load_directory",
@@ -140,6 +162,8 @@ def load_directory(
                 "batch_size": batch_size,
                 "seed": seed,
                 "fractions": asked or None,
+                "groups": groups and groups.given,
+                "keep_copies_together": keep_copies_together,
             },
         },
         skipped=tuple(skipped),
@@ -173,8 +197,8 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
         shown.append(f"  and {len(missed) - len(shown)} more")
     text = "\n".join(shown)
     advice = [
-        "JPEG, PNG, BMP, GIF and WebP are read. Open the others in an image program "
-        "and export them as JPEG or PNG, copy damaged ones again, or delete them."
+        f"{READ} are read. Open the others in an image program and export them as JPEG "
+        "or PNG, copy damaged ones again, or delete them."
     ]
     if any(each.reason.startswith("in two classes") for each in missed):
         advice.append(
@@ -189,35 +213,107 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
     )
 
 
+def _units(
+    folder: Folder,
+    usable: list[PhotoFile],
+    groups: grouping.Groups | None,
+    keep_copies_together: bool,
+) -> tuple[np.ndarray, str]:
+    """Return the number of what each photo stays with, and the text that says so."""
+    ways, said = [np.arange(len(usable))], []
+    if keep_copies_together:
+        copies = joined(near_copies(usable, folder), len(usable))
+        ways.append(copies)
+        sizes = np.bincount(copies)
+        if sizes.max(initial=0) > 1:
+            said.append(f"{sizes[sizes > 1].sum():,} near copies")
+    if groups:
+        inside = [file.path.relative_to(folder.path).as_posix() for file in usable]
+        names = grouping.group_names(groups, inside)
+        ways.append(names)
+        said.append(f"{len({*names}):,} groups")
+    text = f"; {' and '.join(said)} kept together" if said else ""
+    return grouping.together(*ways), text
+
+
+def _apart(
+    folder: Folder,
+    usable: list[PhotoFile],
+    units: np.ndarray,
+    groups: grouping.Groups | None,
+) -> tuple[list[PhotoFile], list[PhotoFile], np.ndarray]:
+    """Leave out what belongs to photos of a later one of the splits of a folder.
+
+    Returns:
+        All files of the folder, those that can be used, and the units of these.
+    """
+    if not folder.splits:
+        return folder.files, usable, units
+    order = [*split_names.FRACTIONS]
+    last = {}
+    for file, unit in zip(usable, units, strict=True):
+        if unit not in last or order.index(file.split) > order.index(last[unit].split):
+            last[unit] = file
+    stays = [last[u].split == f.split for f, u in zip(usable, units, strict=True)]
+    alike = "belongs to" if groups else "nearly the same as"
+    problems = {
+        file.path: f"{alike} {folder.name(last[unit])}, which is in {last[unit].split}"
+        for file, unit, here in zip(usable, units, stays, strict=True)
+        if not here
+    }
+    files = [f._replace(problem=problems.get(f.path, f.problem)) for f in folder.files]
+    return (
+        files,
+        [f for f, here in zip(usable, stays, strict=True) if here],
+        units[stays],
+    )
+
+
 def _split(
     folder: Folder,
     usable: list[PhotoFile],
+    units: np.ndarray,
     fractions: Mapping[str, float],
     seed: int,
 ) -> dict[str, list[list[PhotoFile]]]:
     """Return the photos of each class in each split."""
     taken = [name for name in ("test", "validation") if name not in folder.splits]
     given = [name for name in ("test", "validation") if name in folder.splits]
+    classes = range(len(folder.class_names))
+    rest = [i for i, file in enumerate(usable) if file.split not in given]
+    labels = np.array([usable[i].label for i in rest], "int64")
+    parts = {name: [[] for _ in classes] for name in given}
+    for file in usable:
+        if file.split in given:
+            parts[file.split][file.label].append(file)
+    _check_enough(folder, labels, units[rest], len(taken), parts)
+    shares = {name: fractions[name] for name in taken}
     pools = {name: [] for name in split_names.FRACTIONS}
-    few = []
-    for label, class_name in enumerate(folder.class_names):
-        files = [file for file in usable if file.label == label]
-        parts = {name: [f for f in files if f.split == name] for name in given}
-        rest = [file for file in files if file.split not in given]
-        if len(rest) <= len(taken):
-            few.append(f"{len(rest)} readable image(s) of {class_name}")
-        few += [
-            f"no readable image of {class_name} in {n}" for n in given if not parts[n]
-        ]
-        order = np.random.default_rng([seed, label]).permutation(len(rest))
-        start = 0
-        for name, count in split_names.sizes(len(rest), taken, fractions).items():
-            pools[name].append([rest[i] for i in order[start : start + count]])
-            start += count
-        pools["train"].append([rest[i] for i in order[start:]])
-        for name, part in parts.items():
+    for name, classes in grouping.spread(labels, units[rest], shares, seed).items():
+        pools[name] = [[usable[rest[i]] for i in positions] for positions in classes]
+    for name in given:
+        for label, part in enumerate(parts[name]):
             order = np.random.default_rng([seed, label]).permutation(len(part))
             pools[name].append([part[i] for i in order])
+    _check_each(folder, pools)
+    return pools
+
+
+def _check_enough(folder, labels, units, num_taken: int, parts: dict) -> None:
+    """Refuse a folder with too few photos, or groups of photos, of a class."""
+    few, tied = [], []
+    for label, class_name in enumerate(folder.class_names):
+        here = labels == label
+        count, num_units = int(here.sum()), len(np.unique(units[here]))
+        if count <= num_taken:
+            few.append(f"{count} readable image(s) of {class_name}")
+        elif num_units <= num_taken:
+            tied.append(f"{count} images of {class_name} in {num_units} group(s)")
+        few += [
+            f"no readable image of {class_name} in {name}"
+            for name, classes in parts.items()
+            if not classes[label]
+        ]
     if few:
         expected = "three readable images a class, one for each split"
         if folder.splits:
@@ -227,7 +323,30 @@ def _split(
             f"Expected at least {expected}. Add images, or move the folder away. "
             f"{WAYS_OUT} Received: path={folder.path} with {'; '.join(few[:SHOWN])}"
         )
-    return pools
+    if tied:
+        raise ValueError(_too_few_groups(folder, num_taken + 1, tied))
+
+
+def _check_each(folder: Folder, pools: dict[str, list[list[PhotoFile]]]) -> None:
+    """Refuse a folder whose groups leave a split without a class."""
+    missing = [
+        f"none of {folder.class_names[label]} left for {name}"
+        for name, classes in pools.items()
+        for label, files in enumerate(classes)
+        if not files
+    ]
+    if missing:
+        raise ValueError(_too_few_groups(folder, len(pools), missing))
+
+
+def _too_few_groups(folder: Folder, num_splits: int, found: list[str]) -> str:
+    return (
+        "Photos of one group, and near copies, stay in one split, so each class needs "
+        f"at least {num_splits} groups or photos that are alone, one for each split. "
+        "Add photos of others, make groups smaller, or pass "
+        "keep_copies_together=False if they are no copies. "
+        f"Received: path={folder.path} with {'; '.join(found[:SHOWN])}"
+    )
 
 
 def _capped(

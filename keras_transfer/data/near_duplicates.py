@@ -121,14 +121,14 @@ def _near(first: np.ndarray, second: np.ndarray) -> dict[int, Duplicate]:
     found = {}
     if not len(first):
         return found
-    hashes = _hashes(first)
+    known = hashes(first)
     step = max(1, HASH_PAIRS // len(first))
     for start in range(0, len(second), step):
         part = second[start : start + step]
         for turned in (part, part[:, :, ::-1]):
             # Of numbers 1 and -1, the product is the bits less twice the distance.
-            agreement = hashes @ _hashes(turned).T
-            pairs = np.argwhere(agreement >= hashes.shape[1] - 2 * MAX_DISTANCE)
+            agreement = known @ hashes(turned).T
+            pairs = np.argwhere(agreement >= known.shape[1] - 2 * MAX_DISTANCE)
             for begin in range(0, len(pairs), PIXEL_PAIRS):
                 i, j = pairs[begin : begin + PIXEL_PAIRS].T
                 differences = _differences(first[i], turned[j])
@@ -140,7 +140,7 @@ def _near(first: np.ndarray, second: np.ndarray) -> dict[int, Duplicate]:
     return found
 
 
-def _hashes(thumbnails: np.ndarray) -> np.ndarray:
+def hashes(thumbnails: np.ndarray) -> np.ndarray:
     """Return 112 bits each: 1 where it gets brighter to the right or down, else -1."""
     cells = _cells(thumbnails.mean(axis=-1, keepdims=True, dtype="float32"))
     cells = cells.mean(axis=(2, 4, 5))
@@ -151,27 +151,27 @@ def _hashes(thumbnails: np.ndarray) -> np.ndarray:
 
 def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return 1 minus the mean correlation of the cells of each pair of thumbnails."""
-    first, second = _details(first), _details(second)
+    first, second = details(first), details(second)
     # A cell that is empty in both says nothing, in one of them it speaks against.
     compared = (first.any(axis=2) | second.any(axis=2)).sum(axis=1)
     correlations = (first * second).sum(axis=(1, 2))
     return 1 - correlations / np.maximum(compared, LEAST_CELLS)
 
 
-def _details(thumbnails: np.ndarray) -> np.ndarray:
+def details(thumbnails: np.ndarray, flat: float = FLAT) -> np.ndarray:
     """Return how the pixels in each cell differ from its mean, with length 1 or 0.
 
     Of one length, so that a frame, which many photos share, counts no more than the
-    rest.
+    rest. What differs less than `flat`, a share of the brightest value, is noise.
     """
     cells = _cells(thumbnails.astype("float32"))
-    details = (cells - cells.mean(axis=(2, 4), keepdims=True)).swapaxes(2, 3)
-    details = details.reshape(len(cells), CELLS**2, -1)
-    lengths = np.linalg.norm(details, axis=2, keepdims=True)
+    inside = (cells - cells.mean(axis=(2, 4), keepdims=True)).swapaxes(2, 3)
+    inside = inside.reshape(len(cells), CELLS**2, -1)
+    lengths = np.linalg.norm(inside, axis=2, keepdims=True)
     usual = np.sqrt(np.mean(lengths**2, axis=1, keepdims=True))
     brightest = np.abs(cells).max(axis=(1, 2, 3, 4, 5))[:, None, None]
-    least = np.maximum(FAINT * usual, FLAT * brightest * np.sqrt(details.shape[-1]))
-    return np.where(lengths > least, details / np.maximum(lengths, 1e-12), 0)
+    least = np.maximum(FAINT * usual, flat * brightest * np.sqrt(inside.shape[-1]))
+    return np.where(lengths > least, inside / np.maximum(lengths, 1e-12), 0)
 
 
 def _cells(thumbnails: np.ndarray) -> np.ndarray:

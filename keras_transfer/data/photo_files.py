@@ -3,13 +3,14 @@
 import os
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.data import decoding, split_names
-from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.checked_files import Checked, check_files
+from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_folders import Photo, printable, read_layout
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import WAYS_OUT, Skipped
@@ -47,6 +48,7 @@ class Folder(typing.NamedTuple):
         files: All files in class folders that may be photos, in order.
         skipped: What was passed over: its path, the reason, and whether it looks like
             something that a user would miss.
+        thumbnails: Small grey pictures of the photos, by their checksum.
     """
 
     path: pathlib.Path
@@ -54,17 +56,25 @@ class Folder(typing.NamedTuple):
     splits: tuple[str, ...]
     files: list[PhotoFile]
     skipped: list[tuple[Skipped, bool]]
+    thumbnails: dict[str, bytes]
 
     def name(self, file: PhotoFile) -> str:
         """Return the path of a file in this folder, so that a console can take it."""
         return printable(file.path.relative_to(self.path))
 
 
-def read_folder(path: pathlib.Path) -> Folder:
+def read_folder(
+    path: pathlib.Path,
+    known: Collection[str] = (),
+    *,
+    with_thumbnails: bool = True,
+) -> Folder:
     """Read a folder of photos, one subfolder a class, and look into each file.
 
     Args:
         path: The folder; its subfolders are the classes, or splits with the classes.
+        known: Names of classes, of which a single one is enough. Defaults to none.
+        with_thumbnails: Whether thumbnails are made. Defaults to `True`.
 
     Raises:
         NotADirectoryError: If there is no folder at `path`.
@@ -76,20 +86,43 @@ def read_folder(path: pathlib.Path) -> Folder:
             f"{WAYS_OUT} Received: path={path}"
         )
     folder = path.absolute()
-    layout = read_layout(folder)
-    files = _examine(layout.photos, folder)
-    return Folder(folder, layout.class_names, layout.splits, files, layout.skipped)
+    layout = read_layout(folder, known)
+    places = [photo.path for photo in layout.photos]
+    checked, thumbnails = check_files(places, folder, with_thumbnails)
+    files = _examine(layout.photos, checked, folder)
+    return Folder(
+        folder, layout.class_names, layout.splits, files, layout.skipped, thumbnails
+    )
 
 
 def photo_dataset(
     files: Sequence[PhotoFile], image_size: int, batch_size: int = 32
 ) -> tf.data.Dataset:
     """Return float32 images and integer labels of photos, batched, in this order."""
+    return _photos(examples(files)(), image_size, batch_size)
 
+
+def shuffled_photos(
+    files: Sequence[PhotoFile], image_size: int, passes: Passes, batch_size: int = 32
+) -> tf.data.Dataset:
+    """Return the same, in the order of `passes`, and decoded anew in each of them."""
+    columns = _columns(files)
+
+    def one(index):
+        return tf.nest.map_structure(lambda column: tf.gather(column, index), columns)
+
+    indices = tf.data.Dataset.from_generator(
+        lambda: passes.begin(len(files))[1],
+        output_signature=tf.TensorSpec((), tf.int64),
+    ).apply(tf.data.experimental.assert_cardinality(len(files)))
+    return _photos(indices.map(one), image_size, batch_size)
+
+
+def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
     def read(encoded, label):
         return decoding.resize(decode(encoded), image_size), tf.cast(label, tf.int32)
 
-    dataset = examples(files)().map(read, num_parallel_calls=os.cpu_count())
+    dataset = encoded.map(read, num_parallel_calls=os.cpu_count())
     return without_autotune(
         dataset.batch(batch_size)
         .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
@@ -103,8 +136,9 @@ def is_readable(file: PhotoFile) -> bool:
     return file.problem is None or file.problem.startswith(copied)
 
 
-def _examine(photos: list[Photo], folder: pathlib.Path) -> list[PhotoFile]:
-    checked = check_files([photo.path for photo in photos], folder)
+def _examine(
+    photos: list[Photo], checked: list[Checked], folder: pathlib.Path
+) -> list[PhotoFile]:
     files = [PhotoFile(*a, *b) for a, b in zip(photos, checked, strict=True)]
     same = {}
     for index, file in enumerate(files):
@@ -146,14 +180,14 @@ def _printed(file: PhotoFile, folder: pathlib.Path) -> str:
 def examples(files: Sequence[PhotoFile]):
     """Return a function that makes the data set of encoded photos and labels."""
 
-    def read():
-        paths = [os.fsencode(file.path) for file in files]
-        about = [(file.plain, file.number) for file in files]
-        plain, numbers = (np.array(column) for column in zip(*about, strict=True))
-        labels = [file.label for file in files]
-        return tf.data.Dataset.from_tensor_slices(((paths, plain, numbers), labels))
+    return lambda: tf.data.Dataset.from_tensor_slices(_columns(files))
 
-    return read
+
+def _columns(files: Sequence[PhotoFile]) -> tuple:
+    paths = np.array([os.fsencode(file.path) for file in files])
+    about = [(file.plain, file.number) for file in files]
+    plain, numbers = (np.array(column) for column in zip(*about, strict=True))
+    return (paths, plain, numbers), np.array([file.label for file in files])
 
 
 def decode(encoded):

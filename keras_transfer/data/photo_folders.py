@@ -9,7 +9,7 @@ import os
 import pathlib
 import typing
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from keras_transfer.data import decoding, split_names
 from keras_transfer.data.splits import WAYS_OUT, Skipped
@@ -27,6 +27,8 @@ SYSTEM = {
     "system volume information",
     "lost+found",
 }
+# What says by its name that it is a photo, whatever it holds.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
 HIDDEN = "hidden: its name begins with a dot"
 OF_THE_SYSTEM = "left there by an operating system"
 NO_CLASS = "not in a class folder"
@@ -63,15 +65,17 @@ def printable(text: str | os.PathLike) -> str:
     return os.fspath(text).encode("utf-8", "backslashreplace").decode()
 
 
-def read_layout(path: pathlib.Path) -> Layout:
+def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
     """Return what lies in a folder.
 
     Args:
         path: The folder, absolute.
+        known: Names of classes, of which a single one is enough. Defaults to none.
     """
     outer = _subfolders(path)
     names = list(dict.fromkeys(map(_same, outer)))
-    if len(names) < 2:
+    alone = len(names) == 1 and names[0] in map(normalized, known)
+    if len(names) < 2 and not alone:
         inside = [name for f in outer for name in _class_folders(f)]
         hint = f"Pass {outer[0]}, which holds them. " if len(inside) > 1 else ""
         raise ValueError(
@@ -79,7 +83,7 @@ def read_layout(path: pathlib.Path) -> Layout:
             f"its images. {hint}{WAYS_OUT} "
             f"Received: path={path} with the subfolders {names}"
         )
-    given = _given_splits(path, outer)
+    given = None if alone else _given_splits(path, outer)
     classes: dict[str, list[tuple[str | None, pathlib.Path]]] = {}
     for split, folders in (given or {None: _by_name(outer)}).items():
         for name, found in folders.items():
@@ -105,15 +109,39 @@ def read_layout(path: pathlib.Path) -> Layout:
     )
 
 
+def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Yield the photos at any depth of a folder, and what cannot be looked into.
+
+    A file is a photo by its ending or by its first bytes. What is hidden, belongs to
+    the operating system or is no photo is passed over.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Pairs of a path and `None`, or the reason why nothing was found there.
+    """
+    for path, reason in _walk(folder):
+        if reason in (HIDDEN, OF_THE_SYSTEM):
+            continue
+        if reason or path.suffix.lower() in SUFFIXES or decoding.is_image(path):
+            yield path, reason
+
+
 def _passed_over(name: str) -> str | None:
     if name.startswith("."):
         return HIDDEN
     return OF_THE_SYSTEM if name.lower() in SYSTEM else None
 
 
-def _same(folder: pathlib.Path) -> str:
+def normalized(name: str) -> str:
+    """Return a name as it is compared, whichever system wrote it."""
     # macOS writes an accent as a letter of its own: the same name in other bytes.
-    return unicodedata.normalize("NFC", folder.name)
+    return unicodedata.normalize("NFC", name)
+
+
+def _same(folder: pathlib.Path) -> str:
+    return normalized(folder.name)
 
 
 def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:

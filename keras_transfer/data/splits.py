@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_transfer.data import own_arrays, own_data, own_datasets
 from keras_transfer.data.decoding import RESIZE_RULE, resize
 from keras_transfer.data.own_content import Content, compact
+from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.runtime.arguments import one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
@@ -68,6 +69,7 @@ class Splits:
             `source` counts it.
         photos: Of a folder of photos, the files of each split in stored order, each
             with `path`, `label` and `sha256`; else `None`.
+        passes: What orders `train` in each pass, where that can be set; else `None`.
     """
 
     train: tf.data.Dataset
@@ -83,6 +85,7 @@ class Splits:
     loader: dict | None = None
     skipped: tuple[Skipped, ...] = ()
     photos: Mapping[str, tuple] | None = None
+    passes: Passes | None = None
     _content: Content | None = None
 
     @classmethod

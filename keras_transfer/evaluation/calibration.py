@@ -4,8 +4,9 @@ import typing
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
+from keras_transfer.models.outputs import log_probabilities, tempered
 from keras_transfer.runtime.arguments import number_array, real_number, whole_number
 
 NUM_BINS = 15
@@ -127,7 +128,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
     labels, probabilities = _checked(labels, probabilities)
-    logits = _logarithms(probabilities)
+    logits = log_probabilities(probabilities)
     rows = np.arange(len(labels))
 
     def loss(log_temperature):
@@ -164,8 +165,7 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
     temperature = real_number("temperature", temperature, above=0)
-    logits = _logarithms(_checked_probabilities(probabilities))
-    return softmax(logits / temperature, axis=1).astype("float32")
+    return tempered(_checked_probabilities(probabilities), temperature)
 
 
 def checked_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -227,13 +227,3 @@ def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
             f"{sums.max():.4g}"
         )
     return probabilities
-
-
-def _logarithms(probabilities: np.ndarray) -> np.ndarray:
-    # In float32, `1 - p` of a sigmoid is 0 where it lies below half the distance from 1
-    # to the next number. No zero may be more than the smallest number beside it.
-    positive = probabilities > 0
-    smallest = probabilities.min(
-        axis=1, where=positive, initial=2.0**-25, keepdims=True
-    )
-    return np.log(np.where(positive, probabilities, smallest))

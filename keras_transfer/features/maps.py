@@ -11,17 +11,20 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.data.augmentation import checked_augmentation
+from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import write_outputs
 from keras_transfer.models.precision import described, fast_copy, fast_dtype
+from keras_transfer.models.training_state import random_states
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import shown, whole_number
 from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 
 FILES = ("maps", "labels")
+_FOLDER = "feature_maps"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -107,7 +110,7 @@ def extract_feature_maps(  # noqa: PLR0913
     seed = whole_number("seed", seed, 0)
     verbose = cache.is_verbose(verbose)
     dtype = fast_dtype(network, dtype, frozen=True)
-    cache_dir = cache.folder_of("cache_dir", cache_dir, "feature_maps")
+    cache_dir = cache.folder_of("cache_dir", cache_dir, _FOLDER)
     weights = cache.checksums(network)
     parts = _parts(network, splits, dtype, augmentation, copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
@@ -115,10 +118,7 @@ def extract_feature_maps(  # noqa: PLR0913
     run = None
     if missing:
         # All of it is asked for before any of it is computed.
-        needed = sum(
-            2 * math.prod(sizes[part]) - atomic_files.left_bytes(cache_dir / part.key)
-            for part in missing
-        )
+        needed = _needed(missing, sizes, cache_dir)
         free = paths.check_room(cache_dir, needed)
         if verbose:
             say(
@@ -163,8 +163,9 @@ def extract_feature_maps(  # noqa: PLR0913
     ordered = {split: in_order(split) for split in splits.counts}
     whole = {split: ordered[split](0, count) for split, count in splits.counts.items()}
     train = [arrays[part] for part in parts if part.split == "train"]
+    passes = Passes(seed)
     return FeatureMaps(
-        train=_dataset(train, labels["train"], batch_size, seed),
+        train=_dataset(train, labels["train"], batch_size, passes),
         validation=whole["validation"],
         test=whole["test"],
         class_names=splits.class_names,
@@ -174,8 +175,30 @@ def extract_feature_maps(  # noqa: PLR0913
         fingerprint=cache.key(network, splits, dtype, weights=weights),
         image_size=shape[0],
         _ordered=ordered,
+        passes=passes,
         made_by=cache.made_by(network, splits, weights),
     )
+
+
+def missing_bytes(
+    network: keras.Model,
+    splits: Splits,
+    augmentation: keras.layers.Layer,
+    augmented_copies: int,
+) -> int:
+    """Return how much `extract_feature_maps` would have to write into `data/`."""
+    shape = cache.check_network(network, splits)
+    folder = cache.folder_of("cache_dir", None, _FOLDER)
+    dtype, weights = fast_dtype(network, frozen=True), cache.checksums(network)
+    parts = _parts(network, splits, dtype, augmentation, augmented_copies, weights)
+    sizes = {part: (splits.counts[part.split], *shape) for part in parts}
+    missing = [part for part in parts if not cache.read(folder / part.key, FILES)]
+    return _needed(missing, sizes, folder)
+
+
+def _needed(missing, sizes, folder) -> int:
+    left = sum(atomic_files.left_bytes(folder / part.key) for part in missing)
+    return sum(2 * math.prod(sizes[part]) for part in missing) - left
 
 
 class _Part(typing.NamedTuple):
@@ -202,16 +225,14 @@ def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]
     return [_Part(split, copy, key(split, copy)) for split, copy in pairs]
 
 
-def _dataset(copies, labels, batch_size, seed=None) -> tf.data.Dataset:
-    """Read batches of the copies, a copy in each pass, shuffled if there is a seed."""
-    passes = 0
+def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:
+    """Read batches of the copies, one in each pass, shuffled if these are counted."""
 
     def batches():
-        nonlocal passes
-        order, maps = np.arange(len(labels)), copies[passes % len(copies)]
-        if seed is not None:
-            order = np.random.default_rng((seed, passes)).permutation(order)
-        passes += 1
+        number, order = 0, np.arange(len(labels))
+        if passes is not None:
+            number, order = passes.begin(len(labels))
+        maps = copies[number % len(copies)]
         for start in range(0, len(order), batch_size):
             # Sorted, so that a disk is read in one direction.
             chosen = np.sort(order[start : start + batch_size])
@@ -265,10 +286,8 @@ def _augmented(dataset, augmentation, copy: int) -> tf.data.Dataset:
             layer.set_weights(augmentation.get_weights())
     except Exception as error:
         raise _no_copy(augmentation) from error
-    for variable in layer.variables:
-        # The state of a generator is its seed and a counter.
-        if "int" in variable.dtype and tuple(variable.shape) == (2,):
-            variable.assign(variable + np.array([0, copy * 1_000_003], "uint32"))
+    for variable in random_states(layer):
+        variable.assign(variable + np.array([0, copy * 1_000_003], "uint32"))
 
     def changed(images, labels):
         return tf.cast(layer(images, training=True), tf.float32), labels

@@ -22,6 +22,7 @@ from keras_transfer.models.compiling import (
 )
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
 from keras_transfer.runtime.keras_internals import copy_decay_exclusions
@@ -216,6 +217,7 @@ def fine_tune(  # noqa: PLR0913
                     class_weight=class_weight,
                     callbacks=callbacks,
                     verbose=verbose,
+                    drawn=(data.passes, augmentation),
                 )
             finally:
                 # Also after an interruption, what was learnt so far is in the model.
@@ -291,9 +293,15 @@ def _schedule(learning_rate: float, steps: int):
     )
 
 
-def _fit_and_keep_best(model, train, validation, *, callbacks, verbose, **settings):
+def _fit_and_keep_best(
+    model, train, validation, *, callbacks, verbose, drawn=(), **settings
+):
     before = model.evaluate(validation, verbose=0)[0]
     best = BestWeights(before, model.get_weights(), callbacks)
+    for state in callbacks:
+        if isinstance(state, TrainingState):
+            first = state.begin(model, best, *drawn)
+            settings["initial_epoch"] = first or settings["initial_epoch"]
     try:
         history = model.fit(
             train,

@@ -71,9 +71,12 @@ class BestWeights(keras.callbacks.Callback):
             self._write()
 
     def _write(self) -> None:
-        arrays = {str(i): weight for i, weight in enumerate(self.weights)}
-        for name, array in arrays.items():
-            if array.dtype.name == "bfloat16":  # No type of NumPy's own.
-                arrays[name] = array.astype("float32")
+        arrays = {str(i): as_stored(each) for i, each in enumerate(self.weights)}
         with atomic_files.written_whole(self._path) as temporary:
             np.savez(temporary, loss=self.loss, trained=self.trained, **arrays)
+
+
+def as_stored(array: np.ndarray) -> np.ndarray:
+    """Return an array as NumPy can write it, of the same numbers."""
+    # No type of NumPy's own.
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array

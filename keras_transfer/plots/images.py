@@ -228,6 +228,18 @@ def show_grad_cam(
     return figure
 
 
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Return an image under its Grad-CAM map, as `show_grad_cam` draws it.
+
+    Args:
+        image: Image of shape `(height, width, 3)`, RGB, 0 to 255.
+        heat: Map of shape `(height, width)`, 0 to 1.
+    """
+    grey = pixels(image).mean(axis=-1, keepdims=True)
+    color = 255 * plt.colormaps["inferno"](heat)[..., :3]
+    return pixels(0.4 * grey + 0.6 * color)
+
+
 def show_pixels(axes: plt.Axes, image: np.ndarray) -> None:
     """Draw an image; one of a single channel in grey."""
     axes.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_transfer.backbones import build, registry
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
+from keras_transfer.data.near_copies import NearCopy, joined, near_copies
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -18,7 +19,6 @@ from keras_transfer.features.photos import photo_features
 from keras_transfer.runtime.arguments import file_path, flag, one_of, square_size
 from keras_transfer.workflow import photo_quality, wrong_labels
 from keras_transfer.workflow.folder_check import FolderCheck
-from keras_transfer.workflow.near_pairs import NearCopy, joined, near_copies
 from keras_transfer.workflow.suspicions import Suspicion, ordered
 
 # One for each split.
@@ -80,7 +80,7 @@ def check_directory(
     found = read_folder(path)
     photos = [file for file in found.files if is_readable(file)]
     not_examined = {}
-    pairs = near_copies(photos)
+    pairs = near_copies(photos, found)
     groups = _groups(photos, pairs)
     probabilities = np.zeros((len(photos), 0), "float32")
     if labels:

@@ -105,7 +105,7 @@ def apply_review(
     """
     folder, review = file_path("folder", folder), file_path("review", review)
     output = file_path("output", output).absolute()
-    found = read_folder(folder)
+    found = read_folder(folder, with_thumbnails=False)
     if os.path.lexists(output):
         raise FileExistsError(
             "There is something at this path already. Name a new folder for the "

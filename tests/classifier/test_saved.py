@@ -12,7 +12,8 @@ import pytest
 from keras.src.backend.common import global_state
 
 import keras_transfer as kt
-from keras_transfer.classifier.saved import MEMBER, Classifier
+from keras_transfer.classifier.members import MEMBER
+from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.diagnosis import examine
 from keras_transfer.models.compiling import compile_for_soft_labels

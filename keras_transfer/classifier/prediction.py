@@ -1,0 +1,177 @@
+"""From the paths of photos to predictions, in order, whatever the files hold."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+import pathlib
+import typing
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from keras_transfer.classifier.network import Run
+from keras_transfer.classifier.unknown import UnknownDetector
+from keras_transfer.data.decoding import load_pixels
+from keras_transfer.runtime.arguments import file_path, shown
+
+BATCH_SIZE = 32
+# Batches that are decoded while the network works on one.
+AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Name the predicted class of one image.
+
+    Of a file that could not be read, with `errors="return"`, all but `path` and `error`
+    is `None`.
+
+    Attributes:
+        class_name: The class with the highest probability.
+        probability: Its probability, 0 to 1.
+        probabilities: float array of shape `(num_classes,)`.
+        path: The path, as it was given.
+        unknown: Whether the image is of none of the classes; `None` where the
+            classifier has no detector for that.
+        distance: What `unknown` was decided by; `None` likewise.
+        error: Why the file could not be read, or `None`.
+    """
+
+    class_name: str | None
+    probability: float | None
+    probabilities: np.ndarray | None
+    path: str | os.PathLike | None = None
+    unknown: bool | None = None
+    distance: float | None = None
+    error: str | None = None
+
+
+class Photo(typing.NamedTuple):
+    """Hold what was read from a path: pixels, or else an error."""
+
+    path: str | os.PathLike
+    pixels: np.ndarray | None
+    error: Exception | None
+
+
+class Meaning(typing.NamedTuple):
+    """Say what the numbers that a network gives for photos mean.
+
+    Attributes:
+        class_names: Tuple of names in the order of the outputs.
+        probabilities: Function from the outputs to one probability a class.
+        unknown: Detector for what is of none of the classes, or `None`.
+    """
+
+    class_names: tuple[str, ...]
+    probabilities: Callable[[np.ndarray], np.ndarray]
+    unknown: UnknownDetector | None
+
+
+def predictions(
+    photos: Iterator[Photo], run: Run, meaning: Meaning, batch_size: int
+) -> Iterator[Prediction]:
+    """Yield one prediction a photo, in order, and an error where there are no pixels.
+
+    The photos are closed with this generator.
+    """
+    try:
+        while batch := [*itertools.islice(photos, batch_size)]:
+            pixels = [photo.pixels for photo in batch if photo.error is None]
+            answers = iter(_answers(np.stack(pixels), run, meaning) if pixels else ())
+            for photo in batch:
+                if photo.error is None:
+                    yield dataclasses.replace(next(answers), path=photo.path)
+                else:
+                    error = str(photo.error) or type(photo.error).__name__
+                    yield Prediction(None, None, None, photo.path, error=error)
+    finally:
+        photos.close()
+
+
+def read_photos(
+    paths: Iterable, image_size: int, ahead: int, raises: bool
+) -> Iterator[Photo]:
+    """Yield the photos at some paths, in order, read by threads ahead of time.
+
+    Args:
+        paths: Any number of paths; no more than are read ahead are asked for.
+        image_size: Side of the square images, in pixels.
+        ahead: How many are read before they are asked for.
+        raises: Whether a file that cannot be read is an error at its place.
+    """
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        pending = collections.deque()
+
+        def next_one() -> Photo:
+            photo = pending.popleft().result()
+            if raises and photo.error is not None:
+                raise photo.error
+            return photo
+
+        try:
+            for path in paths:
+                check_path(path)
+                pending.append(threads.submit(_read, path, image_size))
+                if len(pending) > ahead:
+                    yield next_one()
+            while pending:
+                yield next_one()
+        finally:
+            for each in pending:
+                each.cancel()
+
+
+def check_path(path: typing.Any) -> None:
+    """Raise a `ValueError` if this is no path at all, of whatever file."""
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            "paths must be the path of a photo, or hold paths; of images in memory, "
+            "class_probabilities(model, model.predict(images)) makes answers. "
+            f"Received: paths=[{shown(path)}, ...]"
+        )
+
+
+def _read(path: str | os.PathLike, image_size: int) -> Photo:
+    try:
+        return Photo(path, load_pixels(_checked_file(path), image_size), None)
+    except Exception as error:
+        # Whatever a file does to those who read it, the other files are not to blame.
+        return Photo(path, None, error)
+
+
+def _checked_file(path: str | os.PathLike) -> pathlib.Path:
+    file = file_path("paths", path)
+    if file.is_dir():
+        raise IsADirectoryError(
+            "paths must name photos, not their folder; list what is in it: "
+            f"sorted(pathlib.Path({str(file)!r}).iterdir()). Received: paths={file}"
+        )
+    if file.exists() and not file.is_file():
+        # Whoever reads from a pipe waits for ever.
+        raise OSError(f"Expected the file of an image. Received: path={file}, no file")
+    return file
+
+
+def _answers(pixels: np.ndarray, run: Run, meaning: Meaning) -> list[Prediction]:
+    outputs, features = run(pixels.astype("float32"))
+    rows = meaning.probabilities(outputs)
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            "The model's predictions are not finite. A likely reason: a learning rate "
+            f"so high that training diverged. Received: outputs={shown(outputs)}"
+        )
+    far = [(None, None)] * len(rows)
+    if meaning.unknown is not None:
+        distances = meaning.unknown.distances(features)
+        far = [(bool(x > meaning.unknown.threshold), float(x)) for x in distances]
+    found = []
+    for row, (unknown, distance) in zip(rows, far, strict=True):
+        best = int(row.argmax())
+        name, probability = meaning.class_names[best], float(row[best])
+        found.append(
+            Prediction(name, probability, row, unknown=unknown, distance=distance)
+        )
+    return found
