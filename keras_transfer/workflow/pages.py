@@ -32,6 +32,13 @@ def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path
         path: Where to write.
         **values: What the template shows, by name.
     """
+    # Names of files may hold bytes that are no UTF-8.
+    atomic_files.write_whole_text(path, printable(filled_in(template, **values)))
+    return pathlib.Path(path)
+
+
+def filled_in(template: str, **values) -> str:
+    """Return a template of this folder with what it shows; all of that is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("keras_transfer.workflow"),
         autoescape=True,
@@ -40,10 +47,7 @@ def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"percent": percent, "count": "{:,}".format}
-    page = environment.get_template(template).render(values)
-    # Names of files may hold bytes that are no UTF-8.
-    atomic_files.write_whole_text(path, printable(page))
-    return pathlib.Path(path)
+    return environment.get_template(template).render(values)
 
 
 def percent(share: float) -> str:

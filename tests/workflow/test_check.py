@@ -110,7 +110,7 @@ def test_each_suspicion_says_what_to_do(check):
     by_name = {(x.kind, x.path): x for x in check.suspicions}
     wrong = by_name["wrong label", "dog/058.png"]
     assert wrong.suggestion == "cat"
-    assert re.search(r"says cat \d+%, dog \d+%", wrong.evidence)
+    assert re.search(r"says cat \d+ %, dog \d+ %", wrong.evidence)
     assert by_name["in two classes", "dog/twin.png"].suggestion == "drop"
     assert by_name["in two classes", "cat/004.png"].suggestion == "keep"
     near = by_name["near copy", "dog/mirrored.png"]
