@@ -25,7 +25,7 @@ from keras_transfer.workflow.photo_quality import small_photo
 THUMBNAIL, QUALITY = 240, 75
 
 
-def render(template: str, **values) -> str:
+def filled_in(template: str, **values) -> str:
     """Fill in a template of this folder, and return the text.
 
     Args:
@@ -51,8 +51,8 @@ def render(template: str, **values) -> str:
 
 
 def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path:
-    """Fill in a template as `render` does, write the page whole, return its path."""
-    atomic_files.write_whole_text(path, render(template, **values))
+    """Fill in a template as `filled_in` does, write the page whole, return its path."""
+    atomic_files.write_whole_text(path, filled_in(template, **values))
     return pathlib.Path(path)
 
 

@@ -7,11 +7,23 @@ import typing
 
 from keras_transfer.data.photo_files import read_folder
 from keras_transfer.workflow import pages
-from keras_transfer.workflow.suspicions import KINDS, Kind, Suspicion
+from keras_transfer.workflow.suspicions import KINDS, Suspicion
 
-MOST_PHOTOS = 300
+MOST_CARDS = 300
 # Of one kind, so that the others are seen as well.
 MOST_OF_A_KIND = 100
+
+
+class Card(typing.NamedTuple):
+    """Hold what is shown of a suspicion: the one or two photos are data URIs.
+
+    `other` is what is suspected of the other photo, where anything is.
+    """
+
+    suspicion: Suspicion
+    photo: str | None
+    other: Suspicion | None
+    other_photo: str | None
 
 
 def write_page(check: typing.Any, path: pathlib.Path) -> None:
@@ -21,57 +33,36 @@ def write_page(check: typing.Any, path: pathlib.Path) -> None:
         check: `FolderCheck`, which imports this.
         path: The page to write.
     """
-    pages.write_page("review.html.j2", path, **_described(check, MOST_PHOTOS))
+    pages.write_page("review.html.j2", path, **described(check, MOST_CARDS))
 
 
-def fragment(check: typing.Any, most_photos: int) -> str:
-    """Return the same as a part of a page, with at most so many photos."""
-    return pages.render("notebook.html.j2", **_described(check, most_photos))
+def fragment(check: typing.Any, most_cards: int) -> str:
+    """Return the same for a notebook, with at most so many cards."""
+    return pages.filled_in("review_cell.html.j2", **described(check, most_cards))
 
 
-class _Card(typing.NamedTuple):
-    """Hold what is shown of a suspicion: the one or two photos are data URIs."""
-
-    suspicion: Suspicion
-    photo: str | None
-    other: str | None
-
-
-class _Group(typing.NamedTuple):
-    """Hold what is shown of a kind of suspicion, which may not be all of it."""
-
-    kind: str
-    about: Kind
-    cards: list[_Card]
-    number: int
-    whole: bool
-
-
-def _described(check: typing.Any, most_photos: int) -> dict:
-    folder = read_folder(check.path)
+def described(check: typing.Any, most_cards: int) -> dict:
+    """Return what the templates show."""
+    folder = read_folder(check.path, with_thumbnails=False)
     files = {folder.name(file): file for file in folder.files}
 
     @functools.cache
-    def thumbnail(name):
+    def photo(name):
         return pages.photo(files[name]) if name in files else None
 
-    left, groups = most_photos, []
+    left, groups = most_cards, []
     for kind, found in check.kinds.items():
-        pairs, cards, whole = set(), [], True
+        pairs, cards = set(), []
+        by_path = {each.path: each for each in found}
         for each in found:
             pair = frozenset((each.path, each.other))
-            if each.other is not None and pair in pairs:
-                continue  # Shown already, from the other side.
+            if each.path is None or (each.other is not None and pair in pairs):
+                continue  # No photo, or shown already from the other side.
             pairs.add(pair)
             if len(cards) == min(MOST_OF_A_KIND, left):
-                whole = False
                 break
-            cards.append(_Card(each, thumbnail(each.path), thumbnail(each.other)))
+            other = by_path.get(each.other)
+            cards.append(Card(each, photo(each.path), other, photo(each.other)))
         left -= len(cards)
-        groups.append(_Group(kind, KINDS[kind], cards, len(found), whole))
-    return {
-        "check": check,
-        "groups": groups,
-        "folder": shlex.quote(str(check.path)),
-        "class_names": check.class_names[:20],
-    }
+        groups.append((kind, KINDS[kind], cards, found))
+    return {"check": check, "groups": groups, "folder": shlex.quote(str(check.path))}
