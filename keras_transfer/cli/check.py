@@ -57,6 +57,12 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     check.add_argument(
         "--no-labels", action="store_true", help="do not look for wrong labels"
     )
+    check.add_argument(
+        "--groups",
+        metavar="REGEX|CSV",
+        help="what names the group of each photo, such as a patient: searched in its "
+        "path, or a file with the columns path and group",
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -75,6 +81,7 @@ def _check(options: argparse.Namespace) -> int:
                 backbone=options.backbone,
                 image_size=options.image_size,
                 labels=not options.no_labels,
+                groups=options.groups,
             )
             name = found.path.name or "photos"
             output = options.output or paths.build_dir() / "check" / name

@@ -233,11 +233,12 @@ def _checked(decision: str, class_names: tuple[str, ...], received: str) -> str:
         )
     if word in (KEEP, DROP, *class_names):
         return word
-    near = difflib.get_close_matches(decision, (KEEP, DROP, *class_names), 1, 0.5)
+    known = {each.casefold(): each for each in (KEEP, DROP, *class_names)}
+    near = difflib.get_close_matches(decision.casefold(), known, 1)
     raise ValueError(
         "Expected keep, drop or a class of the folder: "
         f"{', '.join(class_names[:SHOWN])}{', ...' * (len(class_names) > SHOWN)}. "
-        + (f"Did you mean {near[0]}? " if near else "")
+        + (f"Did you mean {known[near[0]]}? " if near else "")
         + "For a new class make a folder of its name beside those of the others. "
         + received
     )
