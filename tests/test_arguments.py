@@ -33,6 +33,7 @@ from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.verify import predictions
 from keras_transfer.verify.data import SharedImage
+from keras_transfer.workflow.folder_check import FolderCheck
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 NAMES = ["dark", "light"]
@@ -136,7 +137,10 @@ def world(tmp_path_factory):
         {"seconds": 1.0, "peak_memory": 10**9, "trained_parameters": 2},
     )
     store.save_run(store.run_path(recipe, found, 0), run)
+    check = kt.check_directory(folder / "photos", labels=False)
     return types.SimpleNamespace(
+        check=check,
+        review=check.write(folder / "review"),
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
         saved=kt.save_classifier(model, folder / "model.keras", NAMES),
@@ -298,6 +302,17 @@ ROWS = {
     "output_dir": lambda world: {},
     "callbacks.GradualUnfreezing": lambda world: {},
     "callbacks.LearningRateFinder": lambda world: {},
+    "check_directory": lambda world: {
+        "folder": world.folder,
+        "image_size": 32,
+        "labels": False,
+    },
+    "apply_review": lambda world: {
+        "folder": world.folder,
+        "review": world.review,
+        "output": f"clean_{next(NUMBERS)}",
+    },
+    "FolderCheck.write": lambda world: {"output": "review"},
     "plots.show_accuracies": lambda world: {"right": {"a": [True, False]}},
     "plots.show_augmentation": lambda world: {
         "image": world.images[0],
@@ -432,6 +447,7 @@ ROWS = {
     "Profile.pick": lambda world: {"quick": 1, "lesson": 2, "full": 3},
 }
 METHODS = {
+    "FolderCheck": lambda world: world.check,
     "Splits": lambda world: world.splits,
     "FeatureMaps": lambda world: kt.extract_feature_maps(
         world.backbone, world.splits, verbose=False
@@ -452,6 +468,7 @@ SKIPPED = {
 }
 
 RETURNED = (
+    FolderCheck,
     splits.Splits,
     FeatureMaps,
     Features,

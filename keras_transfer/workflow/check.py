@@ -74,9 +74,14 @@ def check_directory(
     Example:
 
     >>> import keras_transfer as kt
-    >>> found = kt.check_directory("data/my_photos")  # doctest: +SKIP
-    >>> print(found)  # doctest: +SKIP
-    >>> found.write("build/review")  # doctest: +SKIP
+    >>> practice = kt.practice_folder()
+    >>> check = kt.check_directory(practice.path, labels=False)
+    >>> [each.path for each in check.kinds["unreadable"]] == [
+    ...     *practice.planted["unreadable"]
+    ... ]
+    True
+    >>> check.write("review").name
+    'review.csv'
     """
     path = file_path("folder", folder)
     one_of("backbone", backbone, registry.ARCHITECTURES)

@@ -102,6 +102,15 @@ def apply_review(
         ValueError: If the review is none, or does not fit the folder.
         FileExistsError: If there is something at `output`.
         OSError: If a file cannot be read or written.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> folder = kt.practice_folder().path
+    >>> review = kt.check_directory(folder, labels=False).write("review")
+    >>> cleaned = kt.apply_review(folder, review, "clean")
+    >>> cleaned.moved, len(cleaned.unreadable)
+    (0, 1)
     """
     folder, review = file_path("folder", folder), file_path("review", review)
     output = file_path("output", output).absolute()
