@@ -21,9 +21,11 @@ from PIL import Image
 
 import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier, Prediction
+from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
 from keras_transfer.diagnosis import findings
+from keras_transfer.evaluation.files import FilesEvaluation
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps
@@ -31,6 +33,7 @@ from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.verify import predictions
 from keras_transfer.verify.data import SharedImage
+from keras_transfer.workflow.folder_check import FolderCheck
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 NAMES = ["dark", "light"]
@@ -134,7 +137,10 @@ def world(tmp_path_factory):
         {"seconds": 1.0, "peak_memory": 10**9, "trained_parameters": 2},
     )
     store.save_run(store.run_path(recipe, found, 0), run)
+    check = kt.check_directory(folder / "photos", labels=False)
     return types.SimpleNamespace(
+        check=check,
+        review=check.write(folder / "review"),
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
         saved=kt.save_classifier(model, folder / "model.keras", NAMES),
@@ -246,6 +252,14 @@ ROWS = {
         "class_names": NAMES,
     },
     "load_classifier": lambda world: {"path": world.saved},
+    "fit_unknown_detector": lambda world: {
+        "train_features": np.eye(8),
+        "validation_features": np.eye(8),
+    },
+    "pooled_features_of": lambda world: {
+        "model": world.kept,
+        "dataset": world.splits.test,
+    },
     "class_probabilities": lambda world: {
         "model": world.model,
         "outputs": PROBABILITIES,
@@ -255,6 +269,7 @@ ROWS = {
         "dataset": world.splits.test,
         "class_names": NAMES,
     },
+    "evaluate_files": lambda world: {"model": world.saved, "folder": world.folder},
     "accuracy_interval": lambda world: {"correct": 2, "count": 4},
     "paired_test": lambda world: {
         "correct_a": np.array([True, False, True]),
@@ -287,6 +302,17 @@ ROWS = {
     "output_dir": lambda world: {},
     "callbacks.GradualUnfreezing": lambda world: {},
     "callbacks.LearningRateFinder": lambda world: {},
+    "check_directory": lambda world: {
+        "folder": world.folder,
+        "image_size": 32,
+        "labels": False,
+    },
+    "apply_review": lambda world: {
+        "folder": world.folder,
+        "review": world.review,
+        "output": f"clean_{next(NUMBERS)}",
+    },
+    "FolderCheck.write": lambda world: {"output": "review"},
     "plots.show_accuracies": lambda world: {"right": {"a": [True, False]}},
     "plots.show_augmentation": lambda world: {
         "image": world.images[0],
@@ -409,6 +435,9 @@ ROWS = {
     "Splits.arrays": lambda world: {"split": "test"},
     "FeatureMaps.arrays": lambda world: {"split": "test"},
     "Classifier.predict": lambda world: {"paths": [world.photo]},
+    "Classifier.predict_stream": lambda world: {"paths": [world.photo]},
+    "UnknownDetector.distances": lambda world: {"features": np.eye(8)},
+    "UnknownDetector.is_unknown": lambda world: {"features": np.eye(8)},
     "ClassificationReport.mistakes": lambda world: {},
     "GradualUnfreezing.trainable_blocks": lambda world: {
         "model": world.model,
@@ -418,11 +447,13 @@ ROWS = {
     "Profile.pick": lambda world: {"quick": 1, "lesson": 2, "full": 3},
 }
 METHODS = {
+    "FolderCheck": lambda world: world.check,
     "Splits": lambda world: world.splits,
     "FeatureMaps": lambda world: kt.extract_feature_maps(
         world.backbone, world.splits, verbose=False
     ),
     "Classifier": lambda world: kt.load_classifier(world.saved),
+    "UnknownDetector": lambda world: kt.fit_unknown_detector(np.eye(8), np.eye(8)),
     "ClassificationReport": lambda world: world.report,
     "GradualUnfreezing": lambda world: kt.callbacks.GradualUnfreezing(["block2"]),
     "Profile": lambda world: kt.profile("quick"),
@@ -437,12 +468,15 @@ SKIPPED = {
 }
 
 RETURNED = (
+    FolderCheck,
     splits.Splits,
     FeatureMaps,
     Features,
     LabeledFeatures,
     Classifier,
     Prediction,
+    UnknownDetector,
+    FilesEvaluation,
     ClassificationReport,
     result.Comparison,
     findings.Diagnosis,

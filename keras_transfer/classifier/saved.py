@@ -154,8 +154,8 @@ class Classifier:
                 Defaults to `"return"`.
             batch_size: Photos that go through the network at once. Defaults to `32`.
             dtype: `"float32"` or `"bfloat16"`, which on some processors takes half the
-                time and moves probabilities by about 0.01. Defaults to the faster one
-                of them here.
+                time and moves probabilities by some hundredths. Defaults to the faster
+                one of them here.
 
         Returns:
             An iterator over one `Prediction` a path, in the same order.
@@ -201,7 +201,7 @@ class Classifier:
             unknown = f"farther than {self.unknown.threshold:.3f} from training photos"
         counts = [f"{len(sums):,} {name}" for name, sums in photos.items()]
         versions = details.get("versions") or {}
-        saved = [details.get("saved"), *map(" ".join, _texts(versions))]
+        saved = [str(details.get("saved") or ""), *map(" ".join, _texts(versions))]
         return [
             ("classes", f"{len(self.class_names)}: {names}"),
             ("backbone", f"{backbone}, images of {self.image_size} px"),
@@ -209,7 +209,7 @@ class Classifier:
             ("photos", ", ".join(counts) or "not known"),
             ("calibrated", calibrated),
             ("none of these", unknown),
-            ("saved", ", ".join(filter(None, map(str, saved))) or "not known"),
+            ("saved", ", ".join(filter(None, saved)) or "not known"),
         ]
 
 
@@ -435,8 +435,8 @@ def _checked_details(value: typing.Any) -> dict | None:
         return json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"details must be a mapping of values that JSON can hold ({reason(error)}). "
-            f"Received: details={shown(value)}"
+            "details must be a mapping of values that JSON can hold "
+            f"({reason(error)}). Received: details={shown(value)}"
         ) from error
 
 

@@ -1,9 +1,11 @@
 """What is typed into a command line: paths, photos, backbones and their sizes."""
 
 import argparse
+import contextlib
 import difflib
 import os
 import pathlib
+import sys
 
 from keras_transfer.runtime.arguments import file_path
 
@@ -45,6 +47,17 @@ def load_photos(data: str, image_size: int):
             missing = there_is_no("folder of photos", folder)
             raise FileNotFoundError(f"{missing}. As a data set: {error}") from error
         raise
+
+
+def load_model(path: pathlib.Path):
+    """Load the classifier of a `.keras` file that was typed."""
+    if not path.is_file():
+        raise FileNotFoundError(there_is_no("model", path))
+    import keras_transfer as kt
+
+    # What loading prints is no part of what a command answers.
+    with contextlib.redirect_stdout(sys.stderr):
+        return kt.load_classifier(path)
 
 
 def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:

@@ -12,11 +12,11 @@ DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160"
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
     backbones = command(
-        "backbones", _backbones, "Compare backbones by what their features are worth."
-    )
-    backbones.description = (
-        "Logistic regression on pooled frozen features, 5-fold cross-validated, on all "
-        "images of a data set."
+        "backbones",
+        _backbones,
+        "Compare backbones by what their features are worth.",
+        description="Logistic regression on pooled frozen features, 5-fold "
+        "cross-validated, on all images of a data set.",
     )
     backbones.add_argument(
         "backbones",

@@ -9,19 +9,22 @@ from collections.abc import Callable
 from keras_transfer.cli.arguments import path_argument, there_is_no
 from keras_transfer.runtime.status_lines import say
 
-STATUS = """\
-exit status:
-  0  nothing serious was found, or the cleaned copy was made
-  1  there is something serious to look at, such as labels that look wrong
-  2  the arguments do not fit, or the folder could not be examined
-"""
+STEP = 1
+STATUSES = {
+    0: "nothing serious was found, or the cleaned copy was made",
+    1: "there is something serious to look at, such as labels that look wrong",
+    2: "the arguments do not fit, or the folder could not be examined",
+}
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
-    check = command("check", _check, "Look for what is wrong with a folder of photos.")
-    check.epilog = STATUS
-    check.formatter_class = argparse.RawDescriptionHelpFormatter
+    check = command(
+        "check",
+        _check,
+        "Look for what is wrong with a folder of photos.",
+        statuses=STATUSES,
+    )
     check.add_argument(
         "folder",
         type=path_argument,
@@ -54,6 +57,12 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     check.add_argument(
         "--no-labels", action="store_true", help="do not look for wrong labels"
     )
+    check.add_argument(
+        "--groups",
+        metavar="REGEX|CSV",
+        help="what names the group of each photo, such as a patient: searched in its "
+        "path, or a file with the columns path and group",
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -72,6 +81,7 @@ def _check(options: argparse.Namespace) -> int:
                 backbone=options.backbone,
                 image_size=options.image_size,
                 labels=not options.no_labels,
+                groups=options.groups,
             )
             name = found.path.name or "photos"
             output = options.output or paths.build_dir() / "check" / name

@@ -9,10 +9,22 @@ from collections.abc import Callable
 from keras_transfer.cli.arguments import path_argument, there_is_no
 from keras_transfer.runtime.status_lines import say
 
+STEP = 5
+STATUSES = {
+    0: "no serious fault was found",
+    1: "a serious fault was found",
+    2: "the arguments do not fit, or the model could not be examined",
+}
+
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
-    diagnose = command("diagnose", _diagnose, "Look for silent failures in a model.")
+    diagnose = command(
+        "diagnose",
+        _diagnose,
+        "Look for silent failures in a model.",
+        statuses=STATUSES,
+    )
     diagnose.add_argument(
         "model", type=path_argument, metavar="MODEL", help="a .keras file"
     )
@@ -20,7 +32,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "folder",
         type=path_argument,
         metavar="FOLDER",
-        help="photos, one subfolder a class",
+        help="photos, one subfolder a class; those that the model says it was trained "
+        "on are the training photos, and the others the test",
     )
     diagnose.add_argument("--image-size", type=int, help="default: the model's")
     diagnose.add_argument("--json", action="store_true", help="print JSON, no text")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from keras_transfer.cli.arguments import path_argument, there_is_no
 
+STEP = 2
+
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
@@ -27,7 +29,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     train.add_argument(
         "--fine-tune", action="store_true", help="train the last block as well"
     )
-    train.add_argument("--epochs", type=int, help="default: 30, with --fine-tune 6")
+    train.add_argument("--epochs", type=int, help="default: 40, with --fine-tune 6")
     train.add_argument(
         "--class-weights",
         choices=("auto",),

@@ -7,6 +7,7 @@ and Pillow give the same pixels.
 """
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -32,6 +33,11 @@ RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112
 # The one list of what is read, for people; AVIF and HEIC where Pillow can.
 READ = "JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC"
+# What says by its name that it is such an image, whatever it holds.
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+}
 _HAS_AVIF = "avif" in features.modules and features.check("avif")
 FORMATS = (
     *("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"),
@@ -177,9 +183,16 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
 
     A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
     """
+    import tensorflow as tf
+
     data = read_file(path)
     try:
-        return resize(_decode_fast(data), image_size).numpy()
+        if _is_plain_jpeg(data):
+            return _plain_pixels(image_size)(data).numpy()
+    except tf.errors.InvalidArgumentError:
+        pass  # What is wrong, decode says in our words.
+    try:
+        return resize(decode(data), image_size).numpy()
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected an image ({READ} are read), but this file is {error}. Convert "
@@ -187,15 +200,23 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
         ) from error
 
 
-def _decode_fast(data: bytes):
+def _is_plain_jpeg(data: bytes) -> bool:
     try:
         with opened(data) as image:
-            plain = _is_plain(image)
-        if plain:
-            return decode_tensor(data)
+            return _is_plain(image)
     except Exception:  # Whatever is wrong, decode says it in our words.
-        pass
-    return decode(data)
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_pixels(image_size: int):
+    """Return a graph from the bytes of a plain JPEG to its pixels, resized."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda data: resize(decode_tensor(data), image_size),
+        input_signature=[tf.TensorSpec((), tf.string)],
+    )
 
 
 def read_file(path: pathlib.Path) -> bytes:

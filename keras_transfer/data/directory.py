@@ -115,7 +115,7 @@ def load_directory(  # noqa: PLR0913
     asked = split_names.shares(fractions)
     keep_copies_together = flag("keep_copies_together", keep_copies_together)
     groups = grouping.read_groups(groups, path.absolute())
-    folder = read_folder(path, keep_copies_together)
+    folder = read_folder(path, with_thumbnails=keep_copies_together)
     split_names.refuse_given(asked, folder.splits, f", path={folder.path}")
     usable = [file for file in folder.files if not file.problem]
     units, kept_together = _units(folder, usable, groups, keep_copies_together)

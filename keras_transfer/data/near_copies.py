@@ -71,6 +71,8 @@ def near_copies(files: Sequence[PhotoFile], folder: Folder) -> list[NearCopy]:
     Returns:
         The pairs in order. A photo without a thumbnail is in none.
     """
+    if len(files) < 2:
+        return []
     checksums = [file.sha256 for file in files]
     key = hashlib.sha256("".join(checksums).encode()).hexdigest()
     kept = _read()

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -68,11 +68,17 @@ class Folder(typing.NamedTuple):
         return printable(file.path.relative_to(self.path))
 
 
-def read_folder(path: pathlib.Path, with_thumbnails: bool = True) -> Folder:
+def read_folder(
+    path: pathlib.Path,
+    known: Collection[str] = (),
+    *,
+    with_thumbnails: bool = True,
+) -> Folder:
     """Read a folder of photos, one subfolder a class, and look into each file.
 
     Args:
         path: The folder; its subfolders are the classes, or splits with the classes.
+        known: Names of classes, of which a single one is enough. Defaults to none.
         with_thumbnails: Whether thumbnails are made. Defaults to `True`.
 
     Raises:
@@ -89,7 +95,7 @@ def read_folder(path: pathlib.Path, with_thumbnails: bool = True) -> Folder:
             f"{WAYS_OUT} Received: path={path}"
         )
     folder = path.absolute()
-    layout = read_layout(folder)
+    layout = read_layout(folder, known)
     places = [photo.path for photo in layout.photos]
     checked, thumbnails = check_files(places, folder, with_thumbnails)
     files = _examine(layout.photos, checked, folder)

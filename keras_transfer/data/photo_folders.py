@@ -10,7 +10,7 @@ import pathlib
 import re
 import typing
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from keras_transfer.data import decoding, split_names
 from keras_transfer.data.splits import WAYS_OUT, Skipped
@@ -69,15 +69,17 @@ def printable(text: str | os.PathLike) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def read_layout(path: pathlib.Path) -> Layout:
+def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
     """Return what lies in a folder.
 
     Args:
         path: The folder, absolute.
+        known: Names of classes, of which a single one is enough. Defaults to none.
     """
     outer = _subfolders(path)
     names = list(dict.fromkeys(map(_same, outer)))
-    if len(names) < 2:
+    alone = len(names) == 1 and names[0] in map(normalized, known)
+    if len(names) < 2 and not alone:
         inside = [name for f in outer for name in _class_folders(f)]
         hint = f"Pass {outer[0]}, which holds them. " if len(inside) > 1 else ""
         raise ValueError(
@@ -85,7 +87,7 @@ def read_layout(path: pathlib.Path) -> Layout:
             f"its images. {hint}{WAYS_OUT} "
             f"Received: path={path} with the subfolders {names}"
         )
-    given = _given_splits(path, outer)
+    given = None if alone else _given_splits(path, outer)
     classes: dict[str, list[tuple[str | None, pathlib.Path]]] = {}
     for split, folders in (given or {None: _by_name(outer)}).items():
         for name, found in folders.items():
@@ -111,15 +113,43 @@ def read_layout(path: pathlib.Path) -> Layout:
     )
 
 
+def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Yield the photos at any depth of a folder, and what cannot be looked into.
+
+    A file is a photo by its ending or by its first bytes. What is hidden, belongs to
+    the operating system or is no photo is passed over.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Pairs of a path and `None`, or the reason why nothing was found there.
+    """
+    for path, reason in _walk(folder):
+        if reason in (HIDDEN, OF_THE_SYSTEM):
+            continue
+        if (
+            reason
+            or path.suffix.lower() in decoding.SUFFIXES
+            or decoding.is_image(path)
+        ):
+            yield path, reason
+
+
 def _passed_over(name: str) -> str | None:
     if name.startswith("."):
         return HIDDEN
     return OF_THE_SYSTEM if name.lower() in SYSTEM else None
 
 
-def _same(folder: pathlib.Path) -> str:
+def normalized(name: str) -> str:
+    """Return a name as it is compared, whichever system wrote it."""
     # macOS writes an accent as a letter of its own: the same name in other bytes.
-    return unicodedata.normalize("NFC", folder.name)
+    return unicodedata.normalize("NFC", name)
+
+
+def _same(folder: pathlib.Path) -> str:
+    return normalized(folder.name)
 
 
 def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:

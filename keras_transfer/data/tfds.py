@@ -8,7 +8,7 @@ import shutil
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
@@ -168,6 +168,25 @@ def load_dataset(  # noqa: PLR0913
     if counts != sizes:
         _warn_of_lost_classes(builder, label_key, instructions, max_images)
     return splits
+
+
+def open_photos(name: str) -> Iterator[tuple[bytes, str]]:
+    """Yield the image files of a data set's first split as they are, with their class.
+
+    Args:
+        name: Name of the data set, as in `load_dataset`.
+    """
+    builder = _prepared_builder(name, None)
+    image_key, label_key = _keys(builder)
+    names = builder.info.features[label_key].names
+    dataset = builder.as_dataset(
+        split=next(iter(builder.info.splits)),
+        decoders={image_key: tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(try_autocache=False),
+        shuffle_files=False,
+    )
+    for row in dataset.as_numpy_iterator():
+        yield row[image_key], names[row[label_key]]
 
 
 def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import time
 from collections.abc import Mapping
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from keras_transfer.classifier.members import has_members
 from keras_transfer.classifier.model_files import model_path, read_model
-from keras_transfer.classifier.saved import Classifier, load_classifier
+from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
 from keras_transfer.data.directory import load_directory
+from keras_transfer.data.passes import Passes
+from keras_transfer.data.photo_files import photo_dataset, read_folder, shuffled_photos
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.case import SPLITS, Case, checked_model, checked_parts
 from keras_transfer.diagnosis.checks import (
@@ -33,6 +36,7 @@ from keras_transfer.diagnosis.labels import restored, restored_generators
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.models.graph import image_shape
 from keras_transfer.runtime.arguments import file_path, reason
+from keras_transfer.runtime.status_lines import say
 
 CHECKS = (
     *inputs.CHECKS,
@@ -136,7 +140,10 @@ def diagnose(
 def diagnose_files(
     model: str | os.PathLike, folder: str | os.PathLike, image_size: int | None = None
 ) -> Diagnosis:
-    """Examine a saved model with a folder of photos, which is split here.
+    """Examine a saved model with a folder of photos.
+
+    Where the model keeps checksums of the photos that it was trained and validated on,
+    these are the parts, and all other photos the test. Else the folder is split here.
 
     Args:
         model: Path of a `.keras` file, from `save_classifier` or from Keras.
@@ -145,7 +152,7 @@ def diagnose_files(
             `224` where it takes any.
 
     Returns:
-        A `Diagnosis`. Which photos the model was trained on it cannot know.
+        A `Diagnosis`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -158,5 +165,31 @@ def diagnose_files(
         image_size = loaded.image_size
     if image_size is None:
         image_size = (image_shape(loaded) or (None,))[0] or 224
-    splits = load_directory(file_path("folder", folder), image_size=image_size)
-    return diagnose(loaded, splits)
+    folder = file_path("folder", folder)
+    known = known_photos(loaded) if named else {}
+    if known:
+        return diagnose(loaded, _parts_as_trained(folder, known, image_size))
+    return diagnose(loaded, load_directory(folder, image_size=image_size))
+
+
+def _parts_as_trained(
+    folder: pathlib.Path, known: Mapping[str, str], image_size: int
+) -> dict:
+    """Return the photos of a folder in the parts that a model was trained on."""
+    found = read_folder(folder, with_thumbnails=False)
+    parts = {name: [] for name in SPLITS}
+    for file in found.files:
+        if not file.problem:
+            parts[known.get(file.sha256, "test")].append(file)
+    say(
+        f"Data: the model was trained on {len(parts['train']):,} of these photos, and "
+        f"validated on {len(parts['validation']):,}; these are left out of the test, "
+        f"which the other {len(parts['test']):,} are"
+    )
+    datasets = {
+        name: photo_dataset(files, image_size) for name, files in parts.items() if files
+    }
+    if parts["train"]:
+        passes = Passes(seed=0)
+        datasets["train"] = shuffled_photos(parts["train"], image_size, passes)
+    return datasets | {"class_names": found.class_names}

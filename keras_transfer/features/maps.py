@@ -187,10 +187,8 @@ def missing_bytes(
     augmented_copies: int,
 ) -> int:
     """Return how much `extract_feature_maps` would have to write into `data/`."""
-    shape, folder = (
-        cache.check_network(network, splits),
-        cache.folder_of("cache_dir", None, _FOLDER),
-    )
+    shape = cache.check_network(network, splits)
+    folder = cache.folder_of("cache_dir", None, _FOLDER)
     dtype, weights = fast_dtype(network, frozen=True), cache.checksums(network)
     parts = _parts(network, splits, dtype, augmentation, augmented_copies, weights)
     sizes = {part: (splits.counts[part.split], *shape) for part in parts}
@@ -228,7 +226,7 @@ def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]
 
 
 def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:
-    """Read batches of the copies, a copy in each pass, shuffled if these are counted."""
+    """Read batches of the copies, one in each pass, shuffled if these are counted."""
 
     def batches():
         number, order = 0, np.arange(len(labels))

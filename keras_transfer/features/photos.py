@@ -19,18 +19,18 @@ from keras_transfer.runtime.status_lines import say
 
 
 def photo_features(
-    backbone: keras.Model, files: Sequence[PhotoFile], image_size: int, name: str
+    backbone: keras.Model, files: Sequence[PhotoFile], image_size: int
 ) -> np.ndarray:
     """Return the pooled features of photos, in their order.
 
     They are kept on disk as those of `extract_features` are, by the content of the
-    photos alone: to rename them, or to move them to another class, costs nothing.
+    photos alone: to rename them, or to move them to another class or folder, costs
+    nothing.
 
     Args:
         backbone: Network from RGB images 0-255 to a feature map.
         files: Readable photos.
         image_size: Side of the square images, in pixels.
-        name: Name of the folder, for that of the kept features.
 
     Returns:
         float32 array of shape `(count, channels)`.
@@ -42,7 +42,7 @@ def photo_features(
     dtype = fast_dtype(backbone, None, frozen=True)
     content = hashlib.sha256("".join(sorted(different)).encode()).hexdigest()
     folder = cache.folder_of("cache_dir", None, "features")
-    folder /= cache.key_of(backbone, name, content, shape, dtype)
+    folder /= cache.key_of(backbone, "photos", content, shape, dtype)
 
     def write(path):
         paths.check_room(path, 4 * math.prod(shape_of_all))

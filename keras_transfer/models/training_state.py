@@ -73,10 +73,13 @@ class TrainingState(keras.callbacks.Callback):
         history = json.loads(str(kept["history"]))
         self._epochs, self._logs = history["epochs"], history["logs"]
         first = self._epochs[-1] + 1
-        say(
-            f"Training: goes on after epoch {first}, which an earlier run has ended with"
-        )
+        say(f"Training: goes on after epoch {first}, as an earlier run left it")
         return first
+
+    @property
+    def gained(self) -> bool:
+        """Whether the best weights are those of an epoch, and not those before."""
+        return self._best.trained
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Make all that is drawn in an epoch depend on its number alone."""

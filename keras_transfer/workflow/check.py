@@ -2,12 +2,13 @@
 
 import collections
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from keras_transfer.backbones import build, registry
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
+from keras_transfer.data import grouping
 from keras_transfer.data.near_copies import NearCopy, joined, near_copies
 from keras_transfer.data.photo_files import (
     Folder,
@@ -35,6 +36,7 @@ def check_directory(
     backbone: str = "efficientnet_lite0",
     image_size: int = 224,
     labels: bool = True,
+    groups: str | os.PathLike | Mapping[str, str] | None = None,
 ) -> FolderCheck:
     """Look for what is wrong with a folder of photos, without any training.
 
@@ -54,6 +56,9 @@ def check_directory(
             `"efficientnet_lite0"`, whose weights come with the package.
         image_size: Side in pixels to which photos are stretched. Defaults to `224`.
         labels: Whether to look for wrong labels. Defaults to `True`.
+        groups: What names the group of each photo, such as a patient, as in
+            `load_directory`: no photo of a group tells whether the label of another
+            one looks wrong. Defaults to `None`.
 
     Returns:
         `FolderCheck`, which prints as text and shows as a page.
@@ -69,23 +74,28 @@ def check_directory(
     Example:
 
     >>> import keras_transfer as kt
-    >>> found = kt.check_directory("data/my_photos")  # doctest: +SKIP
-    >>> print(found)  # doctest: +SKIP
-    >>> found.write("build/review")  # doctest: +SKIP
+    >>> practice = kt.practice_folder()
+    >>> check = kt.check_directory(practice.path, labels=False)
+    >>> [each.path for each in check.kinds["unreadable"]] == [
+    ...     *practice.planted["unreadable"]
+    ... ]
+    True
+    >>> check.write("review").name
+    'review.csv'
     """
     path = file_path("folder", folder)
     one_of("backbone", backbone, registry.ARCHITECTURES)
     image_size = square_size("image_size", image_size, 32)
     labels = flag("labels", labels)
+    groups = grouping.read_groups(groups, path.absolute())
     found = read_folder(path)
     photos = [file for file in found.files if is_readable(file)]
     not_examined = {}
-    pairs = near_copies(photos, found)
-    groups = _groups(photos, pairs)
+    pairs, units = _near_copies(found, photos, groups)
     probabilities = np.zeros((len(photos), 0), "float32")
     if labels:
         probabilities = _probabilities(
-            found, photos, groups, (backbone, image_size), not_examined
+            found, photos, units, (backbone, image_size), not_examined
         )
     suspicions = [
         *_files(found),
@@ -106,20 +116,25 @@ def check_directory(
     )
 
 
-def _groups(photos: Sequence[PhotoFile], pairs: Sequence[NearCopy]) -> np.ndarray:
-    """Return a number for each photo, that of its copies and near copies alike."""
-    first, same = {}, []
-    for index, file in enumerate(photos):
-        other = first.setdefault(file.sha256, index)
-        if other != index:
-            same.append(NearCopy(other, index, 0.0))
-    return joined([*pairs, *same], len(photos))
+def _near_copies(
+    folder: Folder, photos: Sequence[PhotoFile], groups: grouping.Groups | None
+) -> tuple[list[NearCopy], np.ndarray]:
+    """Return pairs of photos, and a number for each, the same for one fold's."""
+    pairs = near_copies(photos, folder)
+    alike = joined(pairs, len(photos))
+    # Not those of long chains, which are no copies but photos of one kind.
+    pairs = [pair for pair in pairs if alike[pair.first] == alike[pair.second]]
+    ways = [[file.sha256 for file in photos], alike]
+    if groups:
+        inside = [file.path.relative_to(folder.path).as_posix() for file in photos]
+        ways.append(grouping.group_names(groups, inside))
+    return pairs, grouping.together(*ways)
 
 
 def _probabilities(
     folder: Folder,
     photos: Sequence[PhotoFile],
-    groups: np.ndarray,
+    units: np.ndarray,
     network: tuple[str, int],
     not_examined: dict[str, str],
 ) -> np.ndarray:
@@ -129,7 +144,7 @@ def _probabilities(
     """
     what, labels = "wrong labels", np.array([file.label for file in photos])
     trusted = np.array([not _in_two_classes(file) for file in photos])
-    large = wrong_labels.large_classes(labels, groups, trusted)
+    large = wrong_labels.large_classes(labels, units, trusted)
     small = [n for label, n in enumerate(folder.class_names) if label not in large]
     if small:
         not_examined[f"{what} in {', '.join(small)}"] = (
@@ -145,9 +160,9 @@ def _probabilities(
     except WeightsUnavailableError as error:
         not_examined[what] = f"there are no weights of {name}: {error}"
         return nothing
-    features = photo_features(network, photos, image_size, folder.path.name)
+    features = photo_features(network, photos, image_size)
     found = wrong_labels.out_of_fold_probabilities(
-        features, labels, groups, trusted & np.isin(labels, large)
+        features, labels, units, trusted & np.isin(labels, large)
     )
     missing = len(folder.class_names) - found.shape[1]
     return np.pad(found, ((0, 0), (0, missing)))
@@ -303,5 +318,5 @@ def _likelier(labels: Sequence[int], probabilities: np.ndarray) -> int | None:
 
 def _shares(folder: Folder, labels: Sequence[int], probabilities: np.ndarray) -> str:
     """Return in words how likely some labels are."""
-    shares = [f"{folder.class_names[k]} {probabilities[k]:.0%}" for k in labels]
+    shares = [f"{folder.class_names[k]} {100 * probabilities[k]:.0f} %" for k in labels]
     return f"a probe on the other photos says {', '.join(shares)}"

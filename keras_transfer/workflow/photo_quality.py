@@ -130,10 +130,22 @@ def _words(name: str, score: float) -> tuple[str, str]:
             "blank",
             f"there is hardly anything to see: {10 * score:.1f} bits of entropy",
         ),
-        "dark": ("dark", f"99 % of its pixels are darker than {score:.0%} of white"),
-        "light": ("bright", f"95 % of its pixels are brighter than {1 - score:.0%}"),
+        "dark": (
+            "dark",
+            f"99 % of its pixels have {_percent(score)} of the brightness "
+            "of white, or less",
+        ),
+        "light": (
+            "bright",
+            f"95 % of its pixels have {_percent(1 - score)} of the "
+            "brightness of white, or more",
+        ),
         "blurry": ("blurred", f"edges are weak: {score:.2f}, usual is above 0.29"),
     }[name]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _by_size(sizes: np.ndarray, image_size: int) -> Iterator[Fault]:

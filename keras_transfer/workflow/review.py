@@ -102,10 +102,19 @@ def apply_review(
         ValueError: If the review is none, or does not fit the folder.
         FileExistsError: If there is something at `output`.
         OSError: If a file cannot be read or written.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> folder = kt.practice_folder().path
+    >>> review = kt.check_directory(folder, labels=False).write("review")
+    >>> cleaned = kt.apply_review(folder, review, "clean")
+    >>> cleaned.moved, len(cleaned.unreadable)
+    (0, 1)
     """
     folder, review = file_path("folder", folder), file_path("review", review)
     output = file_path("output", output).absolute()
-    found = read_folder(folder)
+    found = read_folder(folder, with_thumbnails=False)
     if os.path.lexists(output):
         raise FileExistsError(
             "There is something at this path already. Name a new folder for the "
@@ -233,11 +242,12 @@ def _checked(decision: str, class_names: tuple[str, ...], received: str) -> str:
         )
     if word in (KEEP, DROP, *class_names):
         return word
-    near = difflib.get_close_matches(decision, (KEEP, DROP, *class_names), 1, 0.5)
+    known = {each.casefold(): each for each in (KEEP, DROP, *class_names)}
+    near = difflib.get_close_matches(decision.casefold(), known, 1)
     raise ValueError(
         "Expected keep, drop or a class of the folder: "
         f"{', '.join(class_names[:SHOWN])}{', ...' * (len(class_names) > SHOWN)}. "
-        + (f"Did you mean {near[0]}? " if near else "")
+        + (f"Did you mean {known[near[0]]}? " if near else "")
         + "For a new class make a folder of its name beside those of the others. "
         + received
     )

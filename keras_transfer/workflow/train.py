@@ -13,8 +13,9 @@ import keras
 import tensorflow as tf
 
 from keras_transfer.backbones.build import build_backbone
-from keras_transfer.classifier.head import POOLING_NAME, build_classifier, fit_head
+from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.classifier.saved import Classifier, save_classifier
+from keras_transfer.classifier.unknown import fit_unknown_detector
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.examine import diagnose
@@ -22,13 +23,16 @@ from keras_transfer.diagnosis.findings import Diagnosis
 from keras_transfer.evaluation.calibration import apply_temperature, fit_temperature
 from keras_transfer.evaluation.evaluate import evaluate_classifier, measure
 from keras_transfer.evaluation.report import ClassificationReport
-from keras_transfer.features.extraction import LabeledFeatures, extract_features
+from keras_transfer.features.extraction import LabeledFeatures
 from keras_transfer.runtime import arguments, paths
 from keras_transfer.runtime.profiles import device_in_use
 from keras_transfer.runtime.status_lines import say
-
-# Passes over the kept features.
-HEAD_EPOCHS = 30
+from keras_transfer.workflow.learning import (
+    state_path,
+    train_head,
+    train_last_blocks,
+)
+from keras_transfer.workflow.report import write_report
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -76,6 +80,7 @@ class TrainedClassifier:
             f"Confidence: {confidence:.1%} on average, calibrated with temperature "
             f"{self.temperature:.2f} (before: "
             f"{self.uncalibrated.probabilities.max(axis=1).mean():.1%})",
+            str(self.classifier.unknown),
             *self.notes,
         ]
         if self.path:
@@ -100,9 +105,15 @@ def train_classifier(  # noqa: PLR0913
 ) -> TrainedClassifier:
     """Train a classifier on a folder of photos, and say honestly how good it is.
 
-    The head is trained on the features of a frozen backbone, calibrated on the
-    validation photos, and evaluated once, on test photos that no choice saw. What is
-    saved is one `.keras` file.
+    A head is trained on the features of a frozen backbone, and with `fine_tune` the
+    last blocks with it, which is kept only where the validation loss falls. The
+    validation photos calibrate it and fix what is none of the classes; it is evaluated
+    once, on test photos that no choice saw, as it is saved: in one `.keras` file that
+    `import keras` alone can load.
+
+    A run that was interrupted or killed leaves no half file. The same call goes on
+    where it stopped, and on a CPU ends with the weights of a run that was never
+    stopped. Where a photo or an argument has changed, it begins anew.
 
     Args:
         folder: Folder with one subfolder a class, as `load_directory` takes it.
@@ -111,7 +122,8 @@ def train_classifier(  # noqa: PLR0913
             `"resnet50"`.
         image_size: Side of the square images, in pixels. Defaults to `224`.
         fine_tune: Whether to train the last block as well. Defaults to `False`.
-        epochs: Passes over the training photos. Defaults to `30` over kept features.
+        epochs: Passes over the training photos. Defaults to `40` over the features of a
+            frozen backbone; with `fine_tune`, to `6` after these.
         class_weight: Weight of each class in the loss, as in `fit_head`, or `"auto"`
             to make up for classes of few photos. Defaults to none.
         groups: What must stay in one split, as in `load_directory`.
@@ -136,7 +148,7 @@ def train_classifier(  # noqa: PLR0913
     (0.949, 0.99)
     """
     settings = {
-        "folder": arguments.file_path("folder", folder),
+        "folder": _photos_path(folder),
         "output": _written_path("output", output, ".keras"),
         "backbone": backbone,
         "image_size": arguments.square_size("image_size", image_size),
@@ -148,48 +160,79 @@ def train_classifier(  # noqa: PLR0913
         "seed": arguments.whole_number("seed", seed, 0, 2**32 - 1),
     }
     seconds = {}
-    keras.utils.set_random_seed(settings["seed"])
     say(f"Device: {device_in_use()[0]}")
     with _timed(seconds, "data"):
+        keras.utils.set_random_seed(settings["seed"])
         network = build_backbone(backbone, image_size=settings["image_size"])
         splits = load_directory(
-            settings["folder"], image_size=settings["image_size"], seed=settings["seed"]
+            settings["folder"],
+            image_size=settings["image_size"],
+            seed=settings["seed"],
+            groups=groups,
         )
-    with _timed(seconds, "features"):
-        features = extract_features(network, splits)
-    with _timed(seconds, "head"):
-        keras.utils.set_random_seed(settings["seed"])
-        model = build_classifier(network, len(splits.class_names), share_backbone=True)
-        epochs = settings["epochs"] or HEAD_EPOCHS
-        fit_head(model, features, epochs=epochs, class_weight=class_weight)
-        history = model.history.history
-        history = {"stage": ["head"] * len(history["loss"])} | history
+        names = splits.class_names
+        learning = {
+            "epochs": settings["epochs"],
+            "class_weight": _weights(class_weight, splits),
+            "seed": settings["seed"],
+        }
+    with _timed(seconds, "training"):
+        state = None
+        if settings["fine_tune"]:
+            state = state_path(network, splits, learning)
+            learnt = train_last_blocks(network, splits, state, **learning)
+        else:
+            learnt = train_head(network, splits, **learning)
     with _timed(seconds, "calibration"):
-        validation = _predicted(model, features.validation, splits.class_names)
-        temperature = fit_temperature(validation.labels, validation.probabilities)
-    classifier = Classifier(model, splits.class_names, splits.image_size)
+        validation = _predicted(learnt.model, learnt.features.validation, names)
+        temperature, notes = _temperature(validation)
+        unknown = fit_unknown_detector(
+            learnt.features.train, learnt.features.validation
+        )
     with _timed(seconds, "test"):
-        uncalibrated = evaluate_classifier(model, splits.test, splits.class_names)
+        uncalibrated = evaluate_classifier(learnt.model, splits.test, names)
+        test = _calibrated(uncalibrated, temperature)
+    command = _command(settings)
+    about = {
+        "temperature": temperature,
+        "unknown": unknown,
+        "trained_on": {
+            split: [photo.sha256 for photo in splits.photos[split]]
+            for split in ("train", "validation")
+        },
+        "details": {
+            "backbone": backbone,
+            "fine_tuned": settings["fine_tune"],
+            "test": _figures(test),
+            "validation": _figures(validation),
+            "command": command,
+        },
+    }
+    classifier = Classifier(learnt.model, names, splits.image_size, **about)
     with _timed(seconds, "diagnosis"):
-        diagnosis = diagnose(classifier, splits, history, uncalibrated)
-    path = None
-    if settings["output"] is not None:
-        path = save_classifier(model, settings["output"], splits.class_names)
+        diagnosis = diagnose(classifier, splits, learnt.history, uncalibrated)
+    path = settings["output"]
+    if path is not None:
+        save_classifier(learnt.model, path, names, splits.image_size, **about)
     trained = TrainedClassifier(
         classifier=classifier,
         splits=splits,
-        test=_calibrated(uncalibrated, temperature),
+        test=test,
         uncalibrated=uncalibrated,
         validation=_calibrated(validation, temperature),
-        history=history,
+        history=learnt.history,
         diagnosis=diagnosis,
         temperature=temperature,
         path=path,
-        command=_command(settings),
+        command=command,
         settings=settings,
         seconds=seconds,
-        notes=(),
+        notes=(*learnt.notes, *notes),
     )
+    if settings["report"] is not None:
+        say(f"Report: {write_report(trained, settings['report'])}")
+    if state is not None:
+        state.unlink(missing_ok=True)
     say(trained)
     return trained
 
@@ -199,6 +242,17 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start
+
+
+def _photos_path(folder) -> pathlib.Path:
+    # Told before a backbone is built or fetched.
+    folder = arguments.file_path("folder", folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            "There is no folder of photos here. Expected one with a subfolder a class. "
+            f"Received: folder={folder}"
+        )
+    return folder
 
 
 def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:
@@ -220,6 +274,17 @@ def _checked_epochs(epochs) -> int | None:
     return None if epochs is None else arguments.whole_number("epochs", epochs, 1)
 
 
+def _weights(class_weight, splits: Splits) -> dict[int, float] | None:
+    """Return the weight of each class, refused before anything is computed."""
+    names = splits.class_names
+    return arguments.class_weights(
+        class_weight,
+        len(names),
+        names,
+        lambda: [photo.label for photo in splits.photos["train"]],
+    )
+
+
 def _predicted(
     model: keras.Model, part: LabeledFeatures, class_names: Sequence[str]
 ) -> ClassificationReport:
@@ -227,6 +292,23 @@ def _predicted(
     head = keras.Model(model.get_layer(POOLING_NAME).output, model.output)
     dataset = tf.data.Dataset.from_tensor_slices(tuple(part)).batch(256)
     return evaluate_classifier(head, dataset, class_names)
+
+
+def _temperature(validation: ClassificationReport) -> tuple[float, tuple[str, ...]]:
+    """Return the temperature that fits the validation photos, and a note if none."""
+    if validation.mistakes(1):
+        return fit_temperature(validation.labels, validation.probabilities), ()
+    return 1.0, (
+        f"Not calibrated: all of the {len(validation.labels):,} validation photos are "
+        "right, so nothing tells how sure is too sure.",
+    )
+
+
+def _figures(report: ClassificationReport) -> dict:
+    """Return the figures that are kept with the model: those that name no photo."""
+    figures = report.to_dict()
+    del figures["mistakes"], figures["confusion_matrix"]
+    return figures
 
 
 def _calibrated(

@@ -1,15 +1,20 @@
 """The command line answers every mistake in one line, and tells by its status."""
 
+import argparse
+import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
 import time
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from keras_transfer.cli import main as command_line
 from keras_transfer.runtime import atomic_files, paths
@@ -240,6 +245,118 @@ def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: Nothing can be written in this folder (")
     assert "Received: folder=/sys" in error
+
+
+def commands():
+    """Return the parser of each command, by its name."""
+    (found,) = (
+        action
+        for action in command_line.parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return found.choices
+
+
+def test_the_help_lists_commands_in_the_order_in_which_they_are_needed(capsys):
+    names = [*commands()]
+    way = ["check", "train", "evaluate", "predict", "diagnose"]
+    way = [name for name in way if name in names]
+    assert names[: len(way)] == way
+    assert names.count("weights") == 1
+    with pytest.raises(SystemExit) as end:
+        command_line.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for status, meaning in command_line.STATUSES.items():
+        assert f"  {status:<5}{meaning}\n" in said
+
+
+@pytest.mark.parametrize("name", commands())
+def test_each_help_names_the_exit_statuses(capsys, name):
+    with pytest.raises(SystemExit) as end:
+        command_line.main([name, "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out.partition("exit status:\n")[2]
+    assert re.findall(r"^  (\d+) ", said, re.MULTILINE) == ["0", "1", "2", "130"]
+    assert max(map(len, said.splitlines())) < 80
+
+
+@pytest.mark.parametrize("name", commands())
+def test_what_is_not_there_is_no_traceback(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    words = [name]
+    for action in commands()[name]._actions:
+        if not action.option_strings:
+            words.append("no/such/thing")
+        elif action.required:
+            words += [action.option_strings[0], "some.keras"]
+    for arguments in (words, [*words, "--no-such-option"], [name, "--no-such-option"]):
+        try:
+            status = command_line.main(arguments)
+        except SystemExit as end:
+            status = end.code
+        said = capsys.readouterr()
+        assert status in (1, 2)
+        assert "error: " in said.err
+        assert "Traceback" not in said.err + said.out
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (PermissionError(13, "Permission denied", "a.jpg"), 1, "denied. Received: a"),
+        (OSError(28, "No space left", "out.keras"), 1, "The disk is full. Make room"),
+        (FileNotFoundError(2, "No such file", "a.csv"), 2, "file. Received: a.csv"),
+        (OSError("Nothing can be written."), 1, "error: Nothing can be written."),
+        (MemoryError(), 1, "There is not enough memory."),
+        (RuntimeError(), 1, "error: RuntimeError"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    monkeypatch, capsys, error, status, said
+):
+    from keras_transfer.backbones.weights import sources
+
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(sources, "fetch_weights", fail)
+    assert command_line.main(["weights", "vgg16"]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "Errno" not in line
+
+
+def test_a_photo_that_goes_while_it_is_read_is_one_sentence(here, monkeypatch, capsys):
+    import keras_transfer as kt
+
+    rng = np.random.default_rng(0)
+    for name, ending in itertools.product(("cats", "dogs"), ("png", "jpg")):
+        for index in range(4):
+            pixels = rng.integers(0, 256, (8, 8, 3), "uint8")
+            Image.fromarray(pixels).save(here / "photos" / name / f"{index}.{ending}")
+    splits = kt.load_directory("photos", image_size=32)
+    for path in here.glob("photos/*/*"):
+        path.unlink()
+    monkeypatch.setattr(kt, "load_directory", lambda *_, **__: splits)
+    capsys.readouterr()
+    command = ["features", "efficientnet_lite0@32", "photos", "--cache-dir=kept"]
+    assert command_line.main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No such file" in line
+    assert "Traceback" not in line
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    from keras_transfer.backbones.weights import sources
+
+    def fail(name):
+        raise KeyError(name)
+
+    monkeypatch.setattr(sources, "fetch_weights", fail)
+    with pytest.raises(KeyError):
+        command_line.main(["weights", "vgg16"])
 
 
 def test_interrupted(monkeypatch, capsys):

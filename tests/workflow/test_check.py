@@ -1,0 +1,370 @@
+"""Planted faults are found, and a review makes the copy that somebody decided on."""
+
+import csv
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+import keras_transfer as kt
+from keras_transfer.cli import main as command_line
+from keras_transfer.data.photo_files import read_folder
+from keras_transfer.samples import draw_cats_vs_dogs
+from keras_transfer.workflow import photo_quality, review, wrong_labels
+from keras_transfer.workflow.suspicions import KINDS
+
+# What a table, a console and a file system may stumble over.
+ODD = 'cat/=1+1, "odd"\nü.png'
+FAULTS = {
+    "unreadable": {"dog/notes.jpg"},
+    "in two classes": {"cat/004.png", "dog/twin.png"},
+    "near copy in another class": {"cat/006.png", "dog/resized.jpg"},
+    "wrong label": {"dog/058.png", ODD},
+    "near copy": {"dog/003.png", "dog/mirrored.png"},
+    "copy": {"dog/copy.png"},
+    "blank": {"cat/blank.png"},
+    "dark": {"cat/008.png"},
+    "blurred": {"dog/015.png"},
+    "tiny": {"cat/010.png"},
+    "odd shape": {"dog/011.png"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Draw cats and dogs, and plant every fault once."""
+    photos = tmp_path_factory.mktemp("drawn") / "photos"
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+    for number, (image, label) in enumerate(draw_cats_vs_dogs(80, seed=0)):
+        image.save(photos / ("cat", "dog")[label] / f"{number:03}.png")
+
+    def change(name, how, new=None):
+        how(Image.open(photos / name)).save(photos / (new or name))
+
+    (photos / "cat" / "058.png").rename(photos / "dog" / "058.png")
+    (photos / "dog" / "059.png").rename(photos / ODD)
+    change("cat/008.png", lambda image: ImageEnhance.Brightness(image).enhance(0.1))
+    change("dog/015.png", lambda image: image.filter(ImageFilter.GaussianBlur(12)))
+    change("cat/010.png", lambda image: image.resize((16, 16)))
+    change("dog/011.png", lambda image: image.resize((300, 60)))
+    change("cat/006.png", lambda image: image.resize((120, 100)), "dog/resized.jpg")
+    mirror = Image.Transpose.FLIP_LEFT_RIGHT
+    change("dog/003.png", lambda image: image.transpose(mirror), "dog/mirrored.png")
+    Image.new("RGB", (160, 160), "grey").save(photos / "cat" / "blank.png")
+    (photos / "dog" / "notes.jpg").write_text("no photo")
+    shutil.copy(photos / "cat" / "004.png", photos / "dog" / "twin.png")
+    shutil.copy(photos / "dog" / "005.png", photos / "dog" / "copy.png")
+    (photos / "readme.png").write_bytes((photos / "dog" / "007.png").read_bytes())
+    return photos
+
+
+@pytest.fixture(scope="module")
+def check(folder):
+    return kt.check_directory(folder, image_size=160)
+
+
+@pytest.fixture
+def written(check, tmp_path):
+    check.write(tmp_path / "review")
+    return tmp_path / "review" / "review.csv"
+
+
+def decide(path, decisions):
+    """Fill in some decisions, as somebody would."""
+    rows = [*csv.reader(path.open(encoding="utf-8-sig", newline=""))]
+    names = [review._unmarked(row[0]) for row in rows]
+    for name, decision in decisions.items():
+        rows[names.index(name)][5] = decision
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def state(folder):
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_planted_faults_are_found(check):
+    found = {kind: {x.path for x in each} for kind, each in check.kinds.items()}
+    for kind, paths in FAULTS.items():
+        assert paths <= found.get(kind, set()), (kind, found.get(kind))
+    assert found["passed over"] == {"readme.png"}
+    assert set(found) <= set(KINDS)
+    # Of 80 drawings without a fault, few are listed.
+    innocent = {x.path for x in check.suspicions if x.path}
+    innocent -= set().union(*FAULTS.values(), {"readme.png"})
+    assert len(innocent) <= 4, innocent
+    assert check.not_examined == {}
+    assert sum(check.counts.values()) == 80 + 5
+
+
+def test_each_suspicion_says_what_to_do(check):
+    by_name = {(x.kind, x.path): x for x in check.suspicions}
+    wrong = by_name["wrong label", "dog/058.png"]
+    assert wrong.suggestion == "cat"
+    assert re.search(r"says cat \d+ %, dog \d+ %", wrong.evidence)
+    assert by_name["in two classes", "dog/twin.png"].suggestion == "drop"
+    assert by_name["in two classes", "cat/004.png"].suggestion == "keep"
+    near = by_name["near copy", "dog/mirrored.png"]
+    assert near.other == "dog/003.png"
+    assert "(difference 0.0" in near.evidence
+    scores = [x.score for x in check.kinds["wrong label"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_it_prints_shows_and_is_json(check):
+    text = str(check)
+    assert text.startswith("photos: 85 readable photos of 2 classes; ")
+    assert "wrong label" in text and "dog/058.png: a probe" in text
+    page = check._repr_html_()
+    assert 1 <= page.count("data:image/jpeg;base64,") <= 48
+    kept = json.loads(json.dumps(check.to_dict()))
+    assert kept["counts"] == check.counts
+    assert {x["kind"] for x in kept["suspicions"]} == set(check.kinds)
+
+
+def test_the_review_has_a_row_for_each_photo_and_no_formula(check, written):
+    data = written.read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")  # By which Excel knows UTF-8.
+    rows = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
+    assert tuple(rows[0]) == review.COLUMNS
+    names = [row[0] for row in rows[1:]]
+    assert len(names) == len(set(names)) and ODD in names
+    assert all(row[5] == "" for row in rows[1:])
+    assert "readme.png" not in names
+    page = written.with_name("review.html").read_text("utf-8")
+    assert "http" not in re.sub(r"data:[^\"]+", "", page)
+    assert "&#34;odd&#34;" in page
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a", "'=a", "'a", "a,b", 'a"b'])
+def test_a_name_survives_the_table(name):
+    marked = review._marked(name)
+    assert not marked.startswith(review.FORMULA)
+    assert review._unmarked(marked) == name
+
+
+def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
+    before = state(folder)
+    decide(
+        written,
+        {
+            "dog/058.png": "cat",
+            ODD: "dog",
+            "dog/twin.png": "Drop",
+            "cat/008.png": "keep",
+            "dog/copy.png": "drop",
+        },
+    )
+    cleaned = kt.apply_review(folder, written, tmp_path / "clean")
+    assert state(folder) == before
+    assert cleaned[1:] == (81, 2, 2, ("dog/notes.jpg",))
+    found = {str(x.relative_to(cleaned.path)) for x in cleaned.path.rglob("*.*")}
+    there = {f"cat/{name}" for name in ("058.png", "008.png", "004.png")}
+    assert there | {ODD.replace("cat/", "dog/")} <= found
+    assert not found & {"dog/058.png", "dog/twin.png", "dog/notes.jpg", "readme.png"}
+    # A link takes no room.
+    assert (cleaned.path / "cat" / "058.png").samefile(folder / "dog" / "058.png")
+    assert len(read_folder(cleaned.path).files) == 83
+
+
+def small_folder(path, *names):
+    """Write small photos that differ, under these names."""
+    for number, name in enumerate(names):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), "uint8")
+        Image.fromarray(pixels).save(path / name, "PNG")
+    return path
+
+
+def write_decisions(path, *rows, head="path,class,decision"):
+    path.write_text("\n".join([head, *rows]), "utf-8")
+    return path
+
+
+def names_in(folder):
+    return sorted(str(x.relative_to(folder)) for x in folder.rglob("*") if x.is_file())
+
+
+def test_nothing_is_overwritten_and_splits_are_kept(tmp_path):
+    names = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/1-2.png"]
+    photos = small_folder(tmp_path / "p", *names, "val/a/1.png", "val/b/sub/1.png")
+    rows = ["train/a/1.png,a,b", "val/b/sub/1.png,b,a"]
+    kt.apply_review(photos, write_decisions(tmp_path / "r.csv", *rows), tmp_path / "c")
+    assert names_in(tmp_path / "c") == [
+        *("train/a/2.png", "train/b/1-2.png", "train/b/1-3.png", "train/b/1.png"),
+        *("val/a/1.png", "val/a/sub/1.png"),
+    ]
+    moved = tmp_path / "c" / "train" / "b" / "1-3.png"
+    assert moved.read_bytes() == (photos / "train" / "a" / "1.png").read_bytes()
+
+
+def test_classes_that_hold_their_splits_keep_them(tmp_path):
+    names = [f"{c}/{s}/1.png" for c in "ab" for s in ("train", "test")]
+    photos = small_folder(tmp_path / "p", *names, "a/train/2.png")
+    review_csv = write_decisions(tmp_path / "r.csv", "a/train/2.png,a,b")
+    kt.apply_review(photos, review_csv, tmp_path / "c")
+    assert names_in(tmp_path / "c") == sorted([*names, "b/train/2.png"])
+
+
+def test_a_copy_is_made_where_there_are_no_links(tmp_path, monkeypatch):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+
+    def refuse(*arguments):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    kt.apply_review(photos, write_decisions(tmp_path / "r.csv"), tmp_path / "c")
+    assert names_in(tmp_path / "c") == ["a/1.png", "b/1.png"]
+
+
+def test_what_a_spreadsheet_saves_is_read(tmp_path):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png", "b/=2.png")
+    table = write_decisions(
+        tmp_path / "r.csv",
+        "b/1.png;b;A",
+        "b/=2.png;b; drop ",
+        ";;",
+        head="path;class;decision",
+    )
+    with pytest.raises(ValueError, match="Did you mean a"):
+        kt.apply_review(photos, table, tmp_path / "c")
+    table.write_text(table.read_text().replace(";A", ";a"), "utf-8-sig")
+    kt.apply_review(photos, table, tmp_path / "c")
+    assert names_in(tmp_path / "c") == ["a/1-2.png", "a/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "said"),
+    [
+        (["a/9.png,a,drop"], None, "no such photo"),
+        (["a/1.png,b,drop"], None, "in the class a and not in b"),
+        (["a/1.png,a,remove"], None, "Expected keep, drop or a class"),
+        (["a/1.png,a,c"], None, "For a new class make a folder"),
+        (["a/1.png,a,drop", "a/1.png,a,b"], None, "Two decisions"),
+        (["a/1.png,a,drop", "b/1.png,b,drop"], None, "No photo would be left"),
+        (["a/1.png"], "path", "without class, decision"),
+        ([], "", "without class, decision, path"),
+    ],
+)
+def test_a_review_that_does_not_fit_is_refused(tmp_path, rows, head, said):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    head = "path,class,decision" if head is None else head
+    table = write_decisions(tmp_path / "r.csv", *rows, head=head)
+    with pytest.raises(ValueError, match=said) as error:
+        kt.apply_review(photos, table, tmp_path / "c")
+    assert "Received: " in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "c").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "r.csv"]
+
+
+def test_the_copy_lies_elsewhere(tmp_path):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    table = write_decisions(tmp_path / "r.csv")
+    with pytest.raises(ValueError, match="outside of the folder"):
+        kt.apply_review(photos, table, photos / "a" / "clean")
+    with pytest.raises(FileExistsError, match="something at this path"):
+        kt.apply_review(photos, table, photos / "a")
+    with pytest.raises(FileNotFoundError, match="no review"):
+        kt.apply_review(photos, tmp_path / "none.csv", tmp_path / "c")
+    table.write_bytes("path,class,decision\ncafé.png,a,drop".encode("cp1252"))
+    with pytest.raises(ValueError, match="CSV UTF-8"):
+        kt.apply_review(photos, table, tmp_path / "c")
+
+
+def test_a_class_named_as_a_decision_is_not_guessed_at(tmp_path):
+    photos = small_folder(tmp_path / "p", "drop/1.png", "rain/1.png")
+    table = write_decisions(tmp_path / "r.csv", "rain/1.png,rain,drop")
+    with pytest.raises(ValueError, match="Rename the folder of the class"):
+        kt.apply_review(photos, table, tmp_path / "c")
+
+
+def test_small_classes_and_missing_packages_are_named(tmp_path, monkeypatch):
+    names = [f"a/{n}.png" for n in range(30)] + ["b/1.png", "b/2.png"]
+    photos = small_folder(tmp_path / "p", *names)
+    monkeypatch.setattr(photo_quality, "can_judge", lambda: False)
+    check = kt.check_directory(photos)
+    assert {*check.kinds} >= {"too few photos", "imbalance"}
+    assert "cleanvision" in check.not_examined["blank, dark, bright and blurred photos"]
+    assert "two classes" in check.not_examined["wrong labels"]
+    assert check.not_examined["wrong labels in b"] == "fewer than 5 different photos"
+    assert "Not examined:" in str(check)
+    assert "Not examined: wrong labels in b" in check._repr_html_()
+
+
+def test_splits_that_share_a_photo(tmp_path):
+    names = [
+        f"{s}/{c}/{n}.png" for s in ("train", "test") for c in "ab" for n in (1, 2)
+    ]
+    photos = small_folder(tmp_path / "p", *names)
+    shutil.copy(photos / "test" / "a" / "1.png", photos / "train" / "a" / "9.png")
+    found = kt.check_directory(photos, labels=False).kinds["in two splits"]
+    (shared,) = [x for x in found if x.path == "train/a/9.png"]
+    assert (shared.other, shared.suggestion) == ("test/a/1.png", "drop")
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_without_cleanlab_the_same_labels_are_doubtful(classes):
+    rng = np.random.default_rng(classes)
+    labels = np.arange(600) % classes
+    logits = rng.normal(0, 1, (600, classes)) + 4 * np.eye(classes)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    changed = rng.choice(600, 30, replace=False)
+    labels[changed] = (labels[changed] + 1) % classes
+    ours = wrong_labels.by_noise_rate(labels, probabilities)
+    theirs = wrong_labels.doubtful_labels(labels, probabilities)
+    assert len({*ours} & {*theirs}) >= 0.95 * max(len(ours), len(theirs)) > 20
+    assert len({*ours} & {*changed}) >= 0.8 * len(changed)
+
+
+def test_near_copies_never_judge_each_other():
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1, (40, 8)).astype("float32")
+    features[20:] = features[:20]
+    labels, groups = np.arange(40) % 2, np.arange(40) % 20
+    found = wrong_labels.out_of_fold_probabilities(
+        features, labels, groups, np.ones(40, bool)
+    )
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found[:20], found[20:], atol=1e-5)
+
+
+def test_many_photos_are_trained_on_in_turn(monkeypatch):
+    monkeypatch.setattr(wrong_labels, "MOST_TRAINED", 20)
+    labels = np.repeat([0, 1, 2], [90, 5, 5])
+    rows = wrong_labels._in_turn(np.arange(100), labels)
+    assert np.bincount(labels[rows]).tolist() == [10, 5, 5]
+
+
+def test_the_command_line(folder, tmp_path, capsys):
+    photos = small_folder(
+        tmp_path / "p", *[f"{c}/{n}.png" for c in "ab" for n in range(20)]
+    )
+    words = ["check", str(photos), "--no-labels"]
+    assert command_line.main([*words, "--output", str(tmp_path / "r")]) == 0
+    assert "review.csv" in capsys.readouterr().out
+    assert command_line.main([*words, "--json", "--output", str(tmp_path / "r")]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"a": 20, "b": 20}
+    (photos / "a" / "broken.jpg").write_bytes(b"")
+    assert command_line.main([*words, "--output", str(tmp_path / "r")]) == 1
+    assert "a/broken.jpg: empty (zero bytes)" in capsys.readouterr().out
+    assert command_line.main([*words, "--output", str(photos / "r")]) == 2
+    assert "must lie outside" in capsys.readouterr().err
+    assert not (photos / "r").exists()
+    apply = ["check", str(photos), "--apply", str(tmp_path / "r" / "review.csv")]
+    assert command_line.main(apply) == 2
+    assert "Name the cleaned copy" in capsys.readouterr().err
+    assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 0
+    assert "1 left out that cannot be read" in capsys.readouterr().out
+    assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert command_line.main(["check", str(tmp_path / "none")]) == 2
+    assert command_line.main([*words, "--backbone", "x"]) == 2
