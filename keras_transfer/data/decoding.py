@@ -140,11 +140,14 @@ def _pixels(image: Image.Image, data: bytes, large: bool) -> np.ndarray:
     ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if times > 1:
+        image = image.reduce(times)
+    if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return np.asarray(image.reduce(times) if times > 1 else image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:

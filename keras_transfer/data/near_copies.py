@@ -34,6 +34,11 @@ FLAT = 4e-3
 # What is compared at once: hashes, so that they stay in the cache, and details.
 ROWS, COLUMNS = 64, 8192
 PAIRS = 4096
+# The share of all pairs that is looked at after their hashes, as these photos show, and
+# how many always are. Of real photos it is 0.1 %.
+MOST_SHARE, SAMPLE, LEAST_LOOKED_AT = 0.005, 200, 20_000
+# Later copies of one photo that are named.
+MOST_COPIES = 10
 # Photos of one kind, such as digits or X-rays, resemble each other in long chains.
 # Where more hang together than are taken in a row, they have to be more alike.
 MOST_TOGETHER = 30
@@ -103,38 +108,19 @@ def compared(pictures: np.ndarray) -> list[NearCopy]:
     """
     if not len(pictures):
         return []
-    drawn = _Details(pictures)
-    # What has details in fewer cells resembles nothing for sure: a plain colour.
-    speak = np.flatnonzero(drawn.counts >= LEAST_CELLS * (1 - MAX_DIFFERENCE))
-    plain = _bits(pictures[speak])
-    ways = [(plain, False), (_bits(pictures[speak][:, :, ::-1]), True)]
-
-    def compare(start):
-        found = []
-        for turned, mirrored in ways:
-            near = _alike(plain[start : start + ROWS], turned[start:])
-            pairs = speak[near + start]
-            pairs = pairs[drawn.may_be_alike(*pairs.T, mirrored)]
-            for begin in range(0, len(pairs), PAIRS):
-                part = pairs[begin : begin + PAIRS]
-                differences = drawn.differences(*part.T, mirrored)
-                hits = differences <= MAX_DIFFERENCE
-                found += zip(
-                    part[hits].tolist(), differences[hits].tolist(), strict=True
-                )
-        return found
-
-    nearest = {}
-    starts = range(0, len(speak), ROWS)
+    search = _Search(pictures)
+    found, count = [np.zeros((0, 3))], len(search.known)
     with (
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
-        progress_bar(len(speak), "near copies", delay=2) as bar,
+        progress_bar(count, "near copies", delay=2) as bar,
     ):
-        for found in threads.map(compare, starts):
-            for (first, second), difference in found:
-                pair = (first, second)
-                nearest[pair] = min(difference, nearest.get(pair, 1))
-            bar.update(min(ROWS, len(speak) - bar.n))
+        for part in threads.map(search.after, range(0, count, ROWS)):
+            found.append(part)
+            bar.update(min(ROWS, count - bar.n))
+    nearest = {}
+    for first, second, difference in np.concatenate(found).tolist():
+        pair = int(first), int(second)
+        nearest[pair] = min(difference, nearest.get(pair, 1))
     return [NearCopy(*pair, nearest[pair]) for pair in sorted(nearest)]
 
 
@@ -181,19 +167,78 @@ def _bits(pictures: np.ndarray) -> np.ndarray:
     return packed.view("uint64")
 
 
-def _alike(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the pairs of hashes that are near, of a row and what comes after it."""
-    found = [np.zeros((0, 2), "int64")]
-    for start in range(0, len(others), COLUMNS):
-        part = others[start : start + COLUMNS]
-        distances = np.bitwise_count(rows[:, :1] ^ part[:, 0])
-        distances += np.bitwise_count(rows[:, 1:] ^ part[:, 1])
-        row, column = np.divmod(
-            np.flatnonzero(distances <= MAX_DISTANCE), part.shape[0]
-        )
-        later = column + start > row
-        found.append(np.stack([row[later], column[later] + start], axis=1))
-    return np.concatenate(found)
+def _distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return in how many bits each row differs from each of the others."""
+    found = np.bitwise_count(rows[:, None, 0] ^ others[:, 0])
+    found += np.bitwise_count(rows[:, None, 1] ^ others[:, 1])
+    return found
+
+
+class _Search:
+    """Compare photos with all that come after them.
+
+    Attributes:
+        known: Positions of the photos that can resemble another one.
+    """
+
+    def __init__(self, pictures: np.ndarray):
+        self._drawn = _Details(pictures)
+        # What has details in fewer cells resembles nothing for sure: a plain colour.
+        least = LEAST_CELLS * (1 - MAX_DIFFERENCE)
+        self.known = np.flatnonzero(self._drawn.counts >= least)
+        plain = pictures[self.known]
+        self._bits = [_bits(plain), _bits(plain[:, :, ::-1])]
+        self._limit = self._enough()
+
+    def _enough(self) -> int:
+        """Return the distance of hashes up to which pairs are looked at.
+
+        The usual one, unless that is too many: of digits or X-rays all hashes are
+        alike, and copies are among those that are the most alike.
+        """
+        count = len(self.known)
+        rows = np.linspace(0, count - 1, min(count, SAMPLE)).astype("int64")
+        seen = np.zeros(MAX_DISTANCE + 1)
+        for mirrored, bits in enumerate(self._bits):
+            for row in rows:
+                distances = _distances(self._bits[0][row : row + 1], bits)[0]
+                others = np.flatnonzero(distances <= MAX_DISTANCE)
+                first = np.broadcast_to(self.known[row], len(others))
+                may = self._drawn.may_be_alike(first, self.known[others], mirrored)
+                may &= others != row
+                seen += np.bincount(distances[others[may]], minlength=len(seen))
+        most = max(MOST_SHARE * 2 * len(rows) * count, LEAST_LOOKED_AT)
+        return int(np.count_nonzero(np.cumsum(seen) <= most)) - 1
+
+    def after(self, start: int) -> np.ndarray:
+        """Return pairs and differences of `ROWS` photos with all that come later."""
+        rows, found = self._bits[0][start : start + ROWS], []
+        for mirrored, bits in enumerate(self._bits):
+            pairs = self.known[self._alike(rows, bits[start:]) + start]
+            pairs = pairs[self._drawn.may_be_alike(*pairs.T, mirrored)]
+            for begin in range(0, len(pairs), PAIRS):
+                part = pairs[begin : begin + PAIRS]
+                differences = self._drawn.differences(*part.T, mirrored)
+                hits = differences <= MAX_DIFFERENCE
+                found.append(np.column_stack([part[hits], differences[hits]]))
+        if not found:
+            return np.zeros((0, 3))
+        # Of each photo the nearest ones, for there may be thousands.
+        found = np.concatenate(found)
+        found = found[np.lexsort((found[:, 2], found[:, 0]))]
+        rank = np.arange(len(found)) - np.searchsorted(found[:, 0], found[:, 0])
+        return found[rank < MOST_COPIES]
+
+    def _alike(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return the pairs of hashes that are near, of a row and what comes after."""
+        found = [np.zeros((0, 2), "int64")]
+        for start in range(0, len(others), COLUMNS):
+            distances = _distances(rows, others[start : start + COLUMNS])
+            near = np.flatnonzero(distances <= self._limit)
+            row, column = np.divmod(near, distances.shape[1])
+            later = column + start > row
+            found.append(np.stack([row[later], column[later] + start], axis=1))
+        return np.concatenate(found)
 
 
 def _packed(cells: np.ndarray) -> np.ndarray:

@@ -239,11 +239,11 @@ def test_very_large_images(tmp_path):
     assert "1 file(s)" in said
     assert np.all(found[folder / "a" / "large.png"] == 0)
     assert np.all(np.abs(found[folder / "b" / "large.jpg"].astype(int) - 99) <= 1)
-    for path in (folder / "a" / "large.png", folder / "b" / "large.jpg"):
-        assert np.array_equal(kt.load_image(path, SIZE), found[path])
+    path = folder / "b" / "large.jpg"
+    assert np.array_equal(kt.load_image(path, SIZE), found[path])
     # In full, one of them in 8-bit colour takes 0.5 GB, and Pillow makes copies.
     if before is not None:
-        assert peak_memory() - before < 0.9e9
+        assert peak_memory() - before < 0.6e9
 
 
 NAMES = (

@@ -267,3 +267,48 @@ def test_load_image_names_a_file_that_is_not_there(tmp_path):
     for path, error in (("none.jpg", FileNotFoundError), (".", IsADirectoryError)):
         with pytest.raises(error, match=r"Expected the file of an image.*Received: "):
             decoding.load_image(tmp_path / path, 64)
+
+
+def test_there_is_one_list_of_formats():
+    """What a docstring names is what is read."""
+    assert decoding.READ in " ".join(decoding.load_image.__doc__.split())
+    listed = decoding.READ.upper().replace("HEIC", "HEIF")
+    assert all(name in listed for name in decoding.FORMATS)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_numbers_that_do_not_say_what_is_white_are_refused(mode):
+    data = encoded(Image.new(mode, (9, 9), 1), "TIFF")
+    with pytest.raises(decoding.UnreadableImageError, match="no colours from black"):
+        decoding.decode(data)
+
+
+def test_16_bit_tiff_is_scaled_by_one_257th():
+    wide = np.random.default_rng(1).integers(0, 65536, (300, 9), "uint16")
+    decoded = decoding.decode(encoded(Image.fromarray(wide), "TIFF"))
+    expected = np.round(wide / 257).astype("uint8")[..., None]
+    assert np.array_equal(decoded, np.broadcast_to(expected, (300, 9, 3)))
+
+
+@pytest.mark.parametrize("file_format", ["TIFF", "AVIF", "HEIF", "WEBP"])
+def test_a_damaged_file_is_called_so(file_format):
+    if file_format not in decoding.FORMATS:
+        pytest.skip(f"{file_format} is not read here")
+    data = encoded(Image.fromarray(PIXELS), file_format)
+    for keep in (0.9, 0.5, 0.1):
+        with pytest.raises(decoding.UnreadableImageError, match="truncated or damaged"):
+            decoding.inspect(data[: int(len(data) * keep)])
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_very_large_images_are_made_smaller_at_once(monkeypatch, file_format):
+    smooth = Image.fromarray(PIXELS).resize((640, 480), Image.Resampling.BICUBIC)
+    data = encoded(smooth, file_format)
+    whole = decoding.decode(data).astype(int)
+    monkeypatch.setattr(decoding, "LARGE", 1000)
+    monkeypatch.setattr(decoding, "_LEAST_SIDE", 120)
+    reduced = decoding.decode(data)
+    assert reduced.shape == (120, 160, 3)
+    assert not decoding.inspect(data)
+    a, b = (decoding.resize(x.astype("uint8"), 32).numpy() for x in (whole, reduced))
+    assert np.abs(a.astype(int) - b).mean() < 3

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image
 
 import keras_transfer as kt
@@ -71,7 +72,7 @@ def test_groups_stay_in_one_split(tmp_path, capsys):
     csv.write_text(f"\ufeffpath,group\n{rows}\n", encoding="utf-8")
     absolute = {folder / path: name for path, name in table.items()}
     found = []
-    for groups in (r"/(p\d+)_", r"p\d+", str(csv), csv, table, absolute):
+    for groups in (r"/(p\d+)_", r"p\d+", csv, absolute):
         splits = kt.load_directory(folder, image_size=8, groups=groups)
         assert all(len(names) == 1 for names in by_patient(splits).values())
         found.append(where(splits))
@@ -102,7 +103,7 @@ def test_near_copies_stay_in_one_split(tmp_path):
     for index in range(6):
         near(folder, f"a/copy {index}.jpg", f"a/p00{index}_0.png")
     near(folder, "b/other class.jpg", "a/p007_0.png")
-    for seed in range(4):
+    for seed in range(2):
         splits = kt.load_directory(folder, image_size=8, seed=seed)
         found = where(splits)
         assert "14 near copies kept together" in splits.source
@@ -232,7 +233,7 @@ def random_units(rng):
 
 def test_no_unit_is_ever_in_two_splits():
     rng, lacking = np.random.default_rng(0), 0
-    for seed in range(300):
+    for seed in range(100):
         labels, units = random_units(rng)
         pools = grouping.spread(labels, units, SHARES, seed)
         split = np.full(len(labels), "", "<U10")
@@ -249,7 +250,7 @@ def test_no_unit_is_ever_in_two_splits():
             enough = len(np.unique(units[here])) >= 3
             lacking += enough and len({*split[here]}) < 3
     # Units of several classes can make it impossible, and seldom do.
-    assert lacking < 10
+    assert lacking < 4
 
 
 def test_shares_are_met_where_there_are_many_groups():
@@ -299,17 +300,17 @@ def test_plain_pictures_resemble_nothing():
     assert near_copies.compared(small()) == []
 
 
-@pytest.mark.parametrize("side", [4, 15, 16, 20, 32])
+@pytest.mark.parametrize("side", [4, 15, 16, 32])
 def test_small_pictures(tmp_path, side):
     """Below 16 pixels there is too little to compare; the rest is no copy by chance."""
     found = []
-    for index in range(400):
+    for index in range(200):
         pixels = np.random.default_rng(index).integers(0, 256, (side, side, 3), "uint8")
         Image.fromarray(pixels).save(tmp_path / "a.png")
         found.append(thumbnails.thumbnail((tmp_path / "a.png").read_bytes()))
     assert near_copies.compared(thumbnails.pixels(found)) == []
     pairs = near_copies.compared(thumbnails.pixels([*found, found[7]]))
-    assert [pair[:2] for pair in pairs] == ([(7, 400)] if side >= 16 else [])
+    assert [pair[:2] for pair in pairs] == ([(7, 200)] if side >= 16 else [])
 
 
 def test_long_chains_are_cut():
@@ -320,6 +321,19 @@ def test_long_chains_are_cut():
     few = chain[:10] + [near_copies.NearCopy(40 + i, 41 + i, 0.3) for i in range(50)]
     sizes = np.bincount(near_copies.joined(few, 100))
     assert sizes.max() == 11
+
+
+def test_pictures_of_one_kind_are_no_copies_of_each_other():
+    """Handwritten digits: 84,000 pairs of 1,797 pass, and in chains they are one."""
+    pixels = sklearn.datasets.load_digits().images
+    digits = [Image.fromarray((each * 15).astype("uint8")) for each in pixels]
+    digits.append(digits[9].point(lambda x: x * 0.9))
+    found = near_copies.compared(small(*digits))
+    assert len(found) <= near_copies.MOST_COPIES * len(digits)
+    groups = near_copies.joined(found, len(digits))
+    assert groups[9] == groups[-1]
+    assert np.bincount(groups).max() <= near_copies.MOST_TOGETHER
+    assert len({*groups}) > 0.75 * len(digits)
 
 
 def test_blocks_change_nothing(monkeypatch):
