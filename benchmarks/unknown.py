@@ -101,7 +101,7 @@ def features_of(backbone, dataset: str, options: argparse.Namespace):
     splits = kt.load_directory(folder, image_size=options.image_size)
     found = kt.extract_features(backbone, splits)
     parts = [getattr(found, split) for split in splits.counts]
-    return (np.concatenate(column) for column in zip(*parts, strict=True))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def features_below(backbone, folder: pathlib.Path, image_size: int) -> np.ndarray:

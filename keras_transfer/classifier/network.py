@@ -75,6 +75,7 @@ def compiled(
 
     signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
     graph = tf.function(on_all_devices(answer), input_signature=[signature])
+    graph.get_concrete_function()  # Traced here, not while photos wait.
     channels = None if first is None else first.output_shape[-1]
 
     def run(images):
