@@ -20,6 +20,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_transfer as kt
+from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.comparison import result, store
@@ -33,6 +34,7 @@ from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.verify import predictions
 from keras_transfer.verify.data import SharedImage
+from keras_transfer.workflow import train
 from keras_transfer.workflow.folder_check import FolderCheck
 from tests.helpers.small_networks import small_backbone, small_classifier
 
@@ -96,8 +98,8 @@ class AcceptedError(Exception):
     """Says that all arguments were taken: what follows is training."""
 
 
-def accepted(*arguments):
-    """Stop a call before it starts a process, which costs seconds."""
+def accepted(*arguments, **settings):
+    """Stop a call before it trains, or starts a process: both cost seconds."""
     raise AcceptedError
 
 
@@ -141,6 +143,7 @@ def world(tmp_path_factory):
     return types.SimpleNamespace(
         check=check,
         review=check.write(folder / "review"),
+        weights=weights_of_two_convolutions(folder),
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
         saved=kt.save_classifier(model, folder / "model.keras", NAMES),
@@ -168,6 +171,21 @@ NUMBERS = itertools.count()
 def two_convolutions(images):
     x = keras.layers.Conv2D(2, 3, name="first")(images)
     return keras.layers.Conv2D(2, 3, name="second")(x)
+
+
+def weights_of_two_convolutions(folder):
+    inputs = keras.Input((8, 8, 3))
+    path = folder / "two_convolutions.weights.h5"
+    keras.Model(inputs, two_convolutions(inputs)).save_weights(path)
+    return path
+
+
+def registered(weights):
+    """Return the name of a backbone, which goes with each test."""
+    if "two_convolutions" not in ARCHITECTURES:
+        settings = {"smallest_size": 8, "weights": weights}
+        kt.register_backbone("two_convolutions", two_convolutions, **settings)
+    return "two_convolutions"
 
 
 def in_style(**changes):
@@ -290,6 +308,11 @@ ROWS = {
     "diagnose": lambda world: {
         "model": world.model,
         "splits": {"test": world.splits.test},
+    },
+    "train_classifier": lambda world: {
+        "folder": world.folder,
+        "backbone": registered(world.weights),
+        "image_size": 8,
     },
     "grad_cam": lambda world: {"model": world.model, "images": world.images[:1]},
     "record": lambda world: {
@@ -597,6 +620,8 @@ def tried(name, world):
 def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predictions, "_predict_elsewhere", accepted)
+    monkeypatch.setattr(train, "train_head", accepted)
+    monkeypatch.setattr(train, "train_last_blocks", accepted)
     failures = [
         f"{what}: {done}"
         for what, done in tried(name, world)
