@@ -297,7 +297,27 @@ def test_small_classes_and_missing_packages_are_named(tmp_path, monkeypatch):
     assert "two classes" in check.not_examined["wrong labels"]
     assert check.not_examined["wrong labels in b"] == "fewer than 5 different photos"
     assert "Not examined:" in str(check)
-    assert "Not examined: wrong labels in b" in check._repr_html_()
+    assert "<bdi>wrong labels in b</bdi>" in check._repr_html_()
+
+
+def test_a_folder_without_any_photo_is_told(tmp_path):
+    for name in "ab":
+        (tmp_path / "p" / name).mkdir(parents=True)
+        (tmp_path / "p" / name / "1.jpg").write_bytes(b"")
+    check = kt.check_directory(tmp_path / "p")
+    assert {*check.kinds} == {"too few photos", "unreadable"}
+    assert check.counts == {"a": 0, "b": 0}
+
+
+def test_decisions_stay_when_a_folder_is_checked_again(check, folder, written):
+    decide(written, {"dog/058.png": "cat", ODD: "dog"})
+    rows = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
+    with written.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerow(["cat/002.png", "cat", "", "", "", "drop"])
+        csv.writer(file).writerow(["cat/gone.png", "cat", "", "", "", "drop"])
+    check.write(written.parent)
+    again = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
+    assert again == [*rows, ["cat/002.png", "cat", "", "", "", "drop"]]
 
 
 def test_splits_that_share_a_photo(tmp_path):
