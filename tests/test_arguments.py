@@ -21,9 +21,11 @@ from PIL import Image
 
 import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier, Prediction
+from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
 from keras_transfer.diagnosis import findings
+from keras_transfer.evaluation.files import FilesEvaluation
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.features.maps import FeatureMaps
@@ -250,6 +252,14 @@ ROWS = {
         "class_names": NAMES,
     },
     "load_classifier": lambda world: {"path": world.saved},
+    "fit_unknown_detector": lambda world: {
+        "train_features": np.eye(8),
+        "validation_features": np.eye(8),
+    },
+    "pooled_features_of": lambda world: {
+        "model": world.kept,
+        "dataset": world.splits.test,
+    },
     "class_probabilities": lambda world: {
         "model": world.model,
         "outputs": PROBABILITIES,
@@ -259,6 +269,7 @@ ROWS = {
         "dataset": world.splits.test,
         "class_names": NAMES,
     },
+    "evaluate_files": lambda world: {"model": world.saved, "folder": world.folder},
     "accuracy_interval": lambda world: {"correct": 2, "count": 4},
     "paired_test": lambda world: {
         "correct_a": np.array([True, False, True]),
@@ -424,6 +435,9 @@ ROWS = {
     "Splits.arrays": lambda world: {"split": "test"},
     "FeatureMaps.arrays": lambda world: {"split": "test"},
     "Classifier.predict": lambda world: {"paths": [world.photo]},
+    "Classifier.predict_stream": lambda world: {"paths": [world.photo]},
+    "UnknownDetector.distances": lambda world: {"features": np.eye(8)},
+    "UnknownDetector.is_unknown": lambda world: {"features": np.eye(8)},
     "ClassificationReport.mistakes": lambda world: {},
     "GradualUnfreezing.trainable_blocks": lambda world: {
         "model": world.model,
@@ -439,6 +453,7 @@ METHODS = {
         world.backbone, world.splits, verbose=False
     ),
     "Classifier": lambda world: kt.load_classifier(world.saved),
+    "UnknownDetector": lambda world: kt.fit_unknown_detector(np.eye(8), np.eye(8)),
     "ClassificationReport": lambda world: world.report,
     "GradualUnfreezing": lambda world: kt.callbacks.GradualUnfreezing(["block2"]),
     "Profile": lambda world: kt.profile("quick"),
@@ -460,6 +475,8 @@ RETURNED = (
     LabeledFeatures,
     Classifier,
     Prediction,
+    UnknownDetector,
+    FilesEvaluation,
     ClassificationReport,
     result.Comparison,
     findings.Diagnosis,

@@ -34,6 +34,7 @@ def as_it_is(model: keras.Model) -> Run:
     first, last = _parts(model)
 
     def run(images):
+        images = images.astype("float32")
         x = images if first is None else single_output(first, images)
         features = None if first is None else keras.ops.convert_to_numpy(x)
         outputs = only_output(last(x, training=False))
@@ -42,7 +43,12 @@ def as_it_is(model: keras.Model) -> Run:
     return run
 
 
-def compiled(model: keras.Model, image_size: int, dtype: typing.Any = None) -> Run:
+def compiled(
+    model: keras.Model,
+    image_size: int,
+    dtype: typing.Any = None,
+    pixels: tf.DType = tf.uint8,
+) -> Run:
     """Return a copy of a model as one graph for every batch size: for many images.
 
     BatchNormalization is folded where it can be, as in `extract_features`.
@@ -51,6 +57,7 @@ def compiled(model: keras.Model, image_size: int, dtype: typing.Any = None) -> R
         model: The classifier, which stays as it is.
         image_size: Side of the square images, in pixels.
         dtype: Precision. Defaults to the faster one here of those that are safe.
+        pixels: What the images are given as. Defaults to `tf.uint8`.
     """
     copy = fast_copy(model, dtype, frozen=True)
     first, last = _parts(copy)
@@ -60,12 +67,13 @@ def compiled(model: keras.Model, image_size: int, dtype: typing.Any = None) -> R
         first = fold_batch_normalization(first)
 
     def answer(images):
+        images = tf.cast(images, tf.float32)
         x = images if first is None else single_output(first, images)
         made = [only_output(last(x, training=False)), *([] if first is None else [x])]
         # As one tensor, which several devices can put together.
         return tf.concat([tf.cast(each, tf.float32) for each in made], axis=1)
 
-    signature = tf.TensorSpec((None, image_size, image_size, 3), tf.float32)
+    signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
     graph = tf.function(on_all_devices(answer), input_signature=[signature])
     channels = None if first is None else first.output_shape[-1]
 
@@ -123,8 +131,8 @@ def pooled_features_of(model: keras.Model, dataset: tf.data.Dataset) -> LabeledF
             f"The model takes images of shape {taken}. "
             f"Received: dataset with images of shape {shape}"
         )
-    run = compiled(model, shape[0])
-    made = [(run(tf.cast(x, tf.float32))[1], np.asarray(y)) for x, y in dataset]
+    run = compiled(model, shape[0], pixels=images.dtype)
+    made = [(run(x)[1], np.asarray(y)) for x, y in dataset]
     if not made:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"

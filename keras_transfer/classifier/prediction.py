@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import stat
 import typing
 from collections.abc import Callable, Iterable, Iterator
 
@@ -144,19 +145,26 @@ def _read(path: str | os.PathLike, image_size: int) -> Photo:
 
 def _checked_file(path: str | os.PathLike) -> pathlib.Path:
     file = file_path("paths", path)
-    if file.is_dir():
+    try:
+        mode = file.stat().st_mode
+    except OSError:  # Whoever opens it says why.
+        return file
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(
-            "paths must name photos, not their folder; list what is in it: "
-            f"sorted(pathlib.Path({str(file)!r}).iterdir()). Received: paths={file}"
+            "Expected the file of an image, but this is a folder; list what is in it: "
+            f"sorted(pathlib.Path({str(file)!r}).iterdir()). Received: path={file}"
         )
-    if file.exists() and not file.is_file():
+    if not stat.S_ISREG(mode):
         # Whoever reads from a pipe waits for ever.
-        raise OSError(f"Expected the file of an image. Received: path={file}, no file")
+        raise OSError(
+            "Expected the file of an image, but this is no regular file. "
+            f"Received: path={file}"
+        )
     return file
 
 
 def _answers(pixels: np.ndarray, run: Run, meaning: Meaning) -> list[Prediction]:
-    outputs, features = run(pixels.astype("float32"))
+    outputs, features = run(pixels)
     rows = meaning.probabilities(outputs)
     if not np.isfinite(rows).all():
         raise ValueError(

@@ -201,7 +201,7 @@ class Classifier:
             unknown = f"farther than {self.unknown.threshold:.3f} from training photos"
         counts = [f"{len(sums):,} {name}" for name, sums in photos.items()]
         versions = details.get("versions") or {}
-        saved = [details.get("saved"), *map(" ".join, _texts(versions))]
+        saved = [str(details.get("saved") or ""), *map(" ".join, _texts(versions))]
         return [
             ("classes", f"{len(self.class_names)}: {names}"),
             ("backbone", f"{backbone}, images of {self.image_size} px"),
@@ -209,7 +209,7 @@ class Classifier:
             ("photos", ", ".join(counts) or "not known"),
             ("calibrated", calibrated),
             ("none of these", unknown),
-            ("saved", ", ".join(filter(None, map(str, saved))) or "not known"),
+            ("saved", ", ".join(filter(None, saved)) or "not known"),
         ]
 
 

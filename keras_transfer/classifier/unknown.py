@@ -26,6 +26,8 @@ MOST_FEATURES = 4096
 # 500 held out, ResNet50 and EfficientNet-Lite0: 2.3 % of these were refused on average,
 # and more than 5 % in one split of 40. At a confidence of 0.95 it was one of 17.
 CONFIDENCE = 0.975
+# Another batch may bring a distance to the other side of itself by so much.
+ROUNDING = 1e-6
 # Distances of so many photos are computed at once.
 CHUNK = 512
 
@@ -50,7 +52,7 @@ class UnknownDetector:
     validation_images: int
 
     def __post_init__(self):
-        kept = np.asarray(self.features)
+        kept = number_array("features", self.features)
         if kept.ndim != 2 or not kept.size or not np.isfinite(kept).all():
             raise ValueError(
                 "Expected finite features of shape (count, channels), as "
@@ -110,7 +112,7 @@ class UnknownDetector:
 
     @functools.cached_property
     def _bank(self) -> np.ndarray:
-        return self.features.astype("float32")
+        return _of_length_one(self.features.astype("float32"))
 
     def __repr__(self) -> str:
         text = (
@@ -189,7 +191,7 @@ def fit_unknown_detector(
     count = len(validation)
     detector = UnknownDetector(kept, neighbors, 0.0, refused, count)
     farthest_first = np.sort(detector.distances(validation))[::-1]
-    threshold = float(farthest_first[refusals(count, refused)])
+    threshold = float(farthest_first[refusals(count, refused)]) + ROUNDING
     return dataclasses.replace(detector, threshold=threshold)
 
 
@@ -211,7 +213,7 @@ def _chance(number: int, count: int, refused: float) -> float:
 
 def _distances(bank: np.ndarray, features: np.ndarray, neighbors: int) -> np.ndarray:
     nearest_last = np.partition(features @ bank.T, -neighbors, axis=1)
-    return 1 - nearest_last[:, -neighbors]
+    return np.clip(1 - nearest_last[:, -neighbors], 0, 2)
 
 
 def _sample(labels: np.ndarray) -> np.ndarray:
@@ -241,7 +243,10 @@ def _checked(name: str, value: typing.Any) -> tuple[np.ndarray, np.ndarray]:
             f"{name} must have one integer label for each photo, or none at all. "
             f"Received: {name} of shape {features.shape}, labels of {given.shape}"
         )
-    features = features.astype("float32")
+    return _of_length_one(features.astype("float32")), given.reshape(-1)
+
+
+def _of_length_one(features: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     # Of a photo that excites no channel nothing is known: it is near to nothing.
-    return features / np.where(lengths > 0, lengths, 1), given.reshape(-1)
+    return features / np.where(lengths > 0, lengths, 1)

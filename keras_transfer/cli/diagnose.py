@@ -32,7 +32,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "folder",
         type=path_argument,
         metavar="FOLDER",
-        help="photos, one subfolder a class",
+        help="photos, one subfolder a class; those that the model says it was trained "
+        "on are the training photos, and the others the test",
     )
     diagnose.add_argument("--image-size", type=int, help="default: the model's")
     diagnose.add_argument("--json", action="store_true", help="print JSON, no text")

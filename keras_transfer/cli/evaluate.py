@@ -9,12 +9,12 @@ from collections.abc import Callable
 from keras_transfer.cli.arguments import load_model, path_argument, there_is_no
 from keras_transfer.runtime.status_lines import say
 
-STATUS = """\
-exit status:
-  0  there were photos to evaluate on
-  1  none was left, because the model was trained on all of them or none can be read
-  2  the arguments, the model or the classes of the folder do not fit
-"""
+STEP = 3
+STATUSES = {
+    0: "there were photos to evaluate on",
+    1: "none was left: the model was trained on all of them, or none can be read",
+    2: "the arguments, the model or the classes of the folder do not fit",
+}
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,9 +23,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "evaluate",
         _evaluate,
         "Measure a model on photos that it was not trained on.",
+        statuses=STATUSES,
     )
-    evaluate.epilog = STATUS
-    evaluate.formatter_class = argparse.RawDescriptionHelpFormatter
     evaluate.add_argument(
         "model",
         type=path_argument,

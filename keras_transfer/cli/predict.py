@@ -13,21 +13,22 @@ from keras_transfer.cli.arguments import load_model, path_argument
 
 STDIN = "-"
 NONE = "none of these"
-STATUS = """\
-exit status:
-  0  all photos were read
-  1  one could not be read, and has a line with an error
-  2  the arguments or the model do not fit
-"""
+STEP = 4
+STATUSES = {
+    0: "all photos were read",
+    1: "one could not be read, and has a line with an error",
+    2: "the arguments or the model do not fit",
+}
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add what can be typed here."""
     predict = command(
-        "predict", _predict, "Predict the classes of photos, a line each."
+        "predict",
+        _predict,
+        "Predict the classes of photos, a line each.",
+        statuses=STATUSES,
     )
-    predict.epilog = STATUS
-    predict.formatter_class = argparse.RawDescriptionHelpFormatter
     predict.add_argument(
         "model",
         type=path_argument,

@@ -29,7 +29,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     train.add_argument(
         "--fine-tune", action="store_true", help="train the last block as well"
     )
-    train.add_argument("--epochs", type=int, help="default: 30, with --fine-tune 6")
+    train.add_argument("--epochs", type=int, help="default: 40, with --fine-tune 6")
     train.add_argument(
         "--class-weights",
         choices=("auto",),

@@ -7,9 +7,11 @@ and Pillow give the same pixels.
 """
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
+import re
 import struct
 import threading
 import warnings
@@ -31,13 +33,23 @@ RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
 _ORIENTATION = 0x0112
 # The one list of what is read, for people; AVIF and HEIC where Pillow can.
 READ = "JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC"
+# What says by its name that it is such an image, whatever it holds.
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+}
 _HAS_AVIF = "avif" in features.modules and features.check("avif")
 FORMATS = (
     *("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"),
     *(("AVIF",) if _HAS_AVIF else ()),
     *(("HEIF",) if pillow_heif else ()),
 )
-# What a file of these begins with after its first eight bytes.
+# How a file begins that is an image of these, if a damaged one.
+_SIGNATURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\0|MM\0\*|....ftyp(avi|hei|hev|mif)",
+    re.DOTALL,
+)
+# What follows the first eight bytes of HEIC and AVIF.
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
 # Their numbers do not say which one is white.
@@ -100,7 +112,9 @@ def opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"too many pixels ({error})") from error
+        raise UnreadableImageError(
+            f"too many pixels (more than {2 * LARGE:,}): make it smaller"
+        ) from error
     except Exception as error:  # As above.
         raise UnreadableImageError(_reason(data, error)) from error
 
@@ -166,9 +180,16 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
 
     A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
     """
+    import tensorflow as tf
+
     data = read_file(path)
     try:
-        return resize(_decode_fast(data), image_size).numpy()
+        if _is_plain_jpeg(data):
+            return _plain_pixels(image_size)(data).numpy()
+    except tf.errors.InvalidArgumentError:
+        pass  # What is wrong, decode says in our words.
+    try:
+        return resize(decode(data), image_size).numpy()
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected an image ({READ} are read), but this file is {error}. Convert "
@@ -176,15 +197,23 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
         ) from error
 
 
-def _decode_fast(data: bytes):
+def _is_plain_jpeg(data: bytes) -> bool:
     try:
         with opened(data) as image:
-            plain = _is_plain(image)
-        if plain:
-            return decode_tensor(data)
+            return _is_plain(image)
     except Exception:  # Whatever is wrong, decode says it in our words.
-        pass
-    return decode(data)
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_pixels(image_size: int):
+    """Return a graph from the bytes of a plain JPEG to its pixels, resized."""
+    import tensorflow as tf
+
+    return tf.function(
+        lambda data: resize(decode_tensor(data), image_size),
+        input_signature=[tf.TensorSpec((), tf.string)],
+    )
 
 
 def read_file(path: pathlib.Path) -> bytes:
@@ -356,11 +385,11 @@ def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "empty (zero bytes)"
-    if "truncated" in str(error) or "broken" in str(error):
-        return "truncated or damaged"
     brands = {data[start : start + 4] for start in range(8, 40, 4)}
     if data[4:8] == b"ftyp" and brands & _AVIF and not _HAS_AVIF:
         return "an AVIF image, which needs Pillow 11.3 or newer: pip install -U Pillow"
     if data[4:8] == b"ftyp" and brands & _HEIC and not pillow_heif:
         return 'a HEIC image, which needs pip install "keras-transfer[heif]"'
+    if _SIGNATURE.match(data) or "truncated" in str(error) or "broken" in str(error):
+        return "truncated or damaged"
     return "not one of the image formats that are read here"

@@ -190,6 +190,17 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
             "the photos in each into one folder a class.",
             stacklevel=3,
         )
+    spelled = {}
+    for name in folder.class_names:
+        spelled.setdefault(name.lower(), []).append(name)
+    same = [" and ".join(names) for names in spelled.values() if len(names) > 1]
+    if same:
+        warnings.warn(
+            f"These classes of {path} differ in capital letters alone: "
+            f"{', '.join(same[:SHOWN])}. If they are the same, put their photos into "
+            "one folder.",
+            stacklevel=3,
+        )
     if not missed:
         return
     shown = [f"  {each.path}: {each.reason}" for each in missed[:SHOWN]]

@@ -96,8 +96,8 @@ def _rows(path: pathlib.Path) -> list[tuple[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            missing = {*COLUMNS} - {*(rows.fieldnames or ())}
-            if not missing:
+            found = [*(rows.fieldnames or ())]
+            if {*COLUMNS} <= {*found}:
                 return [tuple(row[name] or "" for name in COLUMNS) for row in rows]
     except OSError as error:
         raise type(error)(
@@ -111,7 +111,7 @@ def _rows(path: pathlib.Path) -> list[tuple[str, str]]:
         ) from error
     raise ValueError(
         "The CSV file of groups must have a first line with the columns path and "
-        f"group. Received: groups={path} with the columns {rows.fieldnames}"
+        f"group. Received: groups={path} with the columns {found}"
     )
 
 
@@ -210,7 +210,10 @@ def spread(
     left = 1.0
     for name, share in shares.items():
         rest = np.flatnonzero(several & (split == ""))
-        split[rest[_folds(labels[rest], units[rest], share / left, seed)]] = name
+        chosen = rest[_folds(labels[rest], units[rest], share / left, seed)]
+        # Of large units not even one, where photos that are alone may do.
+        if len(chosen) <= 2 * share * len(labels):
+            split[chosen] = name
         left -= share
     split[several & (split == "")] = "train"
     names = ["train", *shares]
@@ -228,29 +231,30 @@ def spread(
 def _folds(labels, units, share: float, seed: int) -> np.ndarray:
     """Return the positions of photos in units that are about this share of each class.
 
-    None where there are too few photos for folds as small as that.
+    None where there are too few units, or photos, for two folds.
     """
+    part = fractions.Fraction(share).limit_denominator(max(MOST_FOLDS, int(1 / share)))
+    most = np.bincount(labels, minlength=1).max()
+    count = int(min(part.denominator, most, len(np.unique(units))))
+    if count < 2:
+        return np.zeros(0, "int64")
     from sklearn.model_selection import StratifiedGroupKFold  # Few folders need it.
 
-    part = fractions.Fraction(share).limit_denominator(max(MOST_FOLDS, int(1 / share)))
-    if not len(labels) or part == 1 or np.bincount(labels).max() < part.denominator:
-        return np.zeros(0, "int64")
     present, labels = np.unique(labels, return_inverse=True)
-    folds = StratifiedGroupKFold(
-        part.denominator, shuffle=True, random_state=seed % 2**32
-    )
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings():
         # Of a class with fewer photos than folds, which is seen to afterwards.
         warnings.simplefilter("ignore", UserWarning)
         found = [chosen for _, chosen in folds.split(labels, labels, units)]
-    wanted = np.bincount(labels) / part.denominator
+    wanted = np.bincount(labels) / count
 
     def off(chosen):
         return np.abs(
             np.bincount(labels[chosen], minlength=len(present)) - wanted
         ).sum()
 
-    return np.concatenate(sorted(found, key=off)[: part.numerator])
+    taken = min(max(1, round(share * count)), count - 1)
+    return np.concatenate(sorted(found, key=off)[:taken])
 
 
 def _give_each_split(members, units, split: np.ndarray, names: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ LEAST_KEPT = 2000
 # Thumbnails are in whole numbers: what differs less from its cell is rounding.
 FLAT = 4e-3
 # What is compared at once: hashes, so that they stay in the cache, and details.
-ROWS, COLUMNS = 32, 8192
+ROWS, COLUMNS = 64, 8192
 PAIRS = 4096
 # Photos of one kind, such as digits or X-rays, resemble each other in long chains.
 # Where more hang together than are taken in a row, they have to be more alike.
@@ -66,6 +66,8 @@ def near_copies(files: Sequence[PhotoFile], folder: Folder) -> list[NearCopy]:
     Returns:
         The pairs in order. A photo without a thumbnail is in none.
     """
+    if len(files) < 2:
+        return []
     checksums = [file.sha256 for file in files]
     key = hashlib.sha256("".join(checksums).encode()).hexdigest()
     kept = _read()
@@ -99,6 +101,8 @@ def compared(pictures: np.ndarray) -> list[NearCopy]:
     Args:
         pictures: uint8 array of shape `(count, 32, 32, 1)`.
     """
+    if not len(pictures):
+        return []
     drawn = _Details(pictures)
     # What has details in fewer cells resembles nothing for sure: a plain colour.
     speak = np.flatnonzero(drawn.counts >= LEAST_CELLS * (1 - MAX_DIFFERENCE))
@@ -235,4 +239,5 @@ class _Details:
         there = self._there[0][first] | self._there[mirrored][second]
         compared = np.bitwise_count(there)
         alike = np.einsum("ij,ij->i", a, b) / 127**2
-        return 1 - alike / np.maximum(compared, LEAST_CELLS)
+        # Rounded, a photo can be a little more like itself than it is.
+        return np.maximum(1 - alike / np.maximum(compared, LEAST_CELLS), 0)

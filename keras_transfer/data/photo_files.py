@@ -11,7 +11,12 @@ import tensorflow as tf
 from keras_transfer.data import decoding, split_names
 from keras_transfer.data.checked_files import Checked, check_files
 from keras_transfer.data.passes import Passes
-from keras_transfer.data.photo_folders import Photo, printable, read_layout
+from keras_transfer.data.photo_folders import (
+    Photo,
+    cannot_open,
+    printable,
+    read_layout,
+)
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import WAYS_OUT, Skipped
 
@@ -80,7 +85,11 @@ def read_folder(
         NotADirectoryError: If there is no folder at `path`.
         ValueError: If it has fewer than two classes, or splits that do not fit.
     """
-    if not path.is_dir():
+    try:
+        there = path.is_dir()
+    except OSError as error:
+        raise cannot_open(path, error) from error
+    if not there:
         raise NotADirectoryError(
             "There is no folder here. Expected one with a subfolder a class. "
             f"{WAYS_OUT} Received: path={path}"

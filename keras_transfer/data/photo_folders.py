@@ -7,6 +7,7 @@ lies there besides is passed over, and named.
 
 import os
 import pathlib
+import re
 import typing
 import unicodedata
 from collections.abc import Collection, Iterator
@@ -27,8 +28,7 @@ SYSTEM = {
     "system volume information",
     "lost+found",
 }
-# What says by its name that it is a photo, whatever it holds.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 HIDDEN = "hidden: its name begins with a dot"
 OF_THE_SYSTEM = "left there by an operating system"
 NO_CLASS = "not in a class folder"
@@ -61,8 +61,12 @@ class Layout(typing.NamedTuple):
 
 
 def printable(text: str | os.PathLike) -> str:
-    r"""Return a name so that every console can take it: bytes not UTF-8 as `\udcff`."""
-    return os.fspath(text).encode("utf-8", "backslashreplace").decode()
+    r"""Return a name in one line that every console can take.
+
+    Bytes that are not UTF-8 become `\udcff`, the end of a line `\n`.
+    """
+    text = os.fspath(text).encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
@@ -124,7 +128,11 @@ def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | Non
     for path, reason in _walk(folder):
         if reason in (HIDDEN, OF_THE_SYSTEM):
             continue
-        if reason or path.suffix.lower() in SUFFIXES or decoding.is_image(path):
+        if (
+            reason
+            or path.suffix.lower() in decoding.SUFFIXES
+            or decoding.is_image(path)
+        ):
             yield path, reason
 
 
@@ -145,10 +153,21 @@ def _same(folder: pathlib.Path) -> str:
 
 
 def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        each
-        for each in folder.iterdir()
-        if not _passed_over(each.name) and each.is_dir()
+    try:
+        return sorted(
+            each
+            for each in folder.iterdir()
+            if not _passed_over(each.name) and each.is_dir()
+        )
+    except OSError as error:
+        raise cannot_open(folder, error) from error
+
+
+def cannot_open(folder: pathlib.Path, error: OSError) -> OSError:
+    """Return the error that says so in one sentence, of the same kind."""
+    return type(error)(
+        f"This folder cannot be opened ({error.strerror or error}). Give yourself the "
+        f"right to read it, or copy it. Received: path={folder}"
     )
 
 
@@ -166,10 +185,17 @@ def _class_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
             entries = [x for x in folder.iterdir() if not _passed_over(x.name)]
         except OSError:
             return {}
-        if len(entries) != 1 or not entries[0].is_dir():
+        if len(entries) != 1 or not _is_folder(entries[0]):
             break
         folder = entries[0]
-    return _by_name(sorted(each for each in entries if each.is_dir()))
+    return _by_name(sorted(filter(_is_folder, entries)))
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # What it is cannot be told without the right to enter.
+        return False
 
 
 def _has_photos(folder: pathlib.Path) -> bool:
@@ -267,13 +293,21 @@ def _walk(
         return
     for entry in entries:
         reason = _passed_over(entry.name)
-        if reason is None and entry.is_dir():
+        if reason is None and _is_folder(entry):
             yield from _walk(entry, *above, real)
-        elif reason is None and not entry.is_file():
-            lost = entry.is_symlink() and not entry.exists()
-            yield entry, "a link to nothing" if lost else "no regular file"
         else:
-            yield entry, reason
+            yield entry, reason or _no_file(entry)
+
+
+def _no_file(path: pathlib.Path) -> str | None:
+    """Return why what is no folder is no file either, or `None` for a file."""
+    try:
+        if path.is_file():
+            return None
+        lost = path.is_symlink() and not path.exists()
+    except OSError as error:
+        return f"cannot be opened ({error.strerror or error})"
+    return "a link to nothing" if lost else "no regular file"
 
 
 def _beside(path: pathlib.Path, used: set[pathlib.Path]) -> list[tuple[Skipped, bool]]:
@@ -289,7 +323,7 @@ def _beside(path: pathlib.Path, used: set[pathlib.Path]) -> list[tuple[Skipped, 
                 folders.append(entry)
             elif reason is not None:
                 found.append((_skipped(path, entry, reason), False))
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 found.append((_skipped(path, entry, NO_SPLIT), True))
             else:
                 # A list or a licence often lies there; a photo by mistake.

@@ -11,7 +11,9 @@ from keras_transfer.runtime import atomic_files, paths
 
 NAME = "photo_thumbnails.npy"
 SIDE = 32
-# Of a photo of which there is none.
+# What has fewer pixels has no details by which to tell it from others.
+LEAST_SIDE = 16
+# Of a photo that resembles nothing.
 BLANK = bytes(SIDE * SIDE)
 # 1 kB a photo and no more: found in colour are the same copies.
 _RECORD = np.dtype([("sha256", "S32"), ("pixels", "u1", (SIDE, SIDE))])
@@ -20,12 +22,15 @@ _RECORD = np.dtype([("sha256", "S32"), ("pixels", "u1", (SIDE, SIDE))])
 def thumbnail(data: bytes) -> bytes:
     """Return the 32 x 32 grey pixels of an image file, upright.
 
-    Of a JPEG, the fewest pixels are made from which it can be drawn smoothly.
+    Of a JPEG, the fewest pixels are made from which it can be drawn smoothly; of an
+    image below 16 pixels `BLANK`.
 
     Raises:
         UnreadableImageError: If the bytes are no whole image.
     """
     with decoding.opened(data) as image:
+        if min(image.size) < LEAST_SIDE:
+            return BLANK
         if image.format not in ("JPEG", "MPO"):
             image = Image.fromarray(decoding.decode(data))
         image.draft("L", (2 * SIDE, 2 * SIDE))

@@ -14,40 +14,46 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from keras_transfer.data.decoding import UnreadableImageError, decode, read_file
+from keras_transfer.data.decoding import UnreadableImageError
+from keras_transfer.data.photo_files import PhotoFile, is_readable
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.plots.style import style
 from keras_transfer.runtime import atomic_files
+from keras_transfer.workflow.photo_quality import small_photo
 
-# Twice the width at which they are shown, for screens with small pixels.
-THUMBNAIL = 256
-QUALITY = 72
-
-
-def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path:
-    """Fill in a template of this folder, and write the page whole.
-
-    Args:
-        template: Name of its file. What it is given is escaped.
-        path: Where to write.
-        **values: What the template shows, by name.
-    """
-    # Names of files may hold bytes that are no UTF-8.
-    atomic_files.write_whole_text(path, printable(filled_in(template, **values)))
-    return pathlib.Path(path)
+# Larger than they are shown, for screens with small pixels; about 9 kB each.
+THUMBNAIL, QUALITY = 240, 75
 
 
 def filled_in(template: str, **values) -> str:
-    """Return a template of this folder with what it shows; all of that is escaped."""
+    """Fill in a template of this folder, and return the text.
+
+    Args:
+        template: Name of its file. What it is given is escaped.
+        **values: What the template shows, by name.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("keras_transfer.workflow"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "count": "{:,}".format}
-    return environment.get_template(template).render(values)
+    environment.filters |= {
+        "count": "{:,}".format,
+        "percent": percent,
+        # No answer is sure: what is 1 has been rounded.
+        "sure": lambda probability: percent(min(probability, 0.9999)),
+    }
+    # Names of files may hold bytes that are no UTF-8.
+    return printable(environment.get_template(template).render(values))
+
+
+def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path:
+    """Fill in a template as `filled_in` does, write the page whole, return its path."""
+    atomic_files.write_whole_text(path, filled_in(template, **values))
+    return pathlib.Path(path)
 
 
 def percent(share: float) -> str:
@@ -58,25 +64,25 @@ def percent(share: float) -> str:
     return f"{text}\N{NO-BREAK SPACE}%"
 
 
-def photo(path: pathlib.Path) -> str | None:
-    """Return a photo as a small picture within the page.
+def photo(file: PhotoFile) -> str | None:
+    """Return a photo as a small picture within the page, a data URI.
 
-    Returns:
-        A data URI, or `None` where the file cannot be read any more.
+    `None` if it is none, or cannot be read any more.
     """
+    if not is_readable(file):
+        return None
     try:
-        return picture(decode(read_file(path)))
+        image, _ = small_photo(file, THUMBNAIL)
     except (OSError, UnreadableImageError):
         return None
+    return _jpeg(image)
 
 
 def picture(pixels: np.ndarray) -> str:
     """Return pixels `(height, width, 3)`, 0 to 255, as a small picture: a data URI."""
     image = Image.fromarray(np.asarray(pixels).clip(0, 255).astype("uint8"))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY, optimize=True)
-    return _data_uri("image/jpeg", file.getvalue())
+    return _jpeg(image)
 
 
 def drawing(figure: plt.Figure) -> str:
@@ -87,6 +93,12 @@ def drawing(figure: plt.Figure) -> str:
         figure.savefig(file, format="svg", metadata={"Date": None})
     plt.close(figure)
     return _data_uri("image/svg+xml", file.getvalue())
+
+
+def _jpeg(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return _data_uri("image/jpeg", file.getvalue())
 
 
 def _data_uri(kind: str, data: bytes) -> str:

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from keras_transfer import plots
+from keras_transfer.classifier.unknown import refusals
 from keras_transfer.data.decoding import load_image
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.evaluation.report import ClassificationReport
@@ -153,7 +154,7 @@ def _samples(splits, names: Sequence[str]) -> list[dict]:
     # Of very many classes, some from the first to the last.
     labels = [labels[i] for i in _spread(len(labels), SAMPLES)]
     return [
-        {"class": names[label], "picture": photo(file.path), "path": file.path.name}
+        {"class": names[label], "picture": photo(file), "path": file.path.name}
         for label in labels
         for file in (by_class[label][i] for i in _spread(len(by_class[label]), each))
     ]
@@ -228,7 +229,7 @@ def _confused(test: ClassificationReport, names: Sequence[str]) -> list[dict]:
 
 def _mistake(splits, found: dict) -> dict:
     file = splits.photos["test"][found["index"]]
-    return found | {"picture": photo(file.path), "path": _shown_path(file.path)}
+    return found | {"picture": photo(file), "path": _shown_path(file.path)}
 
 
 def _shown_path(path: pathlib.Path) -> str:
@@ -316,8 +317,22 @@ def _calibration(trained) -> dict:
 
 def _unknown(trained) -> dict | None:
     """Return when "none of these" is answered, and for how many that belong here."""
-    detector = getattr(trained.classifier, "unknown", None)
-    return detector and {"threshold": detector.threshold}
+    detector = trained.classifier.unknown
+    return detector and {
+        "threshold": detector.threshold,
+        "nearest": _ordinal(detector.neighbors),
+        "images": detector.validation_images,
+        "refused": refusals(detector.validation_images, detector.refused),
+        "allowed": detector.refused,
+        "promised": detector.promised,
+    }
+
+
+def _ordinal(number: int) -> str:
+    """Return a number in words of order: 1st, 2nd, 3rd, 4th, ..., 11th, ..., 21st."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    teens = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teens else endings.get(number % 10, 'th')}"
 
 
 def _reasons(skipped: Sequence) -> list[tuple[str, int]]:

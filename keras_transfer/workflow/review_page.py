@@ -2,13 +2,13 @@
 
 import functools
 import pathlib
+import shlex
 import typing
 
 from keras_transfer.data.photo_files import read_folder
 from keras_transfer.workflow import pages
 from keras_transfer.workflow.suspicions import KINDS, Suspicion
 
-# About 8 kB each.
 MOST_CARDS = 300
 # Of one kind, so that the others are seen as well.
 MOST_OF_A_KIND = 100
@@ -48,7 +48,7 @@ def described(check: typing.Any, most_cards: int) -> dict:
 
     @functools.cache
     def photo(name):
-        return pages.photo(files[name].path) if name in files else None
+        return pages.photo(files[name]) if name in files else None
 
     left, groups = most_cards, []
     for kind, found in check.kinds.items():
@@ -65,4 +65,4 @@ def described(check: typing.Any, most_cards: int) -> dict:
             cards.append(Card(each, photo(each.path), other, photo(each.other)))
         left -= len(cards)
         groups.append((kind, KINDS[kind], cards, found))
-    return {"check": check, "groups": groups}
+    return {"check": check, "groups": groups, "folder": shlex.quote(str(check.path))}

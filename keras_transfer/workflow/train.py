@@ -105,9 +105,15 @@ def train_classifier(  # noqa: PLR0913
 ) -> TrainedClassifier:
     """Train a classifier on a folder of photos, and say honestly how good it is.
 
-    The head is trained on the features of a frozen backbone, calibrated on the
-    validation photos, and evaluated once, on test photos that no choice saw. What is
-    saved is one `.keras` file.
+    A head is trained on the features of a frozen backbone, and with `fine_tune` the
+    last blocks with it, which is kept only where the validation loss falls. The
+    validation photos calibrate it and fix what is none of the classes; it is evaluated
+    once, on test photos that no choice saw, as it is saved: in one `.keras` file that
+    `import keras` alone can load.
+
+    A run that was interrupted or killed leaves no half file. The same call goes on
+    where it stopped, and on a CPU ends with the weights of a run that was never
+    stopped. Where a photo or an argument has changed, it begins anew.
 
     Args:
         folder: Folder with one subfolder a class, as `load_directory` takes it.
@@ -116,7 +122,8 @@ def train_classifier(  # noqa: PLR0913
             `"resnet50"`.
         image_size: Side of the square images, in pixels. Defaults to `224`.
         fine_tune: Whether to train the last block as well. Defaults to `False`.
-        epochs: Passes over the training photos. Defaults to `30` over kept features.
+        epochs: Passes over the training photos. Defaults to `40` over the features of a
+            frozen backbone; with `fine_tune`, to `6` after these.
         class_weight: Weight of each class in the loss, as in `fit_head`, or `"auto"`
             to make up for classes of few photos. Defaults to none.
         groups: What must stay in one split, as in `load_directory`.
@@ -141,7 +148,7 @@ def train_classifier(  # noqa: PLR0913
     (0.949, 0.99)
     """
     settings = {
-        "folder": arguments.file_path("folder", folder),
+        "folder": _photos_path(folder),
         "output": _written_path("output", output, ".keras"),
         "backbone": backbone,
         "image_size": arguments.square_size("image_size", image_size),
@@ -235,6 +242,17 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start
+
+
+def _photos_path(folder) -> pathlib.Path:
+    # Told before a backbone is built or fetched.
+    folder = arguments.file_path("folder", folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            "There is no folder of photos here. Expected one with a subfolder a class. "
+            f"Received: folder={folder}"
+        )
+    return folder
 
 
 def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:

@@ -1,7 +1,6 @@
 """The page about a trained classifier stands alone, and holds what it promises."""
 
-import html.parser
-import itertools
+import dataclasses
 import re
 import sys
 
@@ -17,6 +16,7 @@ from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.workflow import pages
 from keras_transfer.workflow.report import write_report
 from keras_transfer.workflow.train import TrainedClassifier
+from tests.helpers.html_pages import checked_page
 from tests.helpers.small_networks import small_backbone
 
 SECTIONS = [
@@ -39,38 +39,6 @@ HISTORY = {
     "val_loss": [1.1, 0.6, 0.5],
     "val_accuracy": [0.4, 0.6, 0.7],
 }
-
-
-class Page(html.parser.HTMLParser):
-    """Read a page, and hold that each element that is opened is closed."""
-
-    VOID = ("meta", "img", "br")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.words = [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def make_folder(path, names, each=6, one_color=False):
@@ -136,24 +104,8 @@ def trained_on(folder, right=0.6, **changed):
 
 def written(trained, path):
     assert write_report(trained, path) == path
-    text = path.read_text(encoding="utf-8")
-    assert len(text) < 1_500_000
-    page = Page(text)
-    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert ids == SECTIONS
-    for tag, attributes in page.elements:
-        for name in {"src", "href"} & set(attributes):
-            assert re.match("data:image/|#", attributes[name]), (tag, attributes)
-        assert tag not in ("script", "link", "iframe", "object", "base")
-        assert not any(name.startswith("on") for name in attributes)
-    assert not re.search(r"@import|url\(", text)
-    assert {attributes["href"][1:] for attributes in page.all("a")} <= {*ids}
-    assert all(attributes["alt"] for attributes in page.all("img"))
-    assert page.all("html") == [{"lang": "en"}]
-    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    page = checked_page(path)
+    assert [each["id"] for _, each in page.elements if "id" in each] == SECTIONS
     return page
 
 
@@ -214,13 +166,33 @@ def test_all_right_no_curves_and_photos_of_one_color(tmp_path):
     assert "every file of the folder was used" in page.text
 
 
+def test_what_is_none_of_these(tmp_path):
+    trained = trained_on(make_folder(tmp_path / "photos", ["a", "b"]))
+    page = written(trained, tmp_path / "report.html")
+    assert "It always answers with one of its 2 classes" in page.text
+    features = np.random.default_rng(0).normal(3, 1, (300, 2))
+    for images, said in (
+        (200, "of the 200 validation photos, which do belong here, are refused"),
+        (200, "at most 5.0 % should be"),
+        (20, "So few photos cannot tell"),
+    ):
+        detector = kt.fit_unknown_detector(features[:100], features[100:][:images])
+        far = detector.is_unknown(features[100:][:images])
+        classifier = dataclasses.replace(trained.classifier, unknown=detector)
+        told = dataclasses.replace(trained, classifier=classifier)
+        page = written(told, tmp_path / "report.html")
+        assert said in page.text
+        assert f"{far.sum()} of the {images} validation photos" in page.text
+        assert "to the 10th nearest of them" in page.text
+
+
 def test_photos_that_have_gone_since(tmp_path):
     folder = make_folder(tmp_path / "photos", ["a", "b"])
     trained = trained_on(folder, right=0.0)
     for path in folder.rglob("*.png"):
         path.unlink()
     page = written(trained, tmp_path / "report.html")
-    assert "This photo cannot be read any more." in page.text
+    assert "no picture: it cannot be read" in page.text
     assert "There are no maps. None of the photos can be read" in page.text
 
 

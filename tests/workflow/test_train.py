@@ -1,0 +1,344 @@
+"""One call from a folder to a saved classifier, which goes on where it was killed."""
+
+import contextlib
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer.cli import main as command_line
+from keras_transfer.data.passes import Passes
+from keras_transfer.evaluation.evaluate import measure
+from keras_transfer.models.best_weights import BestWeights
+from keras_transfer.models.compiling import compile_classifier
+from keras_transfer.models.training_state import TrainingState
+from keras_transfer.runtime import paths
+from keras_transfer.workflow import learning
+from keras_transfer.workflow import train as workflow_train
+from tests.helpers.small_networks import images_and_labels, small_classifier
+from tests.helpers.tiny_training import SIZE, draw_photos, register, train
+
+ROOT = pathlib.Path(kt.__file__).parent.parent
+IN_PROCESS, KILLED = 7, 3
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Make a folder with photos and the weights of the tiny backbone."""
+    folder = tmp_path_factory.mktemp("train")
+    draw_photos(folder / "photos")
+    register(folder / "tiny.weights.h5")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_data(place, monkeypatch):
+    """Let all tests of this module, and their children, share a data folder."""
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(place / "data"))
+    register(place / "tiny.weights.h5")
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """Train once, without an interruption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_TRANSFER_DATA_DIR", str(place / "data"))
+        register(place / "tiny.weights.h5")
+        return train(place / "photos", place / "whole.keras")
+
+
+def weights(model):
+    return [np.array(value) for value in model.get_weights()]
+
+
+def assert_same(model, history, whole):
+    expected = weights(whole.classifier.model)
+    assert all(map(np.array_equal, weights(model), expected))
+    assert history == whole.history
+
+
+def assert_nothing_left(place):
+    assert not [path for path in place.rglob("*") if path.name.startswith(".kt-")]
+    assert not list((place / "data" / "training").iterdir())
+
+
+def test_what_is_saved_is_what_was_measured(place, whole):
+    loaded = kt.load_classifier(place / "whole.keras")
+    photos = whole.splits.photos
+    found = loaded.predict([photo.path for photo in photos["test"]])
+    probabilities = np.array([each.probabilities for each in found])
+    assert np.allclose(probabilities, whole.test.probabilities, atol=1e-4)
+    assert [photo.label for photo in photos["test"]] == whole.test.labels.tolist()
+    assert loaded.temperature == whole.temperature
+    assert loaded.unknown.threshold == whole.classifier.unknown.threshold
+    tested = {photo.sha256 for photo in photos["test"]}
+    seen = {x for split in ("train", "validation") for x in loaded.trained_on[split]}
+    assert len(seen) == whole.splits.counts["train"] + whole.splits.counts["validation"]
+    assert not seen & tested
+    assert loaded.details["backbone"] == "tiny"
+    assert loaded.details["test"]["accuracy"] == whole.test.accuracy
+    assert loaded.details["command"] == whole.command
+    assert "--fine-tune" in whole.command and "--epochs 4" in whole.command
+    assert whole.history["stage"][-5:] == ["head", *["fine-tuning"] * 4]
+    assert whole.path == place / "whole.keras"
+    for told in (f"{whole.test.accuracy:.1%}", "no choice saw", str(whole.path)):
+        assert told in str(whole)
+
+
+def test_the_last_blocks_learn_and_the_others_do_not(place, whole):
+    backbone = kt.build_backbone("tiny", image_size=SIZE)
+    first, second = (
+        np.array_equal(
+            backbone.get_layer(name).kernel,
+            whole.classifier.model.get_layer(name).kernel,
+        )
+        for name in ("first_conv", "second_conv")
+    )
+    assert first and not second
+
+
+def test_a_finished_run_leaves_nothing(place, whole):
+    assert_nothing_left(place)
+
+
+class Interrupting(TrainingState):
+    """Interrupt the training after some batches."""
+
+    batches = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        Interrupting.batches -= 1
+        if Interrupting.batches == 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_at_batches_it_ends_with_the_same_weights(
+    place, whole, monkeypatch
+):
+    monkeypatch.setattr(learning, "TrainingState", Interrupting)
+    draw = random.Random(0)
+    for _ in range(IN_PROCESS // 2):
+        Interrupting.batches = draw.randint(1, 6)
+        with pytest.raises(KeyboardInterrupt):
+            train(place / "photos", place / "again.keras")
+        assert not (place / "again.keras").exists()
+    resumed = train(place / "photos", place / "again.keras")
+    assert_same(resumed.classifier.model, resumed.history, whole)
+    assert_nothing_left(place)
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds):
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs Unix signals")
+def test_interrupted_anywhere_it_ends_with_the_same_weights(place, whole):
+    seconds, draw = sum(whole.seconds.values()), random.Random(1)
+    shutil.rmtree(place / "data")
+    for _ in range(IN_PROCESS - IN_PROCESS // 2):
+        with interrupted_after(draw.uniform(0.1, 0.9) * seconds):
+            train(place / "photos", place / "anywhere.keras")
+    resumed = train(place / "photos", place / "anywhere.keras")
+    assert_same(resumed.classifier.model, resumed.history, whole)
+    assert_nothing_left(place)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
+    target, draw = place / "killed.keras", random.Random(2)
+    module = "tests.helpers.tiny_training"
+    arguments = [place / "photos", place / "tiny.weights.h5", target]
+    command = [sys.executable, "-u", "-m", module, *map(str, arguments)]
+    shutil.rmtree(place / "data")
+
+    def started():
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    for _ in range(KILLED):
+        process = started()
+        process.stdout.readline()  # What comes before costs most, and does nothing.
+        time.sleep(draw.uniform(0, 2 * whole.seconds["training"]))
+        process.kill()
+        process.communicate()
+        assert not target.exists() or kt.load_classifier(target)
+    process = started()
+    process.communicate()
+    assert process.returncode == 0
+    model = kt.load_classifier(target).model
+    assert_same(model, whole.history, whole)
+    assert_nothing_left(place)
+
+
+def test_without_room_for_feature_maps_it_goes_on_as_well(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(learning, "ROOM", 0.0)
+    expected = train(place / "photos", None, epochs=2)
+    assert "would take" in expected.notes[0]
+    monkeypatch.setattr(learning, "TrainingState", Interrupting)
+    Interrupting.batches = 4
+    with pytest.raises(KeyboardInterrupt):
+        train(place / "photos", None, epochs=2)
+    resumed = train(place / "photos", None, epochs=2)
+    assert_same(resumed.classifier.model, resumed.history, expected)
+
+
+def test_another_setting_begins_anew(place, monkeypatch):
+    splits = kt.load_directory(place / "photos", image_size=SIZE)
+    backbone = kt.build_backbone("tiny", image_size=SIZE)
+    settings = {"epochs": 4, "class_weight": None, "seed": 0}
+    others = [{"epochs": 5}, {"seed": 1}, {"class_weight": {0: 2.0}}]
+    found = {
+        learning.state_path(backbone, splits, settings | more) for more in [{}, *others]
+    }
+    fewer = kt.load_directory(place / "photos", image_size=SIZE, max_images=40)
+    found.add(learning.state_path(backbone, fewer, settings))
+    backbone.get_layer("first_conv").kernel.assign_add(
+        keras.ops.ones_like(backbone.get_layer("first_conv").kernel)
+    )
+    found.add(learning.state_path(backbone, splits, settings))
+    assert len(found) == 6
+    assert learning.state_path(backbone, splits, settings) in found
+
+
+def test_another_run_that_is_further_is_not_set_back(tmp_path):
+    images, labels = images_and_labels()
+
+    def run(path, epochs):
+        keras.utils.set_random_seed(0)
+        model = small_classifier(dropout=0.5)
+        compile_classifier(model, "adam")
+        best = BestWeights(np.inf, model.get_weights(), [])
+        state = TrainingState(path, seed=0)
+        first = state.begin(model, best, Passes(0))
+        model.fit(
+            images,
+            labels,
+            validation_data=(images, labels),
+            shuffle=False,
+            initial_epoch=first or 0,
+            epochs=epochs,
+            callbacks=[best, state],
+            verbose=0,
+        )
+        return first, weights(model), state
+
+    path = tmp_path / "state.npz"
+    first, once, _ = run(path, 5)
+    assert first is None
+    before = path.read_bytes()
+    other = tmp_path / "other.npz"
+    run(other, 2)
+    behind = TrainingState(path, seed=0)
+    behind._best, behind._path = BestWeights(0.0, [], []), path
+    behind.set_model(small_classifier())
+    behind.on_epoch_end(1, {"val_loss": 0.0})
+    assert path.read_bytes() == before
+    first, twice, state = run(other, 5)
+    assert first == 2
+    assert all(map(np.array_equal, once, twice))
+    assert state.model.history.epoch == [0, 1, 2, 3, 4]
+    # What is torn is as good as none.
+    path.write_bytes(before[: len(before) // 2])
+    first, again, _ = run(path, 5)
+    assert first is None
+    assert all(map(np.array_equal, once, again))
+
+
+def test_two_runs_of_a_frozen_backbone_are_the_same(place, capsys):
+    settings = {"fine_tune": False, "class_weight": "auto", "epochs": 3}
+    one = train(place / "photos", place / "one.keras", **settings)
+    printed = capsys.readouterr().out
+    two = train(place / "photos", place / "two.keras", **settings)
+    assert_same(two.classifier.model, two.history, one)
+    assert set(one.history["stage"]) == {"head"}
+    assert "--class-weights auto" in one.command
+    for told in ("Device: ", "Data: photos", "Features: ", "Accuracy: ", "Saved: "):
+        assert told in printed
+
+
+def test_without_a_mistake_there_is_nothing_to_calibrate_on(whole):
+    validation = whole.validation
+    rows = np.eye(2)[validation.labels] * 0.2 + 0.4
+    right = measure(validation.labels, rows, validation.class_names)
+    found, (note,) = workflow_train._temperature(right)
+    assert found == 1
+    assert "nothing tells how sure is too sure" in note
+    found, notes = workflow_train._temperature(validation)
+    assert not notes
+    assert found != 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "model.h5"}, "output must be the path of a file that ends in"),
+        ({"output": "model.KERAS"}, "in small letters"),
+        ({"report": "photos"}, "report must be the path of a file and no folder"),
+        ({"backbone": "resnet51"}, "resnet51"),
+        ({"epochs": 0}, "epochs must be a whole number, at least 1"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"class_weight": "many"}, "Received: class_weight=many"),
+        ({"image_size": 8}, "image_size"),
+    ],
+)
+def test_a_mistake_is_told_before_the_work(place, monkeypatch, arguments, message):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(learning, "extract_features", None)
+    given = {"folder": "photos", "output": "model.keras", "backbone": "tiny"}
+    given |= {"image_size": SIZE}
+    with pytest.raises(ValueError, match=message):
+        kt.train_classifier(**(given | arguments))
+    assert not list(place.glob("model*"))
+
+
+def test_weights_that_cannot_be_had_are_told_before_the_photos_are_read(place):
+    with pytest.raises(kt.WeightsUnavailableError, match="ImageNet weights"):
+        kt.train_classifier(place / "photos", backbone="vgg16")
+
+
+@pytest.mark.skipif(not pathlib.Path("/sys").is_dir(), reason="nobody may write there")
+def test_a_folder_that_cannot_be_written_is_told_at_once(place):
+    with pytest.raises(OSError, match="Nothing can be written in this folder"):
+        train(place / "photos", "/sys/none/model.keras")
+    with pytest.raises(NotADirectoryError, match="no folder of photos here"):
+        train(place / "nowhere", "model.keras")
+
+
+def test_the_command(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    words = ["train", "photos", "--output", "typed.keras", "--backbone", "tiny"]
+    words += ["--image-size", str(SIZE), "--epochs", "2", "--seed", "3"]
+    assert command_line.main(words) == 0
+    saved = kt.load_classifier("typed.keras")
+    assert saved.class_names == ("blue", "red")
+    command = saved.details["command"].split()
+    assert command[:3] == ["python", "-m", "keras_transfer"]
+    assert sorted(command[3:]) == sorted(words)
+    capsys.readouterr()
+    for wrong in (["train", "photso", *words[2:]], [*words, "--epochs", "0"]):
+        assert command_line.main(wrong) == 2
+        assert "Received: " in capsys.readouterr().err
+    assert paths.data_dir() == place / "data"
+    assert_nothing_left(place)
