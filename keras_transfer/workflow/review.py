@@ -71,8 +71,10 @@ def write_review(
     """
     decided = {}
     if path.exists():
+        there = read_folder(folder, with_thumbnails=False)
+        names = {there.name(file) for file in there.files}
         for _, row in _rows(path):
-            if row["decision"].strip() and (folder / row["path"]).is_file():
+            if row["decision"].strip() and row["path"] in names:
                 decided[row["path"]] = row
     rows = []
     for name, found in by_photo(suspicions).items():
