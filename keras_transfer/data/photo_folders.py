@@ -128,7 +128,11 @@ def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | Non
     for path, reason in _walk(folder):
         if reason in (HIDDEN, OF_THE_SYSTEM):
             continue
-        if reason or path.suffix.lower() in decoding.SUFFIXES or decoding.is_image(path):
+        if (
+            reason
+            or path.suffix.lower() in decoding.SUFFIXES
+            or decoding.is_image(path)
+        ):
             yield path, reason
 
 
