@@ -203,6 +203,7 @@ ROWS = {
         "max_images": 12,
     },
     "load_directory": lambda world: {"path": world.folder, "image_size": 8},
+    "practice_folder": lambda world: {},
     "load_image": lambda world: {"path": world.photo, "image_size": 8},
     "build_backbone": lambda world: {
         "name": "vgg16",

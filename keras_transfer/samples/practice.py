@@ -8,7 +8,6 @@ ones they make a classifier look better than it is.
 import dataclasses
 import io
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from keras_transfer.runtime import atomic_files, paths
-from keras_transfer.runtime.arguments import file_path, shown
+from keras_transfer.runtime.arguments import shown
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.samples.animals import draw_cats_vs_dogs
@@ -29,7 +28,7 @@ QUALITY = 92
 SEED = 7
 LIST = "practice.json"
 # Of each drawn flower, and of drawn animals; and photos of other things of a kind.
-DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 36, 40, 150
+DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 30, 30, 150
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +54,10 @@ class PracticeFolder:
     others: pathlib.Path
 
 
-def practice_folder(
-    profile: Profile | None = None, path: str | os.PathLike | None = None
-) -> PracticeFolder:
+def practice_folder(profile: Profile | None = None) -> PracticeFolder:
     """Write a folder of photos with planted faults to practise on, unless it is there.
 
+    It lies in `practice` in the folder of data, and is the same on every machine.
     It holds daisies, dandelions and sunflowers; `plant_0012` in the name of a file says
     which plant it shows. Planted are photos in the folder of another class, a copy that
     was saved again in another size, a photo that is nearly black, and a text file.
@@ -68,7 +66,6 @@ def practice_folder(
         profile: The `Profile` of the run: in the quick profile the plants are drawn,
             otherwise they are those of the data set `tf_flowers`, in at most
             `max_images` photos. Defaults to `None`: drawn.
-        path: Where the folder is made. Defaults to `practice` in the folder of data.
 
     Returns:
         A `PracticeFolder`.
@@ -90,11 +87,9 @@ def practice_folder(
             'profile must be a Profile, such as kt.profile("quick"), or None. '
             f"Received: profile={shown(profile)}"
         )
-    if path is None:
-        path = paths.data_dir() / "practice"
     profile = None if profile is None or profile.name == "quick" else profile
     name = "drawn_flowers" if profile is None else f"{profile.name}_flowers"
-    root = file_path("path", path).absolute() / name
+    root = paths.data_dir() / "practice" / name
     if not (root / LIST).is_file():
         paths.make_folder(root.parent)
         say(f"Writing a folder of photos to practise on into {root} ...")
@@ -149,16 +144,17 @@ def _write(root: pathlib.Path, name: str, profile: Profile | None) -> None:
         (root / name / class_name).mkdir(parents=True)
     drawn = profile is None
     # Drawn, every plant was taken four times; of real photos, one in five three times.
-    share, more, wrong_labels = (1.0, 3, 2) if drawn else (0.2, 2, 20)
+    every, more, wrong_labels = (1, 3, 2) if drawn else (5, 2, 20)
     pictures = _drawn() if drawn else _photographed(profile.max_images)
+    plants = 0
     for number, (image, kind) in enumerate(pictures):
         if kind in CLASSES:
-            shots = [image]
-            if rng.random() < share:
-                shots += [take_shot(image, rng) for _ in range(more)]
+            series = more if plants % every == 0 else 0
+            shots = [image, *(take_shot(image, rng) for _ in range(series))]
             for shot, photo in enumerate(shots, start=1):
                 file = f"plant_{number:04}_shot_{shot}.jpg"
                 photo.save(root / name / kind / file, quality=QUALITY)
+            plants += 1
         else:
             folder = root / "others" / kind
             folder.mkdir(parents=True, exist_ok=True)
@@ -180,12 +176,12 @@ def _drawn() -> Iterator[tuple[Image.Image, str]]:
 def _photographed(max_images: int | None) -> Iterator[tuple[Image.Image, str]]:
     """Yield photos, each with its class or the kind of other thing it shows."""
     # By now a run needs TensorFlow; drawing does not wait for it.
-    from keras_transfer.data.tfds import open_photos
+    from keras_transfer.data import tfds
 
     most = None if max_images is None else int(max_images / 1.5)
     left = {"plants": most, "other flowers": OTHERS, "animals": OTHERS}
     for dataset in ("tf_flowers", "cats_vs_dogs"):
-        for encoded, name in open_photos(dataset):
+        for encoded, name in tfds.open_photos(dataset):
             kind = name if name in CLASSES else "other flowers"
             kind = kind if dataset == "tf_flowers" else "animals"
             counted = "plants" if kind in CLASSES else kind
