@@ -16,7 +16,6 @@ from PIL import Image
 
 from keras_transfer.data.decoding import UnreadableImageError
 from keras_transfer.data.photo_files import PhotoFile, is_readable
-from keras_transfer.data.photo_folders import printable
 from keras_transfer.plots.style import style
 from keras_transfer.runtime import atomic_files
 from keras_transfer.workflow.photo_quality import small_photo
@@ -46,8 +45,9 @@ def filled_in(template: str, **values) -> str:
         # No answer is sure: what is 1 has been rounded.
         "sure": lambda probability: percent(min(probability, 0.9999)),
     }
+    text = environment.get_template(template).render(values)
     # Names of files may hold bytes that are no UTF-8.
-    return printable(environment.get_template(template).render(values))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_page(template: str, path: str | os.PathLike, **values) -> pathlib.Path:
