@@ -27,6 +27,8 @@ SPLITS = ("train", "validation", "test")
 # Of more classes only the rarest, or the worst, are shown at once.
 MANY_CLASSES = 30
 FEW = 15
+# Of fewer test photos of a class, a share says next to nothing.
+FEWEST_IMAGES = 10
 # A wider table of all confusions cannot be taken in.
 WIDEST_MATRIX = 20
 NAMING = ("a copy of", "in two classes")
@@ -89,8 +91,8 @@ def _answer(test: ClassificationReport, names: Sequence[str]) -> dict:
     count, right = len(test.labels), int((test.predicted == test.labels).sum())
     common = np.bincount(test.labels, minlength=len(names))
     low, high = test.accuracy_interval
-    found = [row for row in test.classes if row["images"]]
-    weakest = min(found, key=lambda row: row["recall"])
+    found = [row for row in test.classes if row["images"] >= FEWEST_IMAGES]
+    weakest = min(found, key=lambda row: row["recall"], default=None)
     return {
         "count": count,
         "right": right,
@@ -102,7 +104,7 @@ def _answer(test: ClassificationReport, names: Sequence[str]) -> dict:
         "chance": common.max() / count,
         "no_better": low <= common.max() / count,
         "wide": high - low > 0.1,
-        "weakest": weakest if weakest["recall"] < test.accuracy else None,
+        "weakest": weakest if found and weakest["recall"] < test.accuracy else None,
     }
 
 

@@ -9,6 +9,7 @@ class Page(html.parser.HTMLParser):
     """Read a page, and hold that each element that is opened is closed."""
 
     VOID = ("meta", "img", "br")
+    INLINE = ("a", "bdi", "code", "small", "span", "strong")
 
     def __init__(self, text):
         super().__init__()
@@ -21,9 +22,16 @@ class Page(html.parser.HTMLParser):
         self.elements.append((tag, dict(attributes)))
         if tag not in self.VOID:
             self.open.append(tag)
+        self.part(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.part(tag)
+
+    def part(self, tag):
+        """Note that words before and after are apart."""
+        if tag not in self.INLINE:
+            self.words.append(" ")
 
     def handle_data(self, data):
         if self.open[-1:] != ["style"]:
@@ -31,7 +39,7 @@ class Page(html.parser.HTMLParser):
 
     @property
     def text(self):
-        return " ".join(" ".join(self.words).split())
+        return " ".join("".join(self.words).split())
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -40,7 +48,7 @@ class Page(html.parser.HTMLParser):
 def checked_page(path):
     """Return a page, which must need no network, be small, and be read by anybody."""
     text = path.read_text(encoding="utf-8")
-    assert text.startswith("<!DOCTYPE html>")
+    assert text.startswith("<!DOCTYPE html>\n")
     assert len(text) < 1_500_000
     page = Page(text)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]

@@ -151,7 +151,7 @@ def test_names_are_only_ever_text(tmp_path):
     page = written(trained, tmp_path / "report.html")
     assert '<script>alert("x")<∕script>' in page.text
     assert "حيوان \"&' a" in page.text
-    assert "two lines" in page.text
+    assert "two\\nlines" in page.text
     assert re.search(r"<\d>\.png", page.text)
 
 

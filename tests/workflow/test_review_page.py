@@ -49,7 +49,7 @@ def test_a_review_stands_alone(check, tmp_path):
     check.write(tmp_path / "review")
     page = checked_page(tmp_path / "review" / "review.html")
     for words in (
-        f"( {ODD} , dog )",
+        f"({ODD}, dog)",
         "check '",
         "a folder & <more>'",
         "--apply review.csv --output CLEAN",
