@@ -12,7 +12,8 @@ from keras_transfer.runtime.status_lines import say
 STEP = 1
 STATUSES = {
     0: "nothing serious was found, or the cleaned copy was made",
-    1: "there is something serious to look at, such as labels that look wrong",
+    1: "there is something serious to look at, such as labels that look wrong; "
+    "with --apply: the copy could not be written",
     2: "the arguments do not fit, or the folder could not be examined",
 }
 
@@ -35,8 +36,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--output",
         type=path_argument,
         metavar="DIR",
-        help="where review.csv and review.html are written (default: "
-        "build/check/NAME); with --apply the cleaned copy",
+        help="folder for review.csv, in which earlier decisions stay, and review.html "
+        "(default: build/check/NAME); with --apply the cleaned copy",
     )
     check.add_argument(
         "--apply",
@@ -72,7 +73,12 @@ def _check(options: argparse.Namespace) -> int:
         return _apply(options)
     import keras_transfer as kt
     from keras_transfer.runtime import paths
+    from keras_transfer.workflow.folder_check import outside_of
 
+    name = options.folder.absolute().name or "photos"
+    output = options.output or paths.build_dir() / "check" / name
+    # Said before the work, not after it.
+    outside_of(options.folder, output)
     try:
         # What is said meanwhile is no part of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
@@ -83,22 +89,22 @@ def _check(options: argparse.Namespace) -> int:
                 labels=not options.no_labels,
                 groups=options.groups,
             )
-            name = found.path.name or "photos"
-            output = options.output or paths.build_dir() / "check" / name
             written = found.write(output)
-    except (OSError, RuntimeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:
         # Never 1, which says that there is something to look at.
-        say(f"error: The folder could not be examined: {error}", file=sys.stderr)
+        reason = f"{error}" or type(error).__name__
+        say(f"error: The folder could not be examined: {reason}", file=sys.stderr)
         return 2
     if options.json:
         # Not by `say`, which would pass over JSON that could not be written.
         print(json.dumps(found.to_dict(), indent=2), flush=True)
     else:
         say(found)
-    where = None if not options.json else sys.stderr
     say(
         f"\nWritten: {written}, to fill in, and review.html beside it, with the photos",
-        file=where,
+        file=sys.stderr if options.json else None,
     )
     return 1 if found.serious else 0
 

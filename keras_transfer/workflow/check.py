@@ -28,6 +28,7 @@ LEAST_PHOTOS = 3
 FEW_PHOTOS = 20
 # Times that the largest class is larger than the smallest one.
 IMBALANCE = 5
+SHOWN = 10
 
 
 def check_directory(
@@ -93,7 +94,7 @@ def check_directory(
     not_examined = {}
     pairs, units = _near_copies(found, photos, groups)
     probabilities = np.zeros((len(photos), 0), "float32")
-    if labels:
+    if labels and photos:
         probabilities = _probabilities(
             found, photos, units, (backbone, image_size), not_examined
         )
@@ -120,6 +121,8 @@ def _near_copies(
     folder: Folder, photos: Sequence[PhotoFile], groups: grouping.Groups | None
 ) -> tuple[list[NearCopy], np.ndarray]:
     """Return pairs of photos, and a number for each, the same for one fold's."""
+    if not photos:
+        return [], np.zeros(0, int)
     pairs = near_copies(photos, folder)
     alike = joined(pairs, len(photos))
     # Not those of long chains, which are no copies but photos of one kind.
@@ -147,7 +150,8 @@ def _probabilities(
     large = wrong_labels.large_classes(labels, units, trusted)
     small = [n for label, n in enumerate(folder.class_names) if label not in large]
     if small:
-        not_examined[f"{what} in {', '.join(small)}"] = (
+        more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
+        not_examined[f"{what} in {', '.join(small[:SHOWN])}{more}"] = (
             f"fewer than {wrong_labels.FOLDS} different photos"
         )
     nothing = np.zeros((len(photos), 0), "float32")
@@ -271,8 +275,8 @@ def _near(
 def _labels(
     folder: Folder, photos: Sequence[PhotoFile], probabilities: np.ndarray
 ) -> Iterator[Suspicion]:
-    labels = np.array([file.label for file in photos])
-    judged = np.array([not _in_two_classes(file) for file in photos])
+    labels = np.array([file.label for file in photos], int)
+    judged = np.array([not _in_two_classes(file) for file in photos], bool)
     for index, likely in wrong_labels.find(labels, probabilities, judged):
         file, row = photos[index], probabilities[index]
         shares = _shares(folder, (likely, file.label), row)

@@ -68,20 +68,17 @@ class FolderCheck:
     def write(self, output: str | os.PathLike) -> pathlib.Path:
         """Write `review.csv`, to fill in, and `review.html` with the photos.
 
+        What was decided in a `review.csv` that lies there stays.
+
         Args:
             output: Folder for both, outside of the photos.
 
         Returns:
             Path of `review.csv`.
         """
-        output = file_path("output", output).absolute()
-        if output.resolve().is_relative_to(self.path.resolve()):
-            raise ValueError(
-                "The review must lie outside of the folder of photos, which is not "
-                f"changed. Received: output={output}, folder={self.path}"
-            )
+        output = outside_of(self.path, file_path("output", output))
         make_folder(output)
-        review.write_review(self.suspicions, output / "review.csv")
+        review.write_review(self.suspicions, self.path, output / "review.csv")
         review_page.write_page(self, output / "review.html")
         return output / "review.csv"
 
@@ -111,8 +108,8 @@ class FolderCheck:
         count, suspected = sum(self.counts.values()), len(by_photo(self.suspicions))
         return (
             f"{review.printable(self.path.name)}: {count:,} readable photos of "
-            f"{len(self.class_names)} classes; {suspected:,} photos to look at, "
-            f"{len(self.serious):,} serious suspicions"
+            f"{len(self.class_names)} classes; {suspected:,} to look at, "
+            f"{len(self.serious):,} serious"
         )
 
     @property
@@ -125,6 +122,17 @@ class FolderCheck:
             if kind in numbers
         ]
         return [("suspected", "number", ""), *rows]
+
+
+def outside_of(folder: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
+    """Return an absolute path, and refuse one that lies in the folder of photos."""
+    output = output.absolute()
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            "The review must lie outside of the folder of photos, which is not "
+            f"changed. Received: output={output}, folder={folder}"
+        )
+    return output
 
 
 def _described(suspicion: Suspicion) -> str:

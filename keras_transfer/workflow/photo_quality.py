@@ -68,7 +68,8 @@ def find_faults(files: Sequence[PhotoFile], image_size: int) -> list[Fault]:
                 chunk_sizes = list(threads.map(_size, chunk))
             sizes[start : start + len(chunk)] = chunk_sizes
             bar.update(len(chunk))
-    faults += _by_size(sizes, image_size)
+    if files:
+        faults += _by_size(sizes, image_size)
     return sorted(faults, key=lambda fault: fault.index)
 
 

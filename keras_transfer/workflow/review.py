@@ -56,23 +56,38 @@ class Cleaned(typing.NamedTuple):
         return text
 
 
-def write_review(suspicions: Iterable[Suspicion], path: pathlib.Path) -> None:
+def write_review(
+    suspicions: Iterable[Suspicion], folder: pathlib.Path, path: pathlib.Path
+) -> None:
     """Write one row for each suspected photo, the surest first.
 
-    In UTF-8 with a mark at the beginning, by which Excel knows it.
+    In UTF-8 with a mark at the beginning, by which Excel knows it. What was decided in
+    a review at the same path stays, as long as the photo is where it was.
 
     Args:
         suspicions: In their order.
+        folder: The folder of photos.
         path: The file to write.
     """
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
+    decided = {}
+    if path.exists():
+        there = read_folder(folder, with_thumbnails=False)
+        names = {there.name(file) for file in there.files}
+        for _, row in _rows(path):
+            if row["decision"].strip() and row["path"] in names:
+                decided[row["path"]] = row
+    rows = []
     for name, found in by_photo(suspicions).items():
         kinds = "; ".join(dict.fromkeys(each.kind for each in found))
         evidence = "; ".join(each.evidence for each in found)
-        row = name, found[0].class_name, kinds, evidence, found[0].suggestion, ""
-        writer.writerow(map(_marked, row))
+        decision = decided.pop(name, {"decision": ""})["decision"]
+        about = found[0].class_name, kinds, evidence, found[0].suggestion
+        rows.append((name, *about, decision))
+    rows += [tuple(row[column] for column in COLUMNS) for row in decided.values()]
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    writer.writerows([*map(_marked, row)] for row in rows)
     with atomic_files.written_whole(path) as temporary:
         temporary.write_bytes(file.getvalue().encode("utf-8-sig", "backslashreplace"))
 

@@ -18,7 +18,8 @@ from keras_transfer.workflow import photo_quality, review, wrong_labels
 from keras_transfer.workflow.suspicions import KINDS
 
 # What a table, a console and a file system may stumble over.
-ODD = 'cat/=1+1, "odd"\nü.png'
+ODD_FILE = 'cat/=1+1, "odd"\nü.png'
+ODD = ODD_FILE.replace("\n", r"\n")
 FAULTS = {
     "unreadable": {"dog/notes.jpg"},
     "in two classes": {"cat/004.png", "dog/twin.png"},
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
         how(Image.open(photos / name)).save(photos / (new or name))
 
     (photos / "cat" / "058.png").rename(photos / "dog" / "058.png")
-    (photos / "dog" / "059.png").rename(photos / ODD)
+    (photos / "dog" / "059.png").rename(photos / ODD_FILE)
     change("cat/008.png", lambda image: ImageEnhance.Brightness(image).enhance(0.1))
     change("dog/015.png", lambda image: image.filter(ImageFilter.GaussianBlur(12)))
     change("cat/010.png", lambda image: image.resize((16, 16)))
@@ -169,7 +170,7 @@ def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
     assert cleaned[1:] == (81, 2, 2, ("dog/notes.jpg",))
     found = {str(x.relative_to(cleaned.path)) for x in cleaned.path.rglob("*.*")}
     there = {f"cat/{name}" for name in ("058.png", "008.png", "004.png")}
-    assert there | {ODD.replace("cat/", "dog/")} <= found
+    assert there | {ODD_FILE.replace("cat/", "dog/")} <= found
     assert not found & {"dog/058.png", "dog/twin.png", "dog/notes.jpg", "readme.png"}
     # A link takes no room.
     assert (cleaned.path / "cat" / "058.png").samefile(folder / "dog" / "058.png")
@@ -297,7 +298,27 @@ def test_small_classes_and_missing_packages_are_named(tmp_path, monkeypatch):
     assert "two classes" in check.not_examined["wrong labels"]
     assert check.not_examined["wrong labels in b"] == "fewer than 5 different photos"
     assert "Not examined:" in str(check)
-    assert "Not examined: wrong labels in b" in check._repr_html_()
+    assert "wrong labels in b" in check._repr_html_()
+
+
+def test_a_folder_without_any_photo_is_told(tmp_path):
+    for name in "ab":
+        (tmp_path / "p" / name).mkdir(parents=True)
+        (tmp_path / "p" / name / "1.jpg").write_bytes(b"")
+    check = kt.check_directory(tmp_path / "p")
+    assert {*check.kinds} == {"too few photos", "unreadable"}
+    assert check.counts == {"a": 0, "b": 0}
+
+
+def test_decisions_stay_when_a_folder_is_checked_again(check, folder, written):
+    decide(written, {"dog/058.png": "cat", ODD: "dog"})
+    rows = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
+    with written.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerow(["cat/002.png", "cat", "", "", "", "drop"])
+        csv.writer(file).writerow(["cat/gone.png", "cat", "", "", "", "drop"])
+    check.write(written.parent)
+    again = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
+    assert again == [*rows, ["cat/002.png", "cat", "", "", "", "drop"]]
 
 
 def test_splits_that_share_a_photo(tmp_path):
