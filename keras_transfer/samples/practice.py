@@ -28,7 +28,7 @@ QUALITY = 92
 SEED = 7
 LIST = "practice.json"
 # Of each drawn flower, and of drawn animals; and photos of other things of a kind.
-DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 30, 30, 150
+DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 36, 30, 150
 
 
 @dataclasses.dataclass(frozen=True)
