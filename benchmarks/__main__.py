@@ -20,6 +20,7 @@ NAMES = (
     "fine_tuning_epoch",
     "growth",
     "extraction",
+    "training",
     "time_to_accuracy",
 )
 

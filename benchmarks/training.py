@@ -165,7 +165,8 @@ def summarize(measurement: Measurement, dataset: str, found: dict[str, list]) ->
     }
     for other in (PROBE, GUIDE):
         test = kt.paired_test(pooled[TRAIN], pooled[other])
-        measurement.remarks.append(f"{dataset}, train beside {other}: {test}")
+        words = " ".join(str(test).split())
+        measurement.remarks.append(f"{dataset}, train beside {other}: {words}")
         measurement.target(
             f"{dataset}: highest difference to {other} that the test allows",
             test.interval[1],
