@@ -120,6 +120,7 @@ def load_directory(  # noqa: PLR0913
     usable = [file for file in folder.files if not file.problem]
     units, kept_together = _units(folder, usable, groups, keep_copies_together)
     files, usable, units = _apart(folder, usable, units, groups)
+    usable = _numbered(usable, units)
     left_out = [
         *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
         *folder.skipped,
@@ -245,6 +246,15 @@ def _units(
         said.append(f"{len({*names}):,} groups")
     text = f"; {' and '.join(said)} kept together" if said else ""
     return grouping.together(*ways), text
+
+
+def _numbered(usable: list[PhotoFile], units: np.ndarray) -> list[PhotoFile]:
+    """Return photos with the number of their unit, where it holds another photo."""
+    several = np.bincount(units)[units] > 1
+    return [
+        file._replace(group=int(unit)) if joins else file
+        for file, unit, joins in zip(usable, units, several, strict=True)
+    ]
 
 
 def _apart(

@@ -121,6 +121,27 @@ def test_near_copies_stay_in_one_split(tmp_path):
     assert kt.load_directory(folder, image_size=8).fingerprint == plain.fingerprint
 
 
+def test_photos_say_what_they_are_kept_together_with(tmp_path):
+    folder = make(tmp_path, {"a": [2, 3, 1, 1], "b": [1] * 4})
+    near(folder, "b/other class.jpg", "a/p002_0.png")
+
+    def members(**options):
+        splits = kt.load_directory(folder, image_size=8, **options)
+        found = {}
+        for photo in (photo for photos in splits.photos.values() for photo in photos):
+            assert photo.group is None or type(photo.group) is int
+            found.setdefault(photo.group, []).append(photo.path.name)
+        alone = found.pop(None)
+        return sorted(map(sorted, found.values())), len(alone)
+
+    copies = ["other class.jpg", "p002_0.png"]
+    assert members() == ([copies], 10)
+    patients = [["p000_0.png", "p000_1.png"], [f"p001_{i}.png" for i in range(3)]]
+    expression = r"p\d+|other"
+    assert members(groups=expression) == ([copies, *patients], 5)
+    assert members(groups=expression, keep_copies_together=False) == (patients, 7)
+
+
 def test_a_class_of_too_few_groups_is_named(tmp_path):
     folder = make(tmp_path, {"a": [4, 4, 4], "b": [9, 3]})
     with pytest.raises(ValueError, match=r"at least 3 groups.*12 images of b in 2"):
