@@ -1,7 +1,9 @@
 """Photos of one group, and near copies, stay in one split."""
 
+import copy
 import itertools
 import json
+import pathlib
 import warnings
 
 import numpy as np
@@ -10,7 +12,9 @@ import sklearn.datasets
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.data import grouping, near_copies, thumbnails
+from keras_transfer.data import grouping, near_copies, photo_files, thumbnails
+from keras_transfer.data.splits import GROUP_IN_SPLIT, NEAR_SPLIT
+from keras_transfer.workflow import report
 
 SHARES = {"test": 0.15, "validation": 0.15}
 
@@ -186,6 +190,8 @@ def test_groups_of_given_splits(tmp_path):
     assert dict(splits.skipped) == {
         "train/a/copy.jpg": "nearly the same as test/a/p200_0.png, which is in test"
     }
+    assert [each.kind for each in splits.skipped] == [NEAR_SPLIT]
+    assert copy.deepcopy(splits.skipped)[0].kind == NEAR_SPLIT
     assert splits.counts["test"] == 3
     table = {
         str(p.relative_to(folder)): p.parent.name + p.name for p in folder.rglob("*.*")
@@ -196,6 +202,7 @@ def test_groups_of_given_splits(tmp_path):
         splits = kt.load_directory(folder, image_size=8, groups=table)
     reason = "belongs to test/a/p200_0.png, which is in test"
     assert [each.reason for each in splits.skipped] == [reason] * 7
+    assert report._reasons(splits.skipped) == [(GROUP_IN_SPLIT, 7)]
     assert sum(splits.counts.values()) == 15
 
 
@@ -240,6 +247,13 @@ def test_groups_of_no_meaning(tmp_path, monkeypatch, groups, said):
 def test_keep_copies_together_is_true_or_false(tmp_path, keep):
     with pytest.raises(ValueError, match="Received: keep_copies_together="):
         kt.load_directory(tmp_path, keep_copies_together=keep)
+
+
+def test_names_of_photos_are_those_of_every_system():
+    """A review that was written on Windows is read elsewhere."""
+    place = pathlib.PureWindowsPath(r"C:\photos")
+    file = photo_files.PhotoFile(place / "cat" / "1.jpg", 0, None, "", 0, True, None)
+    assert photo_files.Folder(place, (), (), [], [], {}).name(file) == "cat/1.jpg"
 
 
 def random_units(rng):
@@ -365,8 +379,8 @@ def test_a_long_chain_is_cut_into_runs_where_too_little_is_beside_it():
     # Two chains that are a whole class.
     assert len({*joined(chain(0, 50) + chain(50, 100), 100)}) > 2
     # A copy at the other end stays with its photo.
-    copy = near_copies.NearCopy(3, 97, 0.0)
-    groups = joined([*chain(0, 99), copy], 99)
+    same = near_copies.NearCopy(3, 97, 0.0)
+    groups = joined([*chain(0, 99), same], 99)
     assert groups[3] == groups[97]
     # Photos of one kind resemble others, not their neighbours.
     mixed = [near_copies.NearCopy(i, i + k, 0.3) for i in range(90) for k in (7, 9)]
