@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_transfer.data import grouping, split_names
 from keras_transfer.data.decoding import READ
-from keras_transfer.data.near_copies import joined, near_copies
+from keras_transfer.data.near_copies import NearCopies, joined, near_copies, parted
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -20,6 +20,10 @@ from keras_transfer.data.photo_files import (
 )
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.data.splits import (
+    GROUP_IN_SPLIT,
+    IN_SPLIT,
+    IN_TWO_CLASSES,
+    NEAR_SPLIT,
     WAYS_OUT,
     Skipped,
     Splits,
@@ -118,15 +122,22 @@ def load_directory(  # noqa: PLR0913
     folder = read_folder(path, with_thumbnails=keep_copies_together)
     split_names.refuse_given(asked, folder.splits, f", path={folder.path}")
     usable = [file for file in folder.files if not file.problem]
-    units, kept_together = _units(folder, usable, groups, keep_copies_together)
+    units, together, copies = _units(folder, usable, groups, keep_copies_together)
+    compared = usable
     files, usable, units = _apart(folder, usable, units, groups)
+    usable = _numbered(usable, units)
     left_out = [
-        *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
+        *(
+            (Skipped(folder.name(f), f.problem, f.kind), True)
+            for f in files
+            if f.problem
+        ),
         *folder.skipped,
     ]
     _warn(path, folder, [skipped for skipped, missed in left_out if missed])
     pools = _split(folder, usable, units, split_names.FRACTIONS | asked, seed)
     members = _capped(pools, len(folder.class_names), max_images)
+    together += _not_together(folder, copies, compared, members)
     counts = {name: len(chosen) for name, chosen in members.items()}
     chosen = {file.path for name in members for file in members[name]}
     beyond = [file for file in usable if file.path not in chosen]
@@ -136,7 +147,7 @@ def load_directory(  # noqa: PLR0913
     ]
     size = describe_size(counts, image_size, len(skipped), len(beyond))
     listed = [
-        (name, str(file.path.relative_to(folder.path)), file.label, file.sha256)
+        (name, file.path.relative_to(folder.path).as_posix(), file.label, file.sha256)
         for name, chosen in members.items()
         for file in chosen
     ]
@@ -151,7 +162,7 @@ def load_directory(  # noqa: PLR0913
         seed=seed,
         class_names=folder.class_names,
         name=name,
-        source=f"{name}: {size}{_origin(folder)}{kept_together}",
+        source=f"{name}: {size}{_origin(folder)}{together}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
         loader={
             "function": "load_directory",
@@ -207,16 +218,17 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
     if len(missed) > len(shown):
         shown.append(f"  and {len(missed) - len(shown)} more")
     text = "\n".join(shown)
+    kinds = {each.kind for each in missed}
     advice = [
         f"{READ} are read. Open the others in an image program and export them as JPEG "
         "or PNG, copy damaged ones again, or delete them."
     ]
-    if any(each.reason.startswith("in two classes") for each in missed):
+    if IN_TWO_CLASSES in kinds:
         advice.append(
             "Of a photo in two classes, delete the one whose class is wrong: until "
             "then both are left out."
         )
-    if any(", which is in " in each.reason for each in missed):
+    if kinds & {IN_SPLIT, NEAR_SPLIT, GROUP_IN_SPLIT}:
         advice.append("A photo that is tested on is not trained on.")
     warnings.warn(
         f"{len(missed)} file(s) in {path} were skipped:\n{text}\n{' '.join(advice)}",
@@ -229,22 +241,58 @@ def _units(
     usable: list[PhotoFile],
     groups: grouping.Groups | None,
     keep_copies_together: bool,
-) -> tuple[np.ndarray, str]:
-    """Return the number of what each photo stays with, and the text that says so."""
+) -> tuple[np.ndarray, str, NearCopies]:
+    """Return the number of what each photo stays with, how to say it, and copies."""
     ways, said = [np.arange(len(usable))], []
-    if keep_copies_together:
-        copies = joined(near_copies(usable, folder), len(usable))
+    inside = [file.path.relative_to(folder.path).as_posix() for file in usable]
+    found = NearCopies([], True)
+    if keep_copies_together and usable:
+        found = near_copies(usable, folder)
+        copies = joined(found.pairs, np.array([f.label for f in usable]), inside)
         ways.append(copies)
         sizes = np.bincount(copies)
         if sizes.max(initial=0) > 1:
             said.append(f"{sizes[sizes > 1].sum():,} near copies")
     if groups:
-        inside = [file.path.relative_to(folder.path).as_posix() for file in usable]
         names = grouping.group_names(groups, inside)
         ways.append(names)
         said.append(f"{len({*names}):,} groups")
     text = f"; {' and '.join(said)} kept together" if said else ""
-    return grouping.together(*ways), text
+    return grouping.together(*ways), text, found
+
+
+def _not_together(
+    folder: Folder,
+    copies: NearCopies,
+    usable: list[PhotoFile],
+    members: dict[str, list[PhotoFile]],
+) -> str:
+    """Warn of near copies that are in two splits, and return it in a few words."""
+    places = {file.path: name for name in members for file in members[name]}
+    count = parted(copies.pairs, [places.get(file.path) for file in usable])
+    found = []
+    if count:
+        found.append(f"{count:,} photos of long chains have near copies in two splits")
+    if not copies.all_compared:
+        found.append("photos too much alike to find all near copies")
+    if not found:
+        return ""
+    text = "; ".join(found)
+    warnings.warn(
+        f"{folder.path}: {text}. Of photos of one series in two splits, the test looks "
+        "better than it is. Name what belongs together with groups=.",
+        stacklevel=3,
+    )
+    return f"; {text}: pass groups="
+
+
+def _numbered(usable: list[PhotoFile], units: np.ndarray) -> list[PhotoFile]:
+    """Return photos with the number of their unit, where it holds another photo."""
+    several = np.bincount(units)[units] > 1
+    return [
+        file._replace(group=int(unit)) if joins else file
+        for file, unit, joins in zip(usable, units, several, strict=True)
+    ]
 
 
 def _apart(
@@ -266,13 +314,18 @@ def _apart(
         if unit not in last or order.index(file.split) > order.index(last[unit].split):
             last[unit] = file
     stays = [last[u].split == f.split for f, u in zip(usable, units, strict=True)]
-    alike = "belongs to" if groups else "nearly the same as"
+    alike, kind = "nearly the same as", NEAR_SPLIT
+    if groups:
+        alike, kind = "belongs to", GROUP_IN_SPLIT
     problems = {
         file.path: f"{alike} {folder.name(last[unit])}, which is in {last[unit].split}"
         for file, unit, here in zip(usable, units, stays, strict=True)
         if not here
     }
-    files = [f._replace(problem=problems.get(f.path, f.problem)) for f in folder.files]
+    files = [
+        f._replace(problem=problems[f.path], kind=kind) if f.path in problems else f
+        for f in folder.files
+    ]
     return (
         files,
         [f for f, here in zip(usable, stays, strict=True) if here],

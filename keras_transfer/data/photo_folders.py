@@ -334,4 +334,4 @@ def _beside(path: pathlib.Path, used: set[pathlib.Path]) -> list[tuple[Skipped, 
 
 
 def _skipped(path: pathlib.Path, file: pathlib.Path, reason: str) -> Skipped:
-    return Skipped(printable(file.relative_to(path)), reason)
+    return Skipped(printable(file.relative_to(path).as_posix()), reason)

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 
+from keras_transfer.data.photo_files import Folder, read_folder
 from keras_transfer.runtime.arguments import file_path
 from keras_transfer.runtime.paths import make_folder
 from keras_transfer.runtime.tables import text_table
@@ -28,6 +29,7 @@ class FolderCheck:
         suspicions: Tuple of `Suspicion`, the most serious kinds first, and of one kind
             the surest first.
         not_examined: Dict from what could not be looked for to the reason.
+        folder: What the folder held then, or `None`, and it is read again.
     """
 
     path: pathlib.Path
@@ -36,6 +38,7 @@ class FolderCheck:
     counts: dict[str, int]
     suspicions: tuple[Suspicion, ...]
     not_examined: dict[str, str]
+    folder: Folder | None = None
 
     @property
     def serious(self) -> tuple[Suspicion, ...]:
@@ -78,9 +81,14 @@ class FolderCheck:
         """
         output = outside_of(self.path, file_path("output", output))
         make_folder(output)
-        review.write_review(self.suspicions, self.path, output / "review.csv")
+        review.write_review(self.suspicions, self.photos, output / "review.csv")
         review_page.write_page(self, output / "review.html")
         return output / "review.csv"
+
+    @property
+    def photos(self) -> Folder:
+        """The folder as it was checked."""
+        return self.folder or read_folder(self.path, with_thumbnails=False)
 
     def __str__(self) -> str:
         parts = [self.headline]

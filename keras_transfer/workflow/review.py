@@ -57,7 +57,7 @@ class Cleaned(typing.NamedTuple):
 
 
 def write_review(
-    suspicions: Iterable[Suspicion], folder: pathlib.Path, path: pathlib.Path
+    suspicions: Iterable[Suspicion], folder: Folder, path: pathlib.Path
 ) -> None:
     """Write one row for each suspected photo, the surest first.
 
@@ -66,13 +66,12 @@ def write_review(
 
     Args:
         suspicions: In their order.
-        folder: The folder of photos.
+        folder: What `read_folder` returned.
         path: The file to write.
     """
     decided = {}
     if path.exists():
-        there = read_folder(folder, with_thumbnails=False)
-        names = {there.name(file) for file in there.files}
+        names = {folder.name(file) for file in folder.files}
         for _, row in _rows(path):
             if row["decision"].strip() and row["path"] in names:
                 decided[row["path"]] = row
@@ -228,7 +227,7 @@ def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
     decisions = {}
     for line, row in _rows(path):
         name, decision = row["path"], row["decision"].strip()
-        received = f"Received: {path}, line {line}: path={name}"
+        received = f"Received: review={path}, line={line}, path={name}"
         if name not in class_of:
             raise ValueError(
                 "There is no such photo in the folder. Expected the review of this "

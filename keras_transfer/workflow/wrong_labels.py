@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer.runtime.progress import progress_bar
+from keras_transfer.runtime.sampling import in_turn
 
 FOLDS = 5
 # Of 1e-4 to 1e-2, on cats and dogs and on flowers with 5 % of the labels changed, this
@@ -43,7 +44,8 @@ def out_of_fold_probabilities(
     found = np.zeros((len(labels), labels.max() + 1), "float32")
     with progress_bar(len(labels), "labels") as bar:
         for fold in range(FOLDS):
-            trained = _in_turn(np.flatnonzero(trusted & (folds != fold)), labels)
+            trained = np.flatnonzero(trusted & (folds != fold))
+            trained = trained[in_turn(labels[trained], MOST_TRAINED)]
             probe = make_pipeline(
                 StandardScaler(),
                 LogisticRegression(C=REGULARIZATION, max_iter=500),
@@ -159,18 +161,6 @@ def _first_of_groups(groups: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     """Return the first trusted photo of each group."""
     members = np.flatnonzero(trusted)
     return members[np.unique(groups[members], return_index=True)[1]]
-
-
-def _in_turn(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return at most `MOST_TRAINED` rows, in turn from each class, by chance."""
-    if len(rows) <= MOST_TRAINED:
-        return rows
-    rows = np.random.default_rng(0).permutation(rows)
-    ranks = np.empty(len(rows), int)
-    for label in np.unique(labels[rows]):
-        same = np.flatnonzero(labels[rows] == label)
-        ranks[same] = np.arange(len(same))
-    return rows[np.argsort(ranks, kind="stable")[:MOST_TRAINED]]
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -17,6 +17,7 @@ from PIL import Image
 import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.cli import main as command_line
+from keras_transfer.diagnosis import examine
 from tests.helpers.small_networks import small_classifier
 
 NAMES = ["cat", "dog", "k\u00f6nig"]
@@ -274,6 +275,24 @@ def test_the_doctor_knows_what_was_trained_on(here, capsys):
     _, out, err = ran(capsys, "diagnose", "model.keras", "elsewhere", "--json")
     assert "trained on 0 of these photos" in err
     assert not [x for x in json.loads(out)["findings"] if "split" in x["title"]]
+
+
+@pytest.mark.parametrize("model", ["model.keras", "bare.keras"])
+def test_diagnose_takes_classes_by_their_names(here, model):
+    def labels():
+        found = examine.diagnose_files(model, "photos")
+        said = " ".join(f"{each.title} {each.evidence}" for each in found.findings)
+        assert "another order" not in said
+        assert " cat" not in str(found.not_examined)
+        return {*kt.evaluate_files(model, "photos").report.labels}
+
+    shutil.rmtree(here / "photos" / "cat")
+    assert labels() == {1, 2}
+    shutil.rmtree(here / "photos" / "dog")
+    assert labels() == {2}
+    photo(here / "photos" / "x" / "1.jpg", 1)
+    with pytest.raises(ValueError, match="name of a class of the model"):
+        examine.diagnose_files(model, here / "photos")
 
 
 def test_a_classifier_in_memory_is_evaluated_too(here):

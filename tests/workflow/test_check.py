@@ -1,6 +1,7 @@
 """Planted faults are found, and a review makes the copy that somebody decided on."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,8 +14,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data.photo_files import read_folder
+from keras_transfer.runtime.sampling import in_turn
 from keras_transfer.samples import draw_cats_vs_dogs
-from keras_transfer.workflow import photo_quality, review, wrong_labels
+from keras_transfer.workflow import folder_check, photo_quality, review, wrong_labels
 from keras_transfer.workflow.suspicions import KINDS
 
 # What a table, a console and a file system may stumble over.
@@ -358,11 +360,46 @@ def test_near_copies_never_judge_each_other():
     np.testing.assert_allclose(found[:20], found[20:], atol=1e-5)
 
 
-def test_many_photos_are_trained_on_in_turn(monkeypatch):
-    monkeypatch.setattr(wrong_labels, "MOST_TRAINED", 20)
+def test_many_photos_are_trained_on_in_turn():
     labels = np.repeat([0, 1, 2], [90, 5, 5])
-    rows = wrong_labels._in_turn(np.arange(100), labels)
+    rows = in_turn(labels, 20)
     assert np.bincount(labels[rows]).tolist() == [10, 5, 5]
+    assert in_turn(labels, 200).tolist() == [*range(100)]
+
+
+def test_a_folder_is_read_once(tmp_path, monkeypatch):
+    names = [f"{c}/{n}.png" for c in "ab" for n in range(4)]
+    photos = small_folder(tmp_path / "p", *names)
+    found = kt.check_directory(photos, labels=False)
+
+    def again(*args, **kwargs):
+        pytest.fail("read again")
+
+    monkeypatch.setattr(folder_check, "read_folder", again)
+    monkeypatch.setattr(review, "read_folder", again)
+    for _ in range(2):
+        found.write(tmp_path / "r")
+    assert dataclasses.replace(found, folder=None).to_dict() == found.to_dict()
+    monkeypatch.undo()
+    dataclasses.replace(found, folder=None).write(tmp_path / "r")
+
+
+def test_faults_of_ours_are_shown_as_such(tmp_path, monkeypatch, capsys):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    words = ["check", str(photos), "--no-labels", "--output", str(tmp_path / "r")]
+
+    def fails(error):
+        def check(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr(kt, "check_directory", check)
+
+    fails(KeyError("x"))
+    with pytest.raises(KeyError):
+        command_line.main(words)
+    fails(PermissionError(13, "Permission denied", "p"))
+    assert command_line.main(words) == 2
+    assert "could not be examined" in capsys.readouterr().err
 
 
 def test_the_command_line(folder, tmp_path, capsys):
@@ -382,7 +419,9 @@ def test_the_command_line(folder, tmp_path, capsys):
     assert not (photos / "r").exists()
     apply = ["check", str(photos), "--apply", str(tmp_path / "r" / "review.csv")]
     assert command_line.main(apply) == 2
-    assert "Name the cleaned copy" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: Expected --output, the cleaned copy")
+    assert said.endswith(f"Received: --apply {apply[-1]}\n")
     assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 0
     assert "1 left out that cannot be read" in capsys.readouterr().out
     assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 2
