@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
-from keras_transfer.classifier.saved import MEMBER
+from keras_transfer.classifier.members import MEMBER
 from tests.helpers.small_networks import (
     images_and_labels,
     small_backbone,

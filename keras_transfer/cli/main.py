@@ -88,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
         say("Interrupted.", file=sys.stderr)
         return 130
     except Exception as error:
-        if not isinstance(error, RuntimeError | OSError | MemoryError | _tensorflow()):
+        known = (RuntimeError, OSError, MemoryError, *_tensorflow())
+        if not isinstance(error, known):
             raise  # A fault of ours.
         say(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
@@ -152,13 +153,13 @@ def _table(statuses: Mapping[int, str]) -> str:
 def _sentence(error: Exception) -> str:
     """Return what an error says in one line, also one of the operating system's."""
     where = getattr(error, "filename", None)
-    where = "" if where is None else f" Received: {where}"
+    where = "" if where is None else f" Received: path={where}"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) and where:
         return f"The disk is full. Make room, and run the same command again.{where}"
     if getattr(error, "strerror", None):
         return f"{error.strerror}.{where}"
     if isinstance(error, MemoryError):
-        return "There is not enough memory. Close other programs, or use smaller photos"
+        return "There is not enough memory. Close other programs, or use smaller photos."
     if isinstance(error, _tensorflow()):
         # The first line, without the names of operations; the rest is a traceback.
         line = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error)).strip().partition("\n")[0]
@@ -166,10 +167,10 @@ def _sentence(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _tensorflow() -> type | tuple:
+def _tensorflow() -> tuple[type, ...]:
     """Return what TensorFlow raises, where it has been imported."""
     found = sys.modules.get("tensorflow")
-    return found.errors.OpError if found else ()
+    return (found.errors.OpError,) if found else ()
 
 
 def _flush() -> None:

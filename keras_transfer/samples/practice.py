@@ -25,7 +25,9 @@ CLASSES = ("daisy", "dandelion", "sunflowers")
 # What shows the same plant belongs together.
 GROUPS = r"plant_\d+"
 QUALITY = 92
-SEED = 7
+# Another one, when other pictures are drawn or other faults planted.
+VERSION = "1.0.0"
+SEED = 3
 LIST = "practice.json"
 # Of each drawn flower, and of drawn animals; and photos of other things of a kind.
 DRAWN_PLANTS, DRAWN_ANIMALS, OTHERS = 36, 30, 150
@@ -89,7 +91,7 @@ def practice_folder(profile: Profile | None = None) -> PracticeFolder:
         )
     profile = None if profile is None or profile.name == "quick" else profile
     name = "drawn_flowers" if profile is None else f"{profile.name}_flowers"
-    root = paths.data_dir() / "practice" / name
+    root = paths.data_dir() / "practice" / VERSION / name
     if not (root / LIST).is_file():
         paths.make_folder(root.parent)
         say(f"Writing a folder of photos to practise on into {root} ...")

@@ -305,9 +305,9 @@ def test_what_is_not_there_is_no_traceback(tmp_path, monkeypatch, capsys, name):
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (PermissionError(13, "Permission denied", "a.jpg"), 1, "denied. Received: a"),
+        (PermissionError(13, "Permission denied", "a.jpg"), 1, "denied. Received: path=a"),
         (OSError(28, "No space left", "out.keras"), 1, "The disk is full. Make room"),
-        (FileNotFoundError(2, "No such file", "a.csv"), 2, "file. Received: a.csv"),
+        (FileNotFoundError(2, "No such file", "a.csv"), 2, "file. Received: path=a.csv"),
         (OSError("Nothing can be written."), 1, "error: Nothing can be written."),
         (MemoryError(), 1, "There is not enough memory."),
         (RuntimeError(), 1, "error: RuntimeError"),
@@ -326,6 +326,24 @@ def test_what_the_system_refuses_is_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert "Errno" not in line
+
+
+def test_it_is_one_sentence_too_before_tensorflow_is_imported():
+    code = """
+import sys
+from keras_transfer.cli import main, weights
+
+def fail(options):
+    assert "tensorflow" not in sys.modules
+    raise PermissionError(13, "Permission denied", "a.jpg")
+
+weights._weights = fail
+main.check_keras = lambda: None
+sys.exit(main.main(["weights", "vgg16"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: Permission denied. Received: path=a.jpg\n"
 
 
 def test_a_photo_that_goes_while_it_is_read_is_one_sentence(here, monkeypatch, capsys):
