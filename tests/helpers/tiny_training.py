@@ -1,11 +1,18 @@
 """A folder of drawn photos and a tiny backbone, to train on within seconds.
 
-As a program it trains in a process of its own, which a test can kill:
-`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT`.
+As a program it starts trainings, one after the other, and kills them:
+`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS`.
 """
 
+import os
 import pathlib
+import random
+import signal
 import sys
+import time
+import traceback
+import typing
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -58,7 +65,76 @@ def train(folder, output, **settings):
     return kt.train_classifier(folder, output, backbone="tiny", **settings)
 
 
+# A training prints about so many lines, which tell how far it is on any machine.
+LINES, AFTER = 26, 0.2
+
+
+def killed_trainings(
+    photos: pathlib.Path, weights: pathlib.Path, output: pathlib.Path, kills: int
+) -> list[str]:
+    """Train until it has been killed so often, each time at a random moment.
+
+    What is imported costs most of a process and does nothing, so it is imported once:
+    each training is a fork of this process, in which TensorFlow has not started yet.
+
+    Args:
+        photos: The folder.
+        weights: Those of the backbone.
+        output: Where the model is saved.
+        kills: How often a training is killed, with SIGKILL.
+
+    Returns:
+        How each of the trainings ended, `"killed"`, `"finished"` or `"failed"`, with
+        `"resumed-"` before it where it had gone on from what was kept. The last one was
+        left alone.
+    """
+
+    def work():
+        register(weights)
+        train(photos, output)
+
+    draw, ends = random.Random(2), []
+    while sum(end.endswith("killed") for end in ends) < kills:
+        ends.append(_forked(work, draw.randint(1, LINES), draw.uniform(0, AFTER)))
+        if ends[-1].endswith("failed"):
+            return ends
+    return [*ends, _forked(work)]
+
+
+def _forked(
+    work: Callable[[], None], lines: int | None = None, seconds: float = 0.0
+) -> str:
+    """Do some work in a process that is killed so long after so many lines."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _do(work, writing)
+    os.close(writing)
+    resumed = False
+    with os.fdopen(reading, "rb", buffering=0) as printed:
+        for number, line in enumerate(printed, 1):
+            resumed |= b"goes on after epoch" in line
+            if number == lines:
+                time.sleep(seconds)
+                os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    end = "finished" if status == 0 else "failed"
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        end = "killed"
+    return f"resumed-{end}" if resumed else end
+
+
+def _do(work: Callable[[], None], output: int) -> typing.NoReturn:
+    os.dup2(output, sys.stdout.fileno())
+    try:
+        work()
+        sys.stdout.flush()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
 if __name__ == "__main__":
-    photos, kept, target = map(pathlib.Path, sys.argv[1:])
-    register(kept)
-    train(photos, target)
+    photos, kept, target = map(pathlib.Path, sys.argv[1:4])
+    print(*killed_trainings(photos, kept, target, int(sys.argv[4])))
