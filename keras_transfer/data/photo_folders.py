@@ -65,8 +65,12 @@ def printable(text: str | os.PathLike) -> str:
 
     Bytes that are not UTF-8 become `\udcff`, the end of a line `\n`.
     """
-    text = os.fspath(text).encode("utf-8", "backslashreplace").decode()
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], well_formed(text))
+
+
+def well_formed(text: str | os.PathLike) -> str:
+    r"""Return a name that every program reads: bytes not UTF-8 become `\udcff`."""
+    return os.fspath(text).encode("utf-8", "backslashreplace").decode()
 
 
 def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:

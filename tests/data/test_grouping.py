@@ -243,6 +243,23 @@ def test_groups_of_no_meaning(tmp_path, monkeypatch, groups, said):
     assert "Received: groups=" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;group\n{};1\n;\n",
+        "\ufeffPath,Group\n{},1\n,,\n",
+        "GROUP\tnote\t path \r\n1\tx\t{}\r\n",
+    ],
+    ids=["semicolons", "headings in capitals", "tabulators"],
+)
+def test_groups_that_a_spreadsheet_saved(tmp_path, text):
+    groups = tmp_path / "groups.csv"
+    groups.write_text(text.format("a/1.png"), "utf-8")
+    found = grouping.read_groups(groups, tmp_path)
+    assert found.find("a/1.png") == "1"
+    assert found.find("b/1.png") is None
+
+
 @pytest.mark.parametrize("keep", [None, "yes", 2])
 def test_keep_copies_together_is_true_or_false(tmp_path, keep):
     with pytest.raises(ValueError, match="Received: keep_copies_together="):
