@@ -75,12 +75,11 @@ def _check(options: argparse.Namespace) -> int:
 
     import keras_transfer as kt
     from keras_transfer.runtime import paths
-    from keras_transfer.workflow.folder_check import outside_of
 
     name = options.folder.absolute().name or "photos"
     output = options.output or paths.build_dir() / "check" / name
     # Said before the work, not after it.
-    outside_of(options.folder, output)
+    paths.outside_of(options.folder, "output", output)
     try:
         # What is said meanwhile is no part of the JSON.
         with contextlib.redirect_stdout(sys.stderr):

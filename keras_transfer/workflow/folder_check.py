@@ -7,7 +7,7 @@ import pathlib
 
 from keras_transfer.data.photo_files import Folder, read_folder
 from keras_transfer.runtime.arguments import file_path
-from keras_transfer.runtime.paths import make_folder
+from keras_transfer.runtime.paths import make_folder, outside_of
 from keras_transfer.runtime.tables import text_table
 from keras_transfer.workflow import review, review_page
 from keras_transfer.workflow.suspicions import KINDS, Suspicion, by_photo
@@ -79,7 +79,7 @@ class FolderCheck:
         Returns:
             Path of `review.csv`.
         """
-        output = outside_of(self.path, file_path("output", output))
+        output = outside_of(self.path, "output", file_path("output", output))
         make_folder(output)
         review.write_review(self.suspicions, self.photos, output / "review.csv")
         review_page.write_page(self, output / "review.html")
@@ -130,17 +130,6 @@ class FolderCheck:
             if kind in numbers
         ]
         return [("suspected", "number", ""), *rows]
-
-
-def outside_of(folder: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    """Return an absolute path, and refuse one that lies in the folder of photos."""
-    output = output.absolute()
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(
-            "The review must lie outside of the folder of photos, which is not "
-            f"changed. Received: output={output}, folder={folder}"
-        )
-    return output
 
 
 def _described(suspicion: Suspicion) -> str:

@@ -20,6 +20,7 @@ from keras_transfer.data.photo_folders import printable
 from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.arguments import file_path
 from keras_transfer.runtime.csv_tables import marked, read_table
+from keras_transfer.runtime.paths import outside_of
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.workflow.suspicions import Suspicion, by_photo
 
@@ -143,11 +144,7 @@ def apply_review(
             "There is something at this path already. Name a new folder for the "
             f"cleaned copy. Received: output={output}"
         )
-    if output.resolve().is_relative_to(found.path.resolve()):
-        raise ValueError(
-            "The cleaned copy must lie outside of the folder, which is not changed. "
-            f"Received: output={output}, folder={found.path}"
-        )
+    outside_of(found.path, "output", output)
     decisions = _read_decisions(review, found)
     kept, moved, unreadable = _sorted_out(found, decisions)
     places = {file.path: file.path.relative_to(found.path) for file in kept}

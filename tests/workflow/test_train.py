@@ -338,9 +338,16 @@ def test_without_a_mistake_there_is_nothing_to_calibrate_on(whole):
     assert "on average, not calibrated" in str(told)
     assert "temperature" not in str(told)
     assert "nothing tells how sure is too sure" in note
-    found, notes = workflow_train._temperature(validation)
-    assert not notes
+    found, (note,) = workflow_train._temperature(validation)
     assert found != 1
+    assert f"{len(validation.labels)} validation photos only" in note
+    index = np.arange(200) % len(validation.labels)
+    many = measure(
+        validation.labels[index],
+        validation.probabilities[index],
+        whole.splits.class_names,
+    )
+    assert workflow_train._temperature(many) == (pytest.approx(found), ())
 
 
 SETTINGS = {
@@ -405,7 +412,11 @@ def test_quotes_are_those_of_the_system(monkeypatch):
     [
         ({"output": "model.h5"}, "output must be the path of a file that ends in"),
         ({"output": "model.KERAS"}, "in small letters"),
-        ({"report": "photos"}, "report must be the path of a file and no folder"),
+        ({"report": "photos"}, "report must be the path of a file that ends in .html"),
+        ({"report": "model.keras"}, "ends in .html or .htm"),
+        ({"report": "photos/a.html"}, "must lie outside of the folder of photos"),
+        ({"output": "photos/model.keras"}, "must lie outside of the folder of photos"),
+        ({"groups": "(a"}, "groups"),
         ({"backbone": "resnet51"}, "resnet51"),
         ({"epochs": 0}, "epochs must be a whole number, at least 1"),
         ({"seed": -1}, "seed must be a whole number"),
