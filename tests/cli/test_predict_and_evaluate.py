@@ -173,6 +173,29 @@ def test_a_bad_file_is_a_line_and_status_1(here, capsys, monkeypatch):
     assert len(lines(out)) == 11
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names that are no text")
+def test_every_program_reads_the_names(here, capsys, monkeypatch):
+    cats = here / "photos" / "cat"
+    monkeypatch.chdir(cats)
+    (cats / "0.jpg").rename("=cmd.jpg")
+    (cats / "1.jpg").rename(os.fsdecode(b"\xff.jpg"))
+    (cats / os.fsdecode(b"\xfe.jpg")).write_bytes(b"")
+    model = kt.load_classifier(here / "model.keras").model
+    kt.save_classifier(model, here / "odd.keras", ["-cat", "@dog", "+k"])
+    names = [path.name for path in cats.iterdir()]
+    words = "predict", here / "odd.keras", "--top=1", *names, "=1.jpg"
+    _, out, _ = ran(capsys, *words)
+    # A lone surrogate is refused by strict readers.
+    found = lines(out)
+    assert json.dumps(found, ensure_ascii=False).encode()
+    assert r"\udcff.jpg" in [row["path"] for row in found]
+    _, out, _ = ran(capsys, *words, "--format", "csv")
+    rows = [*csv.DictReader(io.StringIO(out))]
+    assert {r"\udcff.jpg", "'=cmd.jpg", "'=1.jpg"} <= {row["path"] for row in rows}
+    names = [row[k] for row in rows for k in ("class_name", "class_name_1")]
+    assert all(name.startswith("'") for name in names if name)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -326,7 +349,7 @@ def test_in_a_pipe(here):
     assert b"Traceback" not in ended.stderr
     table = (here / "all.csv").read_bytes()
     assert table.count(b"\n") == 28
-    assert b"photos/\xff.jpg," in table
+    assert rb"photos/\udcff.jpg," in table
     assert "k\u00f6nig".encode() in table
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data.photo_files import read_folder
+from keras_transfer.runtime import csv_tables
 from keras_transfer.runtime.sampling import in_turn
 from keras_transfer.samples import draw_cats_vs_dogs
 from keras_transfer.workflow import folder_check, photo_quality, review, wrong_labels
@@ -80,7 +81,7 @@ def written(check, tmp_path):
 def decide(path, decisions):
     """Fill in some decisions, as somebody would."""
     rows = [*csv.reader(path.open(encoding="utf-8-sig", newline=""))]
-    names = [review._unmarked(row[0]) for row in rows]
+    names = [csv_tables.unmarked(row[0]) for row in rows]
     for name, decision in decisions.items():
         rows[names.index(name)][5] = decision
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -150,9 +151,9 @@ def test_the_review_has_a_row_for_each_photo_and_no_formula(check, written):
 
 @pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a", "'=a", "'a", "a,b", 'a"b'])
 def test_a_name_survives_the_table(name):
-    marked = review._marked(name)
-    assert not marked.startswith(review.FORMULA)
-    assert review._unmarked(marked) == name
+    marked = csv_tables.marked(name)
+    assert not marked.startswith(csv_tables.FORMULA)
+    assert csv_tables.unmarked(marked) == name
 
 
 def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
@@ -169,7 +170,9 @@ def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
     )
     cleaned = kt.apply_review(folder, written, tmp_path / "clean")
     assert state(folder) == before
-    assert cleaned[1:] == (81, 2, 2, ("dog/notes.jpg",))
+    assert cleaned[1:5] == (81, 2, 2, ("dog/notes.jpg",))
+    named = {each.path for each in check.suspicions if each.path}
+    assert cleaned.undecided == len(named - {"readme.png", "dog/notes.jpg"}) - 5
     found = {str(x.relative_to(cleaned.path)) for x in cleaned.path.rglob("*.*")}
     there = {f"cat/{name}" for name in ("058.png", "008.png", "004.png")}
     assert there | {ODD_FILE.replace("cat/", "dog/")} <= found
@@ -243,6 +246,20 @@ def test_what_a_spreadsheet_saves_is_read(tmp_path):
     table.write_text(table.read_text().replace(";A", ";a"), "utf-8-sig")
     kt.apply_review(photos, table, tmp_path / "c")
     assert names_in(tmp_path / "c") == ["a/1-2.png", "a/1.png"]
+
+
+def test_photos_without_a_decision_are_counted(tmp_path, capsys):
+    photos = small_folder(tmp_path / "p", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    (photos / "b" / "3.png").write_bytes(b"")
+    rows = ["a/1.png,a,", "a/2.png,a, ", "b/2.png,b,keep", "b/3.png,b,", "b/1.png,b,"]
+    table = write_decisions(tmp_path / "r.csv", *rows, "b/1.png,b,a")
+    cleaned = kt.apply_review(photos, table, tmp_path / "c")
+    assert cleaned.undecided == 2
+    said = capsys.readouterr().out
+    assert "2 suspected photos have no decision and stay as they are" in said
+    table = write_decisions(tmp_path / "r.csv", *rows[2:3])
+    assert kt.apply_review(photos, table, tmp_path / "d").undecided == 0
+    assert "no decision" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -346,6 +363,16 @@ def test_without_cleanlab_the_same_labels_are_doubtful(classes):
     theirs = wrong_labels.doubtful_labels(labels, probabilities)
     assert len({*ours} & {*theirs}) >= 0.95 * max(len(ours), len(theirs)) > 20
     assert len({*ours} & {*changed}) >= 0.8 * len(changed)
+
+
+def test_what_is_about_as_likely_is_not_doubted():
+    labels = np.repeat([0, 1], 20)
+    probabilities = np.repeat([[0.52, 0.48], [0.1, 0.9]], 20, axis=0)
+    probabilities[:2], probabilities[20:22] = [0.05, 0.95], [[0.8, 0.2], [0.51, 0.49]]
+    doubted = wrong_labels.doubtful_labels(labels, probabilities)
+    assert {*doubted.tolist()} == {0, 1, 20, 21}
+    found = wrong_labels.find(labels, probabilities, np.ones(40, bool))
+    assert {*found} == {(0, 1), (1, 1), (20, 0)}
 
 
 def test_near_copies_never_judge_each_other():
