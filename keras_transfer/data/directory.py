@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_transfer.data import grouping, split_names
 from keras_transfer.data.decoding import READ
-from keras_transfer.data.near_copies import joined, near_copies
+from keras_transfer.data.near_copies import NearCopies, joined, near_copies, parted
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -118,8 +118,10 @@ def load_directory(  # noqa: PLR0913
     folder = read_folder(path, with_thumbnails=keep_copies_together)
     split_names.refuse_given(asked, folder.splits, f", path={folder.path}")
     usable = [file for file in folder.files if not file.problem]
-    units, kept_together = _units(folder, usable, groups, keep_copies_together)
+    units, together, copies = _units(folder, usable, groups, keep_copies_together)
+    compared = usable
     files, usable, units = _apart(folder, usable, units, groups)
+    usable = _numbered(usable, units)
     left_out = [
         *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
         *folder.skipped,
@@ -127,6 +129,7 @@ def load_directory(  # noqa: PLR0913
     _warn(path, folder, [skipped for skipped, missed in left_out if missed])
     pools = _split(folder, usable, units, split_names.FRACTIONS | asked, seed)
     members = _capped(pools, len(folder.class_names), max_images)
+    together += _not_together(folder, copies, compared, members)
     counts = {name: len(chosen) for name, chosen in members.items()}
     chosen = {file.path for name in members for file in members[name]}
     beyond = [file for file in usable if file.path not in chosen]
@@ -151,7 +154,7 @@ def load_directory(  # noqa: PLR0913
         seed=seed,
         class_names=folder.class_names,
         name=name,
-        source=f"{name}: {size}{_origin(folder)}{kept_together}",
+        source=f"{name}: {size}{_origin(folder)}{together}",
         fingerprint=hashlib.sha256(repr(settings).encode()).hexdigest(),
         loader={
             "function": "load_directory",
@@ -229,22 +232,58 @@ def _units(
     usable: list[PhotoFile],
     groups: grouping.Groups | None,
     keep_copies_together: bool,
-) -> tuple[np.ndarray, str]:
-    """Return the number of what each photo stays with, and the text that says so."""
+) -> tuple[np.ndarray, str, NearCopies]:
+    """Return the number of what each photo stays with, how to say it, and copies."""
     ways, said = [np.arange(len(usable))], []
-    if keep_copies_together:
-        copies = joined(near_copies(usable, folder), len(usable))
+    inside = [file.path.relative_to(folder.path).as_posix() for file in usable]
+    found = NearCopies([], True)
+    if keep_copies_together and usable:
+        found = near_copies(usable, folder)
+        copies = joined(found.pairs, np.array([f.label for f in usable]), inside)
         ways.append(copies)
         sizes = np.bincount(copies)
         if sizes.max(initial=0) > 1:
             said.append(f"{sizes[sizes > 1].sum():,} near copies")
     if groups:
-        inside = [file.path.relative_to(folder.path).as_posix() for file in usable]
         names = grouping.group_names(groups, inside)
         ways.append(names)
         said.append(f"{len({*names}):,} groups")
     text = f"; {' and '.join(said)} kept together" if said else ""
-    return grouping.together(*ways), text
+    return grouping.together(*ways), text, found
+
+
+def _not_together(
+    folder: Folder,
+    copies: NearCopies,
+    usable: list[PhotoFile],
+    members: dict[str, list[PhotoFile]],
+) -> str:
+    """Warn of near copies that are in two splits, and return it in a few words."""
+    places = {file.path: name for name in members for file in members[name]}
+    count = parted(copies.pairs, [places.get(file.path) for file in usable])
+    found = []
+    if count:
+        found.append(f"{count:,} photos of long chains have near copies in two splits")
+    if not copies.all_compared:
+        found.append("photos too much alike to find all near copies")
+    if not found:
+        return ""
+    text = "; ".join(found)
+    warnings.warn(
+        f"{folder.path}: {text}. Of photos of one series in two splits, the test looks "
+        "better than it is. Name what belongs together with groups=.",
+        stacklevel=3,
+    )
+    return f"; {text}: pass groups="
+
+
+def _numbered(usable: list[PhotoFile], units: np.ndarray) -> list[PhotoFile]:
+    """Return photos with the number of their unit, where it holds another photo."""
+    several = np.bincount(units)[units] > 1
+    return [
+        file._replace(group=int(unit)) if joins else file
+        for file, unit, joins in zip(usable, units, several, strict=True)
+    ]
 
 
 def _apart(

@@ -171,9 +171,22 @@ def together(*ways: Sequence | np.ndarray) -> np.ndarray:
     return linked(links, len(ways[0]))
 
 
-def linked(links: Iterable[tuple[int, int]], count: int) -> np.ndarray:
-    """Return a number for each of `count` photos, one for all that links join."""
-    head = [*range(count)]
+def linked(
+    links: Iterable[tuple[int, int]],
+    count: int,
+    sizes: Sequence[int] | None = None,
+    most: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Return a number for each of `count` photos, one for all that links join.
+
+    Args:
+        links: Pairs of positions, from 0.
+        count: Number of photos.
+        sizes: How many each of them counts for. Defaults to one.
+        most: For each, how many may be joined with it; a link that joins more is
+            passed over. Defaults to any number.
+    """
+    head, sizes = [*range(count)], [*([1] * count if sizes is None else sizes)]
 
     def top(index):
         while head[index] != index:
@@ -183,7 +196,10 @@ def linked(links: Iterable[tuple[int, int]], count: int) -> np.ndarray:
 
     for first, second in links:
         low, high = sorted((top(first), top(second)))
-        head[high] = low
+        together = sizes[low] + sizes[high]
+        if low == high or (most is not None and together > min(most[low], most[high])):
+            continue
+        head[high], sizes[low] = low, together
     return np.unique([top(index) for index in range(count)], return_inverse=True)[1]
 
 
@@ -207,6 +223,9 @@ def spread(
     """
     split = np.full(len(labels), "", dtype="<U10")
     several = np.bincount(units)[units] > 1
+    # What would be most of a class in a small split is trained on, if it can be.
+    largest = max(shares.values(), default=1)
+    split[several & _fills(labels, units, 2 * largest)] = "train"
     left = 1.0
     for name, share in shares.items():
         rest = np.flatnonzero(several & (split == ""))
@@ -226,6 +245,16 @@ def spread(
         for name, part in _filled(members, split, shares, [seed, label]).items():
             pools[name].append(part)
     return pools
+
+
+def _fills(labels: np.ndarray, units: np.ndarray, share: float) -> np.ndarray:
+    """Tell of each photo whether its unit holds more than this share of a class."""
+    num_classes = labels.max() + 1
+    found, counts = np.unique(units * num_classes + labels, return_counts=True)
+    unit, label = np.divmod(found, num_classes)
+    large = np.zeros(units.max() + 1, bool)
+    large[unit[counts > share * np.bincount(labels)[label]]] = True
+    return large[units]
 
 
 def _folds(labels, units, share: float, seed: int) -> np.ndarray:

@@ -3,8 +3,10 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import json
 import os
+import re
 import typing
 from collections.abc import Sequence
 
@@ -25,7 +27,7 @@ from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.progress import progress_bar
 
 NAME = "near_copies.json"
-VERSION = 1
+VERSION = 2
 # Sets of photos whose copies are kept, and from how many photos on.
 MOST_SETS = 20
 LEAST_KEPT = 2000
@@ -39,10 +41,14 @@ PAIRS = 4096
 MOST_SHARE, SAMPLE, LEAST_LOOKED_AT = 0.005, 200, 20_000
 # Later copies of one photo that are named.
 MOST_COPIES = 10
-# Photos of one kind, such as digits or X-rays, resemble each other in long chains.
-# Where more hang together than are taken in a row, they have to be more alike.
+# Frames of a slow pan hang together in a long chain, and so do photos of one kind, such
+# as digits or X-rays. A chain of more is cut if it leaves less of its class for other
+# splits: then photos have to be more alike, or a series by the order of their names.
 MOST_TOGETHER = 30
+LEAST_BESIDE = 0.3
 STRICTER = (0.2, 0.1, 0.05, 0.02)
+# Of a class, that is: so there are three pieces at least.
+MOST_OF_CLASS = 1 / 3
 
 
 class NearCopy(typing.NamedTuple):
@@ -59,7 +65,20 @@ class NearCopy(typing.NamedTuple):
     difference: float
 
 
-def near_copies(files: Sequence[PhotoFile], folder: Folder) -> list[NearCopy]:
+class NearCopies(typing.NamedTuple):
+    """Hold the photos of a folder that show the same.
+
+    Attributes:
+        pairs: The pairs, in order.
+        all_compared: Whether all pairs with hashes as near as usual were compared. Of
+            many photos of one kind only those with the nearest hashes are.
+    """
+
+    pairs: list[NearCopy]
+    all_compared: bool
+
+
+def near_copies(files: Sequence[PhotoFile], folder: Folder) -> NearCopies:
     """Return the pairs of photos that show the same, as `near_duplicates.match` does.
 
     Of the last large sets of photos they are kept in the folder of data.
@@ -72,12 +91,13 @@ def near_copies(files: Sequence[PhotoFile], folder: Folder) -> list[NearCopy]:
         The pairs in order. A photo without a thumbnail is in none.
     """
     if len(files) < 2:
-        return []
+        return NearCopies([], True)
     checksums = [file.sha256 for file in files]
     key = hashlib.sha256("".join(checksums).encode()).hexdigest()
     kept = _read()
     if _whole(kept.get(key), len(files)):
-        return [NearCopy(*pair) for pair in kept[key]]
+        pairs, all_compared = kept[key]
+        return NearCopies([NearCopy(*pair) for pair in pairs], all_compared)
     small = folder.thumbnails
     found = compared(
         thumbnails.pixels([small.get(each, thumbnails.BLANK) for each in checksums])
@@ -88,17 +108,19 @@ def near_copies(files: Sequence[PhotoFile], folder: Folder) -> list[NearCopy]:
     return found
 
 
-def _whole(pairs: typing.Any, count: int) -> bool:
-    return isinstance(pairs, list) and all(
+def _whole(found: typing.Any, count: int) -> bool:
+    if not isinstance(found, list) or [*map(type, found)] != [list, bool]:
+        return False
+    return all(
         isinstance(pair, list)
         and len(pair) == 3
         and 0 <= pair[0] < pair[1] < count
         and isinstance(pair[2], float)
-        for pair in pairs
+        for pair in found[0]
     )
 
 
-def compared(pictures: np.ndarray) -> list[NearCopy]:
+def compared(pictures: np.ndarray) -> NearCopies:
     """Compare every pair of thumbnails, also with one of the two mirrored.
 
     First by a hash of 112 bits, then by the details inside the cells of a grid.
@@ -107,7 +129,7 @@ def compared(pictures: np.ndarray) -> list[NearCopy]:
         pictures: uint8 array of shape `(count, 32, 32, 1)`.
     """
     if not len(pictures):
-        return []
+        return NearCopies([], True)
     search = _Search(pictures)
     found, count = [np.zeros((0, 3))], len(search.known)
     with (
@@ -121,25 +143,80 @@ def compared(pictures: np.ndarray) -> list[NearCopy]:
     for first, second, difference in np.concatenate(found).tolist():
         pair = int(first), int(second)
         nearest[pair] = min(difference, nearest.get(pair, 1))
-    return [NearCopy(*pair, nearest[pair]) for pair in sorted(nearest)]
+    pairs = [NearCopy(*pair, nearest[pair]) for pair in sorted(nearest)]
+    return NearCopies(pairs, search.limit == MAX_DISTANCE)
 
 
-def joined(pairs: Sequence[NearCopy], count: int) -> np.ndarray:
-    """Return for each of `count` photos the number of the photos that it belongs to.
+def joined(
+    pairs: Sequence[NearCopy], labels: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    """Return for each photo the number of the photos that it belongs to.
 
-    A copy of a copy belongs to both. Where that makes a chain of more than
-    `MOST_TOGETHER` photos, only those that are more alike stay together.
+    A copy of a copy belongs to both. Where that makes a chain that leaves too little of
+    a class beside it, only photos that are more alike stay together, and near copies
+    that follow each other, of these as many as are a third of the class.
+
+    Args:
+        pairs: What `near_copies` found.
+        labels: Integer label of each photo.
+        names: Name of each photo: those of a series follow each other by the numbers
+            in them.
     """
-    groups = linked([pair[:2] for pair in pairs], count)
+    groups = linked([pair[:2] for pair in pairs], len(labels))
+    cut = _too_large(groups, labels)
+    if not cut.any():
+        return groups
+    kept = pairs
     for limit in STRICTER:
-        large = np.bincount(groups, minlength=count)[groups] > MOST_TOGETHER
+        large = cut & (np.bincount(groups)[groups] > MOST_TOGETHER)
         if not large.any():
             break
-        pairs = [
-            pair for pair in pairs if not large[pair.first] or pair.difference <= limit
-        ]
-        groups = linked([pair[:2] for pair in pairs], count)
-    return groups
+        kept = [p for p in kept if not large[p.first] or p.difference <= limit]
+        groups = linked([pair[:2] for pair in kept], len(labels))
+    in_order = sorted(np.flatnonzero(cut).tolist(), key=lambda i: by_numbers(names[i]))
+    links = groups[_series(pairs, in_order)]
+    sizes, most = np.bincount(groups), np.zeros(groups.max() + 1)
+    most[groups] = np.bincount(labels)[labels] * MOST_OF_CLASS
+    return linked(links.tolist(), len(sizes), sizes, most)[groups]
+
+
+def _series(pairs: Sequence[NearCopy], in_order: Sequence[int]) -> np.ndarray:
+    """Return the neighbours that are near copies, where three or more in a row are."""
+    near = {pair[:2] for pair in pairs}
+    neighbours = np.array([*itertools.pairwise(in_order)])
+    alike = np.array([(min(pair), max(pair)) in near for pair in neighbours.tolist()])
+    beside = np.convolve(alike, [1, 0, 1], "same") > 0
+    return neighbours[alike & beside]
+
+
+def parted(pairs: Sequence[NearCopy], places: Sequence) -> int:
+    """Return how many photos have a near copy in another place, where both have one."""
+    cut = [
+        pair[:2]
+        for pair in pairs
+        if None not in (a := places[pair.first], b := places[pair.second]) and a != b
+    ]
+    return len({index for pair in cut for index in pair})
+
+
+def by_numbers(name: str) -> list:
+    """Return a key that puts `frame 10` behind `frame 9`."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def _too_large(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Tell of each photo whether its group leaves too little of a class beside it."""
+    num_classes = labels.max() + 1
+    found, counts = np.unique(groups * num_classes + labels, return_counts=True)
+    group, label = np.divmod(found, num_classes)
+    in_class, num_groups = np.bincount(labels)[label], np.bincount(label)[label]
+    little = in_class - counts < LEAST_BESIDE * in_class
+    # Each of three splits needs one.
+    little |= num_groups < 3
+    large = np.zeros(groups.max() + 1, bool)
+    large[group[little]] = True
+    return (large & (np.bincount(groups) > MOST_TOGETHER))[groups]
 
 
 def _read() -> dict[str, list]:
@@ -179,6 +256,7 @@ class _Search:
 
     Attributes:
         known: Positions of the photos that can resemble another one.
+        limit: Distance of hashes up to which pairs are looked at.
     """
 
     def __init__(self, pictures: np.ndarray):
@@ -188,7 +266,7 @@ class _Search:
         self.known = np.flatnonzero(self._drawn.counts >= least)
         plain = pictures[self.known]
         self._bits = [_bits(plain), _bits(plain[:, :, ::-1])]
-        self._limit = self._enough()
+        self.limit = self._enough()
 
     def _enough(self) -> int:
         """Return the distance of hashes up to which pairs are looked at.
@@ -234,7 +312,7 @@ class _Search:
         found = [np.zeros((0, 2), "int64")]
         for start in range(0, len(others), COLUMNS):
             distances = _distances(rows, others[start : start + COLUMNS])
-            near = np.flatnonzero(distances <= self._limit)
+            near = np.flatnonzero(distances <= self.limit)
             row, column = np.divmod(near, distances.shape[1])
             later = column + start > row
             found.append(np.stack([row[later], column[later] + start], axis=1))

@@ -32,6 +32,8 @@ class PhotoFile(typing.NamedTuple):
         number: What `decoding.fingerprint` makes of the same bytes.
         plain: Whether TensorFlow's own decoder may read it.
         problem: Why it is no image that can be used, or `None`.
+        group: In `Splits.photos`, the number of what it is kept together with, a group
+            of `groups` or near copies; `None` for a photo that stands alone.
     """
 
     path: pathlib.Path
@@ -41,6 +43,7 @@ class PhotoFile(typing.NamedTuple):
     number: int
     plain: bool
     problem: str | None
+    group: int | None = None
 
 
 class Folder(typing.NamedTuple):

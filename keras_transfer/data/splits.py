@@ -68,7 +68,8 @@ class Splits:
         skipped: What was left out of the data set, each with `path` and `reason`;
             `source` counts it.
         photos: Of a folder of photos, the files of each split in stored order, each
-            with `path`, `label` and `sha256`; else `None`.
+            with `path`, `label`, `sha256` and `group`, the number that photos share
+            which are kept together; else `None`.
         passes: What orders `train` in each pass, where that can be set; else `None`.
     """
 

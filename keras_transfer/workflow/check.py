@@ -9,7 +9,7 @@ import numpy as np
 from keras_transfer.backbones import build, registry
 from keras_transfer.backbones.weights.sources import WeightsUnavailableError
 from keras_transfer.data import grouping
-from keras_transfer.data.near_copies import NearCopy, joined, near_copies
+from keras_transfer.data.near_copies import NearCopy, joined, near_copies, parted
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -92,7 +92,7 @@ def check_directory(
     found = read_folder(path)
     photos = [file for file in found.files if is_readable(file)]
     not_examined = {}
-    pairs, units = _near_copies(found, photos, groups)
+    pairs, units = _near_copies(found, photos, groups, not_examined)
     probabilities = np.zeros((len(photos), 0), "float32")
     if labels and photos:
         probabilities = _probabilities(
@@ -118,20 +118,30 @@ def check_directory(
 
 
 def _near_copies(
-    folder: Folder, photos: Sequence[PhotoFile], groups: grouping.Groups | None
+    folder: Folder,
+    photos: Sequence[PhotoFile],
+    groups: grouping.Groups | None,
+    not_examined: dict[str, str],
 ) -> tuple[list[NearCopy], np.ndarray]:
     """Return pairs of photos, and a number for each, the same for one fold's."""
     if not photos:
         return [], np.zeros(0, int)
-    pairs = near_copies(photos, folder)
-    alike = joined(pairs, len(photos))
-    # Not those of long chains, which are no copies but photos of one kind.
-    pairs = [pair for pair in pairs if alike[pair.first] == alike[pair.second]]
+    pairs, all_compared = near_copies(photos, folder)
+    inside = [file.path.relative_to(folder.path).as_posix() for file in photos]
+    alike = joined(pairs, np.array([file.label for file in photos]), inside)
     ways = [[file.sha256 for file in photos], alike]
     if groups:
-        inside = [file.path.relative_to(folder.path).as_posix() for file in photos]
         ways.append(grouping.group_names(groups, inside))
-    return pairs, grouping.together(*ways)
+    units = grouping.together(*ways)
+    if count := parted(pairs, units):
+        not_examined[f"near copies among {count:,} photos in long chains"] = (
+            "they are a series, or of one kind: name what belongs together with groups="
+        )
+    if not all_compared:
+        not_examined["some near copies"] = "the photos are too much alike to find all"
+    # Not those that were cut apart, which would be a list without an end.
+    pairs = [pair for pair in pairs if alike[pair.first] == alike[pair.second]]
+    return pairs, units
 
 
 def _probabilities(

@@ -1,6 +1,8 @@
 """Photos of one group, and near copies, stay in one split."""
 
+import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -119,6 +121,27 @@ def test_near_copies_stay_in_one_split(tmp_path):
     for path in folder.glob("*/*.jpg"):
         path.unlink()
     assert kt.load_directory(folder, image_size=8).fingerprint == plain.fingerprint
+
+
+def test_photos_say_what_they_are_kept_together_with(tmp_path):
+    folder = make(tmp_path, {"a": [2, 3, 1, 1], "b": [1] * 4})
+    near(folder, "b/other class.jpg", "a/p002_0.png")
+
+    def members(**options):
+        splits = kt.load_directory(folder, image_size=8, **options)
+        found = {}
+        for photo in (photo for photos in splits.photos.values() for photo in photos):
+            assert photo.group is None or type(photo.group) is int
+            found.setdefault(photo.group, []).append(photo.path.name)
+        alone = found.pop(None)
+        return sorted(map(sorted, found.values())), len(alone)
+
+    copies = ["other class.jpg", "p002_0.png"]
+    assert members() == ([copies], 10)
+    patients = [["p000_0.png", "p000_1.png"], [f"p001_{i}.png" for i in range(3)]]
+    expression = r"p\d+|other"
+    assert members(groups=expression) == ([copies, *patients], 5)
+    assert members(groups=expression, keep_copies_together=False) == (patients, 7)
 
 
 def test_a_class_of_too_few_groups_is_named(tmp_path):
@@ -276,7 +299,7 @@ def test_pairs_within_one_set():
         images[5].point(lambda x: x * 0.5 + 20),
         images[5].convert("L"),
     ]
-    found = near_copies.compared(small(*images, *changed))
+    found = near_copies.compared(small(*images, *changed)).pairs
     assert [pair[:2] for pair in found] == [
         (3, 30),
         (4, 31),
@@ -285,7 +308,7 @@ def test_pairs_within_one_set():
         (32, 33),
     ]
     assert all(0 <= pair.difference <= 0.4 for pair in found)
-    groups = near_copies.joined(found, 34)
+    groups = joined(found, 34)
     assert len({groups[5], groups[32], groups[33]}) == 1
     assert np.bincount(groups).max() == 3
 
@@ -295,9 +318,10 @@ def test_plain_pictures_resemble_nothing():
         Image.new("RGB", (8, 8), (each, each, each)) for each in (0, 9, 9, 200, 255)
     ]
     ramp = [Image.linear_gradient("L").point(lambda x, y=y: x // y) for y in (1, 2, 40)]
-    assert near_copies.compared(small(*flat)) == []
-    assert all(pair.first >= 5 for pair in near_copies.compared(small(*flat, *ramp)))
-    assert near_copies.compared(small()) == []
+    assert near_copies.compared(small(*flat)).pairs == []
+    found = near_copies.compared(small(*flat, *ramp)).pairs
+    assert all(pair.first >= 5 for pair in found)
+    assert near_copies.compared(small()).pairs == []
 
 
 @pytest.mark.parametrize("side", [4, 15, 16, 32])
@@ -308,19 +332,75 @@ def test_small_pictures(tmp_path, side):
         pixels = np.random.default_rng(index).integers(0, 256, (side, side, 3), "uint8")
         Image.fromarray(pixels).save(tmp_path / "a.png")
         found.append(thumbnails.thumbnail((tmp_path / "a.png").read_bytes()))
-    assert near_copies.compared(thumbnails.pixels(found)) == []
-    pairs = near_copies.compared(thumbnails.pixels([*found, found[7]]))
+    assert near_copies.compared(thumbnails.pixels(found)).pairs == []
+    pairs = near_copies.compared(thumbnails.pixels([*found, found[7]])).pairs
     assert [pair[:2] for pair in pairs] == ([(7, 200)] if side >= 16 else [])
 
 
-def test_long_chains_are_cut():
-    chain = [near_copies.NearCopy(i, i + 1, 0.3) for i in range(99)]
-    assert np.bincount(near_copies.joined(chain, 100)).max() == 1
-    alike = [near_copies.NearCopy(i, i + 1, 0.001) for i in range(99)]
-    assert np.bincount(near_copies.joined(alike, 100)).max() == 100
-    few = chain[:10] + [near_copies.NearCopy(40 + i, 41 + i, 0.3) for i in range(50)]
-    sizes = np.bincount(near_copies.joined(few, 100))
-    assert sizes.max() == 11
+def joined(pairs, count, labels=None):
+    """Join photos of one class, if no other is named, in their order."""
+    labels = np.zeros(count, int) if labels is None else np.array(labels)
+    return near_copies.joined(pairs, labels, [f"{i}.jpg" for i in range(count)])
+
+
+def chain(start, stop, difference=0.3):
+    pairs = [(i, i + 1) for i in range(start, stop - 1)]
+    return [near_copies.NearCopy(*pair, difference) for pair in pairs]
+
+
+def test_a_long_chain_is_cut_into_runs_where_too_little_is_beside_it():
+    assert np.bincount(joined(chain(0, 99, 0.001), 99)).max() == 99
+    few = [*chain(0, 11), *chain(40, 91)]
+    # All of a class, of which each split needs a part.
+    groups = joined(chain(0, 99), 99)
+    assert groups.tolist() == np.repeat([0, 1, 2], 33).tolist()
+    assert near_copies.parted(chain(0, 99), groups) == 4
+    # 51 of 100 may be trained on.
+    sizes = np.bincount(joined(few, 100))
+    assert sorted(sizes)[-3:] == [1, 11, 51]
+    assert near_copies.parted(few, joined(few, 100)) == 0
+    # Of two classes, too much of the smaller one.
+    groups = joined(few, 100, np.repeat([0, 1], [40, 60]))
+    assert sorted(np.bincount(groups))[-4:] == [11, 11, 20, 20]
+    # Two chains that are a whole class.
+    assert len({*joined(chain(0, 50) + chain(50, 100), 100)}) > 2
+    # A copy at the other end stays with its photo.
+    copy = near_copies.NearCopy(3, 97, 0.0)
+    groups = joined([*chain(0, 99), copy], 99)
+    assert groups[3] == groups[97]
+    # Photos of one kind resemble others, not their neighbours.
+    mixed = [near_copies.NearCopy(i, i + k, 0.3) for i in range(90) for k in (7, 9)]
+    assert np.bincount(grouping.linked([pair[:2] for pair in mixed], 99)).max() > 30
+    assert np.bincount(joined(mixed, 99)).max() == 1
+
+
+@pytest.mark.parametrize("others", [0, 10, 30])
+def test_frames_of_a_slow_pan_stay_in_one_split(tmp_path, others):
+    folder = make(tmp_path, {"a": [1] * others, "b": [1] * 70})
+    pixels = np.random.default_rng(0).normal(128, 40, (16, 38)).clip(0, 255)
+    wide = Image.fromarray(np.kron(pixels, np.ones((8, 8))).astype("uint8"))
+    for index in range(60):
+        frame = wide.crop((index, 0, index + 128, 128)).resize((64, 64))
+        frame.save(folder / "a" / f"pan {index}.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        splits = kt.load_directory(folder, image_size=8)
+    found = where(splits)
+    in_order = [found[f"a/pan {index}.png"] for index in range(60)]
+    borders = sum(a != b for a, b in itertools.pairwise(in_order))
+    told = [str(each.message) for each in caught if "groups=" in str(each.message)]
+    assert len(told) == (not others)
+    assert ("in two splits: pass groups=" in splits.source) == (not others)
+    assert (borders == 2) if not others else (in_order == ["train"] * 60)
+    counts = [[p.label for p in s].count(0) for s in splits.photos.values()]
+    assert min(counts) >= 5
+    if not others:
+        return
+    named = {path: "pan" if "pan" in path else path for path in found}
+    splits = kt.load_directory(folder, image_size=8, groups=named)
+    found = where(splits)
+    assert len({found[f"a/pan {index}.png"] for index in range(60)}) == 1
+    assert "pass groups" not in splits.source
 
 
 def test_pictures_of_one_kind_are_no_copies_of_each_other():
@@ -328,9 +408,10 @@ def test_pictures_of_one_kind_are_no_copies_of_each_other():
     pixels = sklearn.datasets.load_digits().images
     digits = [Image.fromarray((each * 15).astype("uint8")) for each in pixels]
     digits.append(digits[9].point(lambda x: x * 0.9))
-    found = near_copies.compared(small(*digits))
+    found, all_compared = near_copies.compared(small(*digits))
+    assert not all_compared
     assert len(found) <= near_copies.MOST_COPIES * len(digits)
-    groups = near_copies.joined(found, len(digits))
+    groups = joined(found, len(digits))
     assert groups[9] == groups[-1]
     assert np.bincount(groups).max() <= near_copies.MOST_TOGETHER
     assert len({*groups}) > 0.75 * len(digits)
@@ -339,7 +420,8 @@ def test_pictures_of_one_kind_are_no_copies_of_each_other():
 def test_blocks_change_nothing(monkeypatch):
     pictures = small(*map(photo, range(40)), *map(photo, range(20)))
     expected = near_copies.compared(pictures)
-    assert [pair[:2] for pair in expected] == [(i, 40 + i) for i in range(20)]
+    assert expected.all_compared
+    assert [pair[:2] for pair in expected.pairs] == [(i, 40 + i) for i in range(20)]
     monkeypatch.setattr(near_copies, "ROWS", 7)
     monkeypatch.setattr(near_copies, "COLUMNS", 11)
     monkeypatch.setattr(near_copies, "PAIRS", 3)
