@@ -26,6 +26,7 @@ from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
 from keras_transfer.diagnosis import findings
+from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.evaluation.files import FilesEvaluation
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import Features, LabeledFeatures
@@ -301,6 +302,14 @@ ROWS = {
     "fit_temperature": lambda world: {
         "labels": LABELS,
         "probabilities": PROBABILITIES,
+    },
+    "calibration_temperature": lambda world: {
+        "labels": LABELS,
+        "probabilities": PROBABILITIES,
+    },
+    "kept_figures": lambda world: {
+        "report": measure(np.array(LABELS), np.array(PROBABILITIES), NAMES),
+        "temperature": 2.0,
     },
     "apply_temperature": lambda world: {
         "probabilities": PROBABILITIES,

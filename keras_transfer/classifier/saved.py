@@ -200,8 +200,8 @@ class Classifier:
         if self.unknown is not None:
             unknown = f"farther than {self.unknown.threshold:.3f} from training photos"
         counts = [f"{len(sums):,} {name}" for name, sums in photos.items()]
-        versions = details.get("versions") or {}
-        saved = [str(details.get("saved") or ""), *map(" ".join, _texts(versions))]
+        by = _texts(details.get("versions") or {})
+        saved = [str(details.get("saved") or ""), *map(" ".join, by)]
         return [
             ("classes", f"{len(self.class_names)}: {names}"),
             ("backbone", f"{backbone}, images of {self.image_size} px"),
@@ -247,8 +247,8 @@ def save_classifier(  # noqa: PLR0913
             hexadecimal digits: a mapping with `"train"` and `"validation"`, such as
             `[photo.sha256 for photo in splits.photos["train"]]`. Defaults to none.
         details: What else is to be known, a mapping of values that JSON can hold:
-            `"backbone"`, and as `"test"` the figures of `report.to_dict()`. The date
-            and the versions are added. Defaults to none.
+            `"backbone"`, and as `"test"` what `kept_figures(report, temperature)`
+            returns. The date and the versions are added. Defaults to none.
 
     Returns:
         The path.
@@ -277,7 +277,7 @@ def save_classifier(  # noqa: PLR0913
             "The path must be that of a file, in a folder; one of the two is not. "
             f"Received: path={path}"
         )
-    details = {"saved": _today(), "versions": _versions()} | (
+    details = {"saved": _today(), "versions": versions()} | (
         _checked_details(details) or {}
     )
     classifier = Classifier(
@@ -330,6 +330,15 @@ def known_photos(classifier: Classifier) -> dict[str, str]:
     """Return for the SHA-256 of each photo that choices were made on its split."""
     kept = classifier.trained_on or {}
     return {each: name for name, sums in kept.items() for each in sums}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that a model is made by."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _photo_paths(paths, raises: bool) -> list:
@@ -444,26 +453,20 @@ def _accuracy(test: typing.Any) -> str:
     """Return the figures of a test as text, as far as they are there."""
     try:
         low, high = test["accuracy_interval"]
+        photos = f"{test['images']:,} photos"
+        if test.get("groups"):
+            photos += f" of {test['groups']:,} groups"
         return (
-            f"{test['accuracy']:.1%} of {test['images']:,} photos "
-            f"(95% interval {low:.1%} to {high:.1%})"
+            f"{test['accuracy']:.1%} of {photos} (95% interval {low:.1%} to {high:.1%})"
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return "not known"
 
 
-def _texts(versions: typing.Any) -> list[tuple[str, str]]:
-    pairs = versions.items() if isinstance(versions, Mapping) else ()
+def _texts(found: typing.Any) -> list[tuple[str, str]]:
+    pairs = found.items() if isinstance(found, Mapping) else ()
     return [(str(name), str(version)) for name, version in pairs]
 
 
 def _today() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found

@@ -107,7 +107,11 @@ class UnknownDetector:
 
     @property
     def promised(self) -> bool:
-        """Whether there were enough validation photos to keep to `refused`."""
+        """Whether there were enough validation photos to keep to `refused`.
+
+        The photos are taken for independent: where many are of one patient, or near
+        copies, the promise is too good.
+        """
         return _chance(0, self.validation_images, self.refused) >= CONFIDENCE
 
     @functools.cached_property

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from keras_transfer.cli.arguments import path_argument, there_is_no
+from keras_transfer.workflow import recipe
 
 STEP = 2
 
@@ -27,9 +28,16 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     train.add_argument("--backbone", default="resnet50", help="default: resnet50")
     train.add_argument("--image-size", type=int, default=224, help="default: 224")
     train.add_argument(
-        "--fine-tune", action="store_true", help="train the last block as well"
+        "--fine-tune",
+        action="store_true",
+        help="train the last blocks as well, as many as hold "
+        f"{100 * recipe.SHARE:.0f} %% of the weights",
     )
-    train.add_argument("--epochs", type=int, help="default: 40, with --fine-tune 6")
+    train.add_argument(
+        "--epochs",
+        type=int,
+        help=f"default: {recipe.HEAD_EPOCHS}, with --fine-tune {recipe.EPOCHS}",
+    )
     train.add_argument(
         "--class-weights",
         choices=("auto",),

@@ -139,6 +139,40 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
+def calibration_temperature(
+    labels: np.ndarray, probabilities: np.ndarray
+) -> float | None:
+    """Find the temperature that calibrates a classifier, if anything tells it.
+
+    Where all answers are right, being surer is always better, and `fit_temperature`
+    returns its lowest temperature: nothing tells how sure is too sure.
+
+    Args:
+        labels: Integer or one-hot labels of the validation images.
+        probabilities: As in `fit_temperature`.
+
+    Returns:
+        That of `fit_temperature`, or `None` where all answers are right. Both can be
+        passed on to `save_classifier`.
+
+    Raises:
+        ValueError: If probabilities or labels are out of range.
+
+    Example:
+
+    >>> import numpy as np, keras_transfer as kt
+    >>> sure = np.array([[0.99, 0.01]] * 4)
+    >>> round(kt.calibration_temperature([0, 0, 0, 1], sure), 2)
+    4.18
+    >>> print(kt.calibration_temperature([0, 0, 0, 0], sure))
+    None
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    if np.array_equal(probabilities.argmax(axis=1), labels):
+        return None
+    return fit_temperature(labels, probabilities)
+
+
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Make a classifier's answers less sure, or surer, without changing which they are.
 

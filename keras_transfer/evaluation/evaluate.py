@@ -1,5 +1,6 @@
 """Evaluate a classifier: one pass over the data, and all figures from that pass."""
 
+import typing
 from collections.abc import Sequence
 
 import keras
@@ -14,11 +15,16 @@ from sklearn.metrics import (
 )
 
 from keras_transfer.evaluation.calibration import (
+    apply_temperature,
     checked_labels,
     expected_calibration_error,
 )
 from keras_transfer.evaluation.report import ClassificationReport
-from keras_transfer.evaluation.statistics import accuracy_interval
+from keras_transfer.evaluation.statistics import (
+    accuracy_interval,
+    group_numbers,
+    grouped_accuracy_interval,
+)
 from keras_transfer.models.graph import as_graph
 from keras_transfer.models.outputs import (
     as_array,
@@ -28,7 +34,12 @@ from keras_transfer.models.outputs import (
     classifier_outputs,
     knows_shapes,
 )
-from keras_transfer.runtime.arguments import batched_dataset, keras_model, shown
+from keras_transfer.runtime.arguments import (
+    batched_dataset,
+    keras_model,
+    real_number,
+    shown,
+)
 from keras_transfer.runtime.devices import on_all_devices
 
 
@@ -109,9 +120,20 @@ def evaluate_classifier(
 
 
 def measure(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    groups: Sequence[int | None] | None = None,
 ) -> ClassificationReport:
-    """Return the report of integer labels and the probabilities of the same images."""
+    """Return the report of integer labels and the probabilities of the same images.
+
+    Args:
+        labels: Integer labels.
+        probabilities: Of shape `(count, num_classes)`.
+        class_names: Names in the order of the columns.
+        groups: For each image what it belongs to, such as a patient, or `None` where it
+            is alone. Defaults to none: all are alone.
+    """
     broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(broken):
         raise ValueError(
@@ -121,7 +143,11 @@ def measure(
         )
     predicted = probabilities.argmax(axis=1)
     all_classes = range(len(class_names))
-    right = int(np.sum(predicted == labels))
+    hits = predicted == labels
+    interval = accuracy_interval(int(hits.sum()), len(labels))
+    if groups is not None:
+        groups = group_numbers(groups)
+        interval = grouped_accuracy_interval(hits, groups)
     classes = _by_class(labels, probabilities, predicted, class_names)
     present = [row for row in classes if row["images"]]
     roc_auc = _mean(present, "roc_auc")
@@ -131,8 +157,8 @@ def measure(
         class_names=tuple(class_names),
         labels=labels,
         probabilities=probabilities,
-        accuracy=right / len(labels),
-        accuracy_interval=accuracy_interval(right, len(labels)),
+        accuracy=int(hits.sum()) / len(labels),
+        accuracy_interval=interval,
         classes=tuple(classes),
         macro={key: _mean(present, key) for key in ("precision", "recall", "f1")},
         roc_auc=roc_auc,
@@ -140,7 +166,62 @@ def measure(
         log_loss=float(log_loss(labels, probabilities, labels=all_classes)),
         expected_calibration_error=expected_calibration_error(labels, probabilities),
         confusion_matrix=confusion_matrix(labels, predicted, labels=all_classes),
+        groups=groups,
     )
+
+
+def calibrated(
+    report: ClassificationReport, temperature: float | None
+) -> ClassificationReport:
+    """Return a report with a temperature applied; the same one where there is none."""
+    if temperature is None:
+        return report
+    probabilities = apply_temperature(report.probabilities, temperature)
+    return measure(report.labels, probabilities, report.class_names, report.groups)
+
+
+def kept_figures(
+    report: ClassificationReport, temperature: float | None = None
+) -> dict[str, typing.Any]:
+    """Return the figures of a test as they are kept with a model.
+
+    They are those of the model as it will answer, with its temperature applied, and
+    name no photo: neither mistakes nor the confusion matrix are among them.
+
+    Args:
+        report: `ClassificationReport` of the test photos from `evaluate_classifier`,
+            not calibrated.
+        temperature: The one that is saved with the model. Defaults to none.
+
+    Returns:
+        Dict of plain values for JSON, for `save_classifier(..., temperature=
+        temperature, details={"test": figures})`. Its `"temperature"` says how it was
+        calibrated.
+
+    Raises:
+        ValueError: If these are no report and no temperature.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> backbone = kt.build_backbone("vgg16", weights=None, image_size=64)
+    >>> model = kt.build_classifier(backbone, num_classes=2)
+    >>> splits = kt.load_dataset("sample_cats_vs_dogs", image_size=64, max_images=36)
+    >>> report = kt.evaluate_classifier(model, splits.test, splits.class_names)
+    >>> figures = kt.kept_figures(report, temperature=1.5)
+    >>> figures["images"], figures["temperature"]
+    (5, 1.5)
+    """
+    if not isinstance(report, ClassificationReport):
+        raise ValueError(
+            "report must be what evaluate_classifier returns. "
+            f"Received: report={shown(report)}"
+        )
+    if temperature is not None:
+        temperature = real_number("temperature", temperature, above=0)
+    figures = calibrated(report, temperature).to_dict()
+    del figures["mistakes"], figures["confusion_matrix"]
+    return figures | {"temperature": temperature}
 
 
 def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:

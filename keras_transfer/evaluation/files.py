@@ -24,6 +24,11 @@ NOT_KNOWN = (
 )
 UNUSABLE = "unreadable, copied or in two classes"
 NEAR = "Left out are the same files only: copies in another size or format are not."
+OTHER = (
+    "The saved test does not say that it was calibrated as the model is, so its log "
+    "loss and calibration error are left out: save what kt.kept_figures(report, "
+    "temperature) returns."
+)
 NOTHING = (
     "Nothing is left to evaluate on. Take photos that the model was not trained on; "
     "how it did on its own test photos is saved with it."
@@ -40,14 +45,19 @@ class FilesEvaluation:
         saved_test: Figures of the test that were saved with the model, or `None`.
         left_out: Dict of how many photos were left out, by the reason.
         notes: Tuple of sentences that a reader of the figures must know.
-        calibrated: Whether the model keeps a temperature.
+        temperature: What the model keeps to calibrate by, or `None`.
     """
 
     report: ClassificationReport | None
     saved_test: dict | None
     left_out: dict[str, int]
     notes: tuple[str, ...]
-    calibrated: bool
+    temperature: float | None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the model keeps a temperature."""
+        return self.temperature is not None
 
     def to_dict(self) -> dict:
         """Return all of it as plain values for JSON."""
@@ -77,17 +87,21 @@ class FilesEvaluation:
         here = self.report.to_dict() if self.report else {}
         saved = self.saved_test or {}
         kind = "calibrated" if self.calibrated else "not calibrated"
+        # Of figures that were made with another temperature nothing is to be learnt.
+        alike = saved if saved.get("temperature") == self.temperature else {}
         rows = [
             ("", "here", "saved test"),
             *(
-                (label, show(here.get(key)), show(saved.get(key)))
-                for label, key, show in (
-                    ("photos", "images", _count),
-                    ("accuracy", "accuracy", _percent),
-                    ("95% interval", "accuracy_interval", _interval),
-                    (f"log loss, {kind}", "log_loss", _number),
-                    ("calibration error", "expected_calibration_error", _number),
+                (label, show(here.get(key)), show(beside.get(key)))
+                for label, key, show, beside in (
+                    ("photos", "images", _count, saved),
+                    ("groups of photos", "groups", _count, saved),
+                    ("accuracy", "accuracy", _percent, saved),
+                    ("95% interval", "accuracy_interval", _interval, saved),
+                    (f"log loss, {kind}", "log_loss", _number, alike),
+                    ("calibration error", "expected_calibration_error", _number, alike),
                 )
+                if key != "groups" or here.get(key) or saved.get(key)
             ),
         ]
         out = [(f"left out: {why}", _count(n), "") for why, n in self.left_out.items()]
@@ -137,12 +151,15 @@ def evaluate_files(
         left_out[UNUSABLE] += unread
     if report is None:
         notes = [NOTHING, *notes]
+    saved = (classifier.details or {}).get("test")
+    if saved and saved.get("temperature") != classifier.temperature:
+        notes.append(OTHER)
     return FilesEvaluation(
         report=report,
-        saved_test=(classifier.details or {}).get("test"),
+        saved_test=saved,
         left_out={why: count for why, count in left_out.items() if count},
         notes=tuple(notes),
-        calibrated=classifier.temperature is not None,
+        temperature=classifier.temperature,
     )
 
 
@@ -192,7 +209,7 @@ def _measured(
     classifier: Classifier, files: list[PhotoFile], labels: list[int]
 ) -> tuple[ClassificationReport | None, int]:
     """Return the report of some files, and how many of them could not be read."""
-    true, probabilities = [], []
+    true, probabilities, groups = [], [], []
     # Figures are the same on every machine.
     stream = classifier.predict_stream((x.path for x in files), dtype="float32")
     with progress_bar(len(files), "evaluate") as bar:
@@ -200,10 +217,13 @@ def _measured(
             bar.update()
             if predicted.error is None:
                 true.append(labels[file.label])
+                groups.append(file.group)
                 probabilities.append(predicted.probabilities)
     if not true:
         return None, len(files)
-    report = measure(np.array(true), np.stack(probabilities), classifier.class_names)
+    report = measure(
+        np.array(true), np.stack(probabilities), classifier.class_names, groups
+    )
     return report, len(files) - len(true)
 
 

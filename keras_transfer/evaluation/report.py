@@ -34,7 +34,8 @@ class ClassificationReport:
             over the data.
         probabilities: float32 array of shape `(count, num_classes)`, in the same order.
         accuracy: Share of right answers, 0 to 1.
-        accuracy_interval: Its 95 % interval by Wilson: lowest and highest.
+        accuracy_interval: Its 95 % interval by Wilson, lowest and highest; wider where
+            images belong together.
         classes: Tuple with one dict for each class: `class`, `images`, `precision`,
             `recall`, `f1`, `roc_auc` and `average_precision`, this class against the
             others. Precision and F1 of a class that was never predicted are 0.
@@ -47,6 +48,8 @@ class ClassificationReport:
         expected_calibration_error: Of 15 bins, as `kt.expected_calibration_error`.
         confusion_matrix: Array of shape `(num_classes, num_classes)`: in row `i` and
             column `j` the images of class `i` that were taken for class `j`.
+        groups: The number of what each image belongs to, of shape `(count,)`, or `None`
+            where that is not known.
     """
 
     class_names: tuple[str, ...]
@@ -61,6 +64,14 @@ class ClassificationReport:
     log_loss: float
     expected_calibration_error: float
     confusion_matrix: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def num_groups(self) -> int | None:
+        """How many groups the images are of; `None` where each one is alone."""
+        if self.groups is None or len(np.unique(self.groups)) == len(self.labels):
+            return None
+        return len(np.unique(self.groups))
 
     @property
     def predicted(self) -> np.ndarray:
@@ -105,6 +116,7 @@ class ClassificationReport:
         return figures | {
             "class_names": list(self.class_names),
             "images": len(self.labels),
+            "groups": self.num_groups,
             "accuracy_interval": list(self.accuracy_interval),
             "classes": [dict(row) for row in self.classes],
             "macro": dict(self.macro),
@@ -142,10 +154,13 @@ class ClassificationReport:
 
     def _overall(self) -> list:
         low, high = self.accuracy_interval
+        images = f"{len(self.labels):,}"
+        if self.num_groups:
+            images += f" of {self.num_groups:,} groups"
         area = "ROC-AUC" if len(self.class_names) == 2 else "ROC-AUC, one-vs-rest"
         return [
             ("metric", "value"),
-            ("images", f"{len(self.labels):,}"),
+            ("images", images),
             ("accuracy", f"{self.accuracy:.1%}"),
             ("95% interval", f"{low:.1%} to {high:.1%}"),
             (area, _cell(self.roc_auc)),

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import optimize, stats
@@ -63,6 +63,70 @@ def accuracy_interval(
         ) from error
     found = stats.binomtest(correct, count).proportion_ci(confidence, "wilson")
     return float(found.low), float(found.high)
+
+
+def grouped_accuracy_interval(
+    hits: np.ndarray, groups: Sequence[int | None], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of an accuracy on photos some of which belong together.
+
+    Ten photos of one patient say less than ten of ten patients. How much less is seen
+    in the answers: where whole groups are right or wrong, the accuracy varies more than
+    that of single photos. It counts as that of as many single photos as vary alike,
+    never more than there are, and fewer where there are few groups to see it in. Where
+    all answers are right, or all wrong, nothing is seen, and each group counts as if
+    its photos were one.
+
+    Args:
+        hits: Truth values of shape `(count,)`: which photos are named right.
+        groups: For each photo what it belongs to, `None` for one that is alone.
+        confidence: As in `accuracy_interval`. Defaults to `0.95`.
+
+    Returns:
+        Tuple `(low, high)` of accuracies, 0 to 1; without groups that of
+        `accuracy_interval`.
+
+    Reference:
+
+    - [Korn and Graubard, 1998](https://www150.statcan.gc.ca/n1/en/catalogue/12-001-X19980024356)
+    """
+    hits = np.asarray(hits, bool)
+    units = group_numbers(groups)
+    count, num_groups = len(hits), units.max() + 1
+    if num_groups == count:
+        return accuracy_interval(int(hits.sum()), count, confidence)
+    effective, accuracy = 1.0, hits.mean()
+    sizes = np.bincount(units)
+    if accuracy in (0, 1):
+        effective = count**2 / np.sum(sizes**2)
+    elif num_groups > 1:
+        off = np.bincount(units, weights=hits - accuracy)
+        variance = num_groups / (num_groups - 1) * np.sum(off**2) / count**2
+        effective = accuracy * (1 - accuracy) / max(variance, 1e-12)
+        upper = (1 + confidence) / 2
+        few = stats.t.ppf(upper, count - 1) / stats.t.ppf(upper, num_groups - 1)
+        effective *= few**2
+    return _wilson(accuracy, np.clip(effective, 1, count), confidence)
+
+
+def group_numbers(groups: Sequence[int | None]) -> np.ndarray:
+    """Return the number of each photo's group, where one without is a group alone."""
+    numbers = {}
+    return np.array(
+        [
+            numbers.setdefault(("alone", i) if group is None else group, len(numbers))
+            for i, group in enumerate(groups)
+        ]
+    )
+
+
+def _wilson(share: float, count: float, confidence: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of photos, which need be no whole number."""
+    z = stats.norm.ppf((1 + confidence) / 2)
+    middle = share + z**2 / (2 * count)
+    reach = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    low, high = ((middle + x) / (1 + z**2 / count) for x in (-reach, reach))
+    return float(max(0, low)), float(min(1, high))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -60,10 +60,14 @@ class TrainingState(keras.callbacks.Callback):
         found = {name: _arrays(kept, name) for name in (*variables, "best")}
         expected = {name: [v.shape for v in those] for name, those in variables.items()}
         expected["best"] = [np.shape(weight) for weight in best.weights]
-        if not kept or any(
+        if not kept:
+            return None
+        if any(
             [array.shape for array in arrays] != [*map(tuple, expected[name])]
             for name, arrays in found.items()
         ):
+            # Of another network, so it must not hold up what this one keeps.
+            self._path.unlink(missing_ok=True)
             return None
         for name, those in variables.items():
             for variable, value in zip(those, found[name], strict=True):

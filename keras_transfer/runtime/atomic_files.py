@@ -118,6 +118,18 @@ def remove_abandoned(folder: pathlib.Path) -> None:
             discard(path)
 
 
+def remove_outdated(folder: pathlib.Path) -> None:
+    """Remove the files of a folder that nothing has written to for a week.
+
+    For what interrupted runs can go on from under its own name.
+    """
+    with contextlib.suppress(OSError):
+        for path in [*folder.iterdir()]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+                    discard(path)
+
+
 def discard(path: pathlib.Path) -> None:
     """Remove a file or folder which another process may want, or remove, as well.
 

@@ -9,10 +9,10 @@ import typing
 from collections.abc import Mapping
 
 import keras
-import tensorflow as tf
 
 from keras_transfer.backbones.blocks import block_layers, block_names, split_at_block
 from keras_transfer.classifier.head import backbone_of, build_classifier, fit_head
+from keras_transfer.classifier.saved import versions
 from keras_transfer.data.augmentation import build_augmentation
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_files import shuffled_photos
@@ -21,17 +21,11 @@ from keras_transfer.features import cache
 from keras_transfer.features.extraction import Features, extract_features
 from keras_transfer.features.maps import extract_feature_maps, missing_bytes
 from keras_transfer.fine_tuning.fine_tune import fine_tune
+from keras_transfer.models.precision import fast_dtype
 from keras_transfer.models.training_state import TrainingState
-from keras_transfer.runtime import paths
+from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.workflow import recipe
 
-# Of a head, on kept features. Of several that were tried on cats and dogs and flowers,
-# also against a logistic regression whose penalty validation chose, it is as good on
-# photos of the same kind and loses least on grey, posterized and embossed ones.
-HEAD_EPOCHS, HEAD_LEARNING_RATE, DROPOUT = 40, 5e-4, 0.5
-# Passes over photos after these.
-EPOCHS, LEARNING_RATE, COPIES = 6, 1e-4, 2
-# The last blocks that together hold this share of the weights are trained.
-SHARE = 0.25
 # Kept feature maps may take this part of the room that is free.
 ROOM = 0.5
 
@@ -44,12 +38,14 @@ class Learnt(typing.NamedTuple):
         features: What its backbone makes of all photos now.
         history: Dict of lists, one entry an epoch.
         notes: What was done in another way than asked for, and why.
+        state: File that keeps the training, to be deleted when all is done; or `None`.
     """
 
     model: keras.Model
     features: Features
     history: dict[str, list]
     notes: tuple[str, ...] = ()
+    state: pathlib.Path | None = None
 
 
 def train_head(
@@ -69,8 +65,8 @@ def train_head(
     fit_head(
         model,
         features,
-        epochs=epochs or HEAD_EPOCHS,
-        learning_rate=HEAD_LEARNING_RATE,
+        epochs=epochs or recipe.HEAD_EPOCHS,
+        learning_rate=recipe.HEAD_LEARNING_RATE,
         class_weight=class_weight,
     )
     history = model.history.history
@@ -81,7 +77,6 @@ def train_head(
 def train_last_blocks(
     network: keras.Model,
     splits: Splits,
-    state: pathlib.Path,
     *,
     epochs: int | None,
     class_weight: typing.Any,
@@ -92,33 +87,34 @@ def train_last_blocks(
     Args:
         network: The backbone, which learns.
         splits: `Splits` of a folder of photos.
-        state: File that keeps the training after each epoch. It stays.
         epochs: Passes over the photos, or `None` for the usual number.
         class_weight: As in `fine_tune`.
         seed: Seed of all that is drawn.
     """
     before, first = _where_to_begin(network)
-    augmentation = build_augmentation("standard", seed)
+    augmentation = build_augmentation(recipe.AUGMENTATION, seed)
     frozen = split_at_block(network, before)[0] if before else None
     data, cached, notes = splits, False, ()
     if frozen is not None:
         cached, notes = _has_room(frozen, splits, augmentation)
     if not cached:
         data = _photos_in_order(splits, seed)
+    settings = {"epochs": epochs, "class_weight": class_weight, "seed": seed}
+    state = state_path(network, splits, settings | {"cached": cached})
     model = _with_head(network, splits, seed)
     keeping = TrainingState(state, seed)
     history = fine_tune(
         model,
         data,
-        epochs or EPOCHS,
-        freeze_epochs=HEAD_EPOCHS,
+        epochs or recipe.EPOCHS,
+        freeze_epochs=recipe.HEAD_EPOCHS,
         from_block=first,
-        learning_rate=LEARNING_RATE,
-        head_learning_rate=HEAD_LEARNING_RATE,
+        learning_rate=recipe.LEARNING_RATE,
+        head_learning_rate=recipe.HEAD_LEARNING_RATE,
         augmentation=augmentation,
         class_weight=class_weight,
         cache_prefix=cached,
-        augmented_copies=COPIES,
+        augmented_copies=recipe.COPIES,
         callbacks=[keeping],
         verbose="auto" if sys.stdout.isatty() else 2,
     )
@@ -128,7 +124,7 @@ def train_last_blocks(
             "head on the frozen backbone, which is what is kept.",
         )
     features = _features(backbone_of(model), data, before if cached else None)
-    return Learnt(model, features, history.history, notes)
+    return Learnt(model, features, history.history, notes, state)
 
 
 def state_path(
@@ -136,21 +132,40 @@ def state_path(
 ) -> pathlib.Path:
     """Return the file that keeps such a training: of these photos, weights, settings.
 
+    What another version, another recipe or another precision has begun is not gone on
+    with: the result would be that of neither.
+
     Args:
         network: The backbone, before it learns.
         splits: The photos.
-        settings: All else that the result depends on.
+        settings: How it is trained, but for the recipe.
     """
-    text = repr((sorted(settings.items()), keras.__version__, tf.__version__))
-    key = cache.key(network, splits, hashlib.sha256(text.encode()).hexdigest())
-    return paths.data_dir() / "training" / f"{key}.npz"
+    parts = (
+        sorted(settings.items()),
+        sorted((name, x) for name, x in vars(recipe).items() if name.isupper()),
+        [fast_dtype(network, frozen=frozen) for frozen in (True, False)],
+        sorted(versions().items()),
+    )
+    key = cache.key(network, splits, hashlib.sha256(repr(parts).encode()).hexdigest())
+    return _states() / f"{key}.npz"
+
+
+def remove_outdated_states() -> None:
+    """Remove what trainings have left that nobody has gone on with for long."""
+    atomic_files.remove_outdated(_states())
+
+
+def _states() -> pathlib.Path:
+    return paths.data_dir() / "training"
 
 
 def _with_head(network, splits, seed) -> keras.Model:
     # What was drawn until here depends on what was found on disk.
     keras.utils.set_random_seed(seed)
     classes = len(splits.class_names)
-    return build_classifier(network, classes, dropout=DROPOUT, share_backbone=True)
+    return build_classifier(
+        network, classes, dropout=recipe.DROPOUT, share_backbone=True
+    )
 
 
 def _where_to_begin(network: keras.Model) -> tuple[str | None, str]:
@@ -158,14 +173,14 @@ def _where_to_begin(network: keras.Model) -> tuple[str | None, str]:
     names, layers = block_names(network), block_layers(network)
     sizes = [sum(layer.count_params() for layer in layers[name]) for name in names]
     start = len(names) - 1
-    while start and sum(sizes[start:]) < SHARE * sum(sizes):
+    while start and sum(sizes[start:]) < recipe.SHARE * sum(sizes):
         start -= 1
     return (names[start - 1] if start else None), names[start]
 
 
 def _has_room(frozen, splits, augmentation) -> tuple[bool, tuple[str, ...]]:
     """Return whether kept feature maps leave enough room, and a note if not."""
-    needed = missing_bytes(frozen, splits, augmentation, COPIES)
+    needed = missing_bytes(frozen, splits, augmentation, recipe.COPIES)
     folder = paths.existing_parent(paths.data_dir())
     free = shutil.disk_usage(folder).free
     if needed <= ROOM * free:

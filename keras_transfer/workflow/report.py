@@ -17,11 +17,12 @@ from keras_transfer.classifier.unknown import refusals
 from keras_transfer.data.decoding import load_image
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.evaluation.report import ClassificationReport
-from keras_transfer.evaluation.statistics import accuracy_interval
+from keras_transfer.evaluation.statistics import grouped_accuracy_interval
 from keras_transfer.explanation.grad_cam import grad_cam
 from keras_transfer.plots.images import overlay
 from keras_transfer.runtime.arguments import file_path, reason
 from keras_transfer.workflow.pages import drawing, photo, picture, write_page
+from keras_transfer.workflow.trained import TrainedClassifier
 
 SPLITS = ("train", "validation", "test")
 # Of more classes only the rarest, or the worst, are shown at once.
@@ -35,7 +36,7 @@ NAMING = ("a copy of", "in two classes")
 SAMPLES, MISTAKES, EXPLAINED, SKIPPED = 24, 12, 4, 50
 
 
-def write_report(trained: typing.Any, path: str | os.PathLike) -> pathlib.Path:
+def write_report(trained: TrainedClassifier, path: str | os.PathLike) -> pathlib.Path:
     """Write one page about a trained classifier that needs nothing but a browser.
 
     Photos are within the page as small thumbnails: do not publish it where the photos
@@ -95,6 +96,7 @@ def _answer(test: ClassificationReport, names: Sequence[str]) -> dict:
     weakest = min(found, key=lambda row: row["recall"], default=None)
     return {
         "count": count,
+        "groups": test.num_groups,
         "right": right,
         "low": low,
         "high": high,
@@ -111,9 +113,13 @@ def _answer(test: ClassificationReport, names: Sequence[str]) -> dict:
 def _rows_of_classes(test: ClassificationReport, names: Sequence[str]) -> dict:
     """Return the figures of each class, and the worst ones where there are many."""
     rows = []
+    groups = np.arange(len(test.labels)) if test.groups is None else test.groups
     for label, (name, row) in enumerate(zip(names, test.classes, strict=True)):
-        found, count = int(test.confusion_matrix[label, label]), row["images"]
-        interval = accuracy_interval(found, count) if count else None
+        found, chosen = int(test.confusion_matrix[label, label]), test.labels == label
+        interval = None
+        if chosen.any():
+            hits = test.predicted[chosen] == label
+            interval = grouped_accuracy_interval(hits, groups[chosen])
         rows.append(row | {"class": name, "found": found, "interval": interval})
     worst = []
     if len(rows) > MANY_CLASSES:
@@ -239,7 +245,7 @@ def _shown_path(path: pathlib.Path) -> str:
     return printable("/".join(path.parts[-2:]))
 
 
-def _explained(trained, wrong: list[dict]) -> dict:
+def _explained(trained: TrainedClassifier, wrong: list[dict]) -> dict:
     """Return what the model looked at, for some wrong answers and some right ones."""
     test, splits = trained.test, trained.splits
     chosen = [mistake["index"] for mistake in wrong[:EXPLAINED]] + _surest_right(test)
@@ -291,11 +297,14 @@ def _surest_right(test: ClassificationReport) -> list[int]:
     return [index for _, index in sorted(ranked, key=lambda each: each[0])][:EXPLAINED]
 
 
-def _calibration(trained) -> dict:
+def _calibration(trained: TrainedClassifier) -> dict:
     """Return how sure the answers are and how often right, before and after."""
     before, after = trained.uncalibrated, trained.test
     cards = []
-    for title, report in (("before", before), ("after", after)):
+    shown = {"before calibration": before, "after calibration": after}
+    if trained.temperature is None:
+        shown = {"not calibrated": after}
+    for title, report in shown.items():
         figure, axes = plt.subplots(figsize=(4, 4.4), layout="constrained")
         plots.show_reliability_diagram(
             report.labels, report.probabilities, title="", axes=axes
@@ -317,10 +326,10 @@ def _calibration(trained) -> dict:
     return {"cards": cards, "temperature": trained.temperature}
 
 
-def _unknown(trained) -> dict | None:
+def _unknown(trained: TrainedClassifier) -> dict:
     """Return when "none of these" is answered, and for how many that belong here."""
     detector = trained.classifier.unknown
-    return detector and {
+    return {
         "threshold": detector.threshold,
         "nearest": _ordinal(detector.neighbors),
         "images": detector.validation_images,

@@ -1,12 +1,9 @@
 """The whole way in one call: from a folder of photos to a saved, honest classifier."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
-import shlex
 import time
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -17,77 +14,25 @@ from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.classifier.saved import Classifier, save_classifier
 from keras_transfer.classifier.unknown import fit_unknown_detector
 from keras_transfer.data.directory import load_directory
+from keras_transfer.data.photo_files import PhotoFile
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.examine import diagnose
-from keras_transfer.diagnosis.findings import Diagnosis
-from keras_transfer.evaluation.calibration import apply_temperature, fit_temperature
-from keras_transfer.evaluation.evaluate import evaluate_classifier, measure
+from keras_transfer.evaluation.calibration import calibration_temperature
+from keras_transfer.evaluation.evaluate import (
+    calibrated,
+    evaluate_classifier,
+    kept_figures,
+    measure,
+)
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.features.extraction import LabeledFeatures
 from keras_transfer.runtime import arguments, paths
 from keras_transfer.runtime.profiles import device_in_use
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.workflow.learning import (
-    state_path,
-    train_head,
-    train_last_blocks,
-)
+from keras_transfer.workflow import learning
+from keras_transfer.workflow.again import command_again
 from keras_transfer.workflow.report import write_report
-
-
-@dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class TrainedClassifier:
-    """Hold what `train_classifier` made, and all that a report needs to show it.
-
-    Attributes:
-        classifier: The `Classifier`, as it is saved.
-        splits: The `Splits` of the folder; `splits.photos` names the files.
-        test: `ClassificationReport` of the test photos, in stored order, with
-            calibrated probabilities.
-        uncalibrated: The same photos before calibration.
-        validation: The same of the validation photos, calibrated on these.
-        history: Dict of lists, one entry an epoch; `"stage"` names its stage, `"head"`
-            or `"fine-tuning"`.
-        diagnosis: What `diagnose` found.
-        temperature: What the logits are divided by.
-        path: Where it was saved, or `None`.
-        command: What makes it again, as it is typed.
-        settings: Arguments by name.
-        seconds: Seconds of each stage, by its name.
-        notes: What was skipped, and why.
-    """
-
-    classifier: Classifier
-    splits: Splits
-    test: ClassificationReport
-    uncalibrated: ClassificationReport
-    validation: ClassificationReport
-    history: dict[str, list]
-    diagnosis: Diagnosis
-    temperature: float
-    path: pathlib.Path | None
-    command: str
-    settings: dict[str, typing.Any]
-    seconds: dict[str, float]
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        low, high = self.test.accuracy_interval
-        confidence = self.test.probabilities.max(axis=1).mean()
-        lines = [
-            f"Accuracy: {self.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on "
-            f"{len(self.test.labels):,} test photos that no choice saw",
-            f"Confidence: {confidence:.1%} on average, calibrated with temperature "
-            f"{self.temperature:.2f} (before: "
-            f"{self.uncalibrated.probabilities.max(axis=1).mean():.1%})",
-            str(self.classifier.unknown),
-            *self.notes,
-        ]
-        if self.path:
-            lines.append(f"Saved: {self.path}")
-        return "\n".join(lines)
-
-    __repr__ = __str__
+from keras_transfer.workflow.trained import TrainedClassifier
 
 
 def train_classifier(  # noqa: PLR0913
@@ -121,7 +66,8 @@ def train_classifier(  # noqa: PLR0913
         backbone: Name of a backbone that `backbones()` lists. Defaults to
             `"resnet50"`.
         image_size: Side of the square images, in pixels. Defaults to `224`.
-        fine_tune: Whether to train the last block as well. Defaults to `False`.
+        fine_tune: Whether to train the last blocks as well: as many as hold a quarter
+            of the weights. Defaults to `False`.
         epochs: Passes over the training photos. Defaults to `40` over the features of a
             frozen backbone; with `fine_tune`, to `6` after these.
         class_weight: Weight of each class in the loss, as in `fit_head`, or `"auto"`
@@ -171,28 +117,30 @@ def train_classifier(  # noqa: PLR0913
             groups=groups,
         )
         names = splits.class_names
-        learning = {
+        given = {
             "epochs": settings["epochs"],
             "class_weight": _weights(class_weight, splits),
             "seed": settings["seed"],
         }
     with _timed(seconds, "training"):
-        state = None
+        learning.remove_outdated_states()
+        way = learning.train_head
         if settings["fine_tune"]:
-            state = state_path(network, splits, learning)
-            learnt = train_last_blocks(network, splits, state, **learning)
-        else:
-            learnt = train_head(network, splits, **learning)
+            way = learning.train_last_blocks
+        learnt = way(network, splits, **given)
     with _timed(seconds, "calibration"):
-        validation = _predicted(learnt.model, learnt.features.validation, names)
+        validation = _of_groups(
+            _predicted(learnt.model, learnt.features.validation, names),
+            splits.photos["validation"],
+        )
         temperature, notes = _temperature(validation)
         unknown = fit_unknown_detector(
             learnt.features.train, learnt.features.validation
         )
     with _timed(seconds, "test"):
-        uncalibrated = evaluate_classifier(learnt.model, splits.test, names)
-        test = _calibrated(uncalibrated, temperature)
-    command = _command(settings)
+        uncalibrated = _of_groups(
+            evaluate_classifier(learnt.model, splits.test, names), splits.photos["test"]
+        )
     about = {
         "temperature": temperature,
         "unknown": unknown,
@@ -203,9 +151,10 @@ def train_classifier(  # noqa: PLR0913
         "details": {
             "backbone": backbone,
             "fine_tuned": settings["fine_tune"],
-            "test": _figures(test),
-            "validation": _figures(validation),
-            "command": command,
+            "test": kept_figures(uncalibrated, temperature),
+            "validation": kept_figures(validation, temperature),
+            # The file is passed on, and folders may bear names.
+            "command": command_again(settings, whole_paths=False),
         },
     }
     classifier = Classifier(learnt.model, names, splits.image_size, **about)
@@ -217,22 +166,22 @@ def train_classifier(  # noqa: PLR0913
     trained = TrainedClassifier(
         classifier=classifier,
         splits=splits,
-        test=test,
+        test=calibrated(uncalibrated, temperature),
         uncalibrated=uncalibrated,
-        validation=_calibrated(validation, temperature),
+        validation=calibrated(validation, temperature),
         history=learnt.history,
         diagnosis=diagnosis,
         temperature=temperature,
         path=path,
-        command=command,
+        command=command_again(settings),
         settings=settings,
         seconds=seconds,
         notes=(*learnt.notes, *notes),
     )
     if settings["report"] is not None:
         say(f"Report: {write_report(trained, settings['report'])}")
-    if state is not None:
-        state.unlink(missing_ok=True)
+    if learnt.state is not None:
+        learnt.state.unlink(missing_ok=True)
     say(trained)
     return trained
 
@@ -294,38 +243,22 @@ def _predicted(
     return evaluate_classifier(head, dataset, class_names)
 
 
-def _temperature(validation: ClassificationReport) -> tuple[float, tuple[str, ...]]:
-    """Return the temperature that fits the validation photos, and a note if none."""
-    if validation.mistakes(1):
-        return fit_temperature(validation.labels, validation.probabilities), ()
-    return 1.0, (
+def _of_groups(
+    report: ClassificationReport, photos: Sequence[PhotoFile]
+) -> ClassificationReport:
+    """Return a report that knows which of its photos belong together."""
+    groups = [photo.group for photo in photos]
+    return measure(report.labels, report.probabilities, report.class_names, groups)
+
+
+def _temperature(
+    validation: ClassificationReport,
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the temperature that fits the validation photos, or a note why not."""
+    found = calibration_temperature(validation.labels, validation.probabilities)
+    if found is not None:
+        return found, ()
+    return None, (
         f"Not calibrated: all of the {len(validation.labels):,} validation photos are "
         "right, so nothing tells how sure is too sure.",
     )
-
-
-def _figures(report: ClassificationReport) -> dict:
-    """Return the figures that are kept with the model: those that name no photo."""
-    figures = report.to_dict()
-    del figures["mistakes"], figures["confusion_matrix"]
-    return figures
-
-
-def _calibrated(
-    report: ClassificationReport, temperature: float
-) -> ClassificationReport:
-    probabilities = apply_temperature(report.probabilities, temperature)
-    return measure(report.labels, probabilities, report.class_names)
-
-
-def _command(settings: Mapping[str, typing.Any]) -> str:
-    """Return what is typed to do the same again."""
-    words = ["python", "-m", "keras_transfer", "train", str(settings["folder"])]
-    for name in ("output", "backbone", "image_size", "epochs", "groups", "report"):
-        if settings[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
-    if settings["fine_tune"]:
-        words.append("--fine-tune")
-    if settings["class_weight"] is not None:
-        words += ["--class-weights", str(settings["class_weight"])]
-    return shlex.join([*words, "--seed", str(settings["seed"])])

@@ -1,6 +1,7 @@
 """Commands predict, evaluate and diagnose, on a saved model and folders of photos."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from PIL import Image
 import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.cli import main as command_line
+from keras_transfer.evaluation.evaluate import measure
 from tests.helpers.small_networks import small_classifier
 
 NAMES = ["cat", "dog", "k\u00f6nig"]
@@ -307,3 +309,24 @@ def test_in_a_pipe(here):
     assert table.count(b"\n") == 28
     assert b"photos/\xff.jpg," in table
     assert "k\u00f6nig".encode() in table
+
+
+def test_a_saved_test_is_compared_only_where_it_is_calibrated_alike(here):
+    before = kt.load_classifier("model.keras")
+    labels = np.array([0, 1, 2, 0])
+    rows = np.full((4, 3), 0.2) + np.eye(3)[[0, 1, 2, 1]] * 0.4
+    report = measure(labels, rows, NAMES)
+    for test, shown in (
+        (kt.kept_figures(report, before.temperature), True),
+        (report.to_dict(), False),
+    ):
+        classifier = dataclasses.replace(before, details={"test": test})
+        found = kt.evaluate_files(classifier, "photos")
+        assert ("kept_figures" in str(found)) is not shown
+        (row,) = [x for x in str(found).splitlines() if x.startswith("log loss, cal")]
+        assert row.split()[-1] == (f"{test['log_loss']:.3f}" if shown else "-")
+    kept = kt.kept_figures(report, before.temperature)
+    assert not {"mistakes", "confusion_matrix"} & {*kept}
+    assert kept["log_loss"] != report.log_loss
+    assert kept["temperature"] == before.temperature
+    assert kt.kept_figures(report)["log_loss"] == report.log_loss

@@ -8,6 +8,7 @@ import pytest
 from scipy import optimize, stats
 
 import keras_transfer as kt
+from keras_transfer.evaluation.statistics import grouped_accuracy_interval
 
 Z = 1.959963984540054
 
@@ -36,6 +37,48 @@ def test_accuracy_interval_takes_what_counting_gives():
     expected = kt.accuracy_interval(2, 3)
     assert kt.accuracy_interval(right.sum(), right.size) == expected
     assert kt.accuracy_interval(np.float32(2.0), np.int8(3)) == expected
+
+
+def test_without_groups_the_interval_is_that_of_wilson():
+    hits = np.arange(50) % 5 > 0
+    expected = kt.accuracy_interval(40, 50)
+    assert grouped_accuracy_interval(hits, range(50)) == expected
+    assert grouped_accuracy_interval(hits, [None] * 50) == expected
+    assert grouped_accuracy_interval(hits, range(50), 0.5) < kt.accuracy_interval(
+        41, 50, 0.5
+    )
+    # As many right in each group, as if they had been dealt out: no narrower for that.
+    assert grouped_accuracy_interval(hits, np.arange(50) // 5) == pytest.approx(
+        expected, abs=0.015
+    )
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
+def test_with_groups_the_interval_holds_the_truth_as_often_as_it_says(alike):
+    rng, truth, runs = np.random.default_rng(0), 0.85, 800
+    groups = np.repeat(np.arange(30), 8)
+    held = {"grouped": 0, "single": 0}
+    for _ in range(runs):
+        whole = rng.random(30) < truth
+        own = rng.random(240) < truth
+        hits = np.where(rng.random(240) < alike, whole[groups], own)
+        low, high = grouped_accuracy_interval(hits, groups)
+        held["grouped"] += low <= truth <= high
+        low, high = kt.accuracy_interval(hits.sum(), 240)
+        held["single"] += low <= truth <= high
+    assert held["grouped"] / runs > 0.93
+    if alike == 1:
+        assert held["single"] / runs < 0.7
+
+
+def test_photos_of_few_groups_say_little():
+    hits = np.arange(100) % 10 > 0
+    assert np.ptp(grouped_accuracy_interval(hits, [0] * 100)) > 0.7
+    # Nothing is wrong, so nothing tells whether photos of a group go together.
+    found = grouped_accuracy_interval(np.ones(100, bool), np.arange(100) // 10)
+    assert found == pytest.approx(kt.accuracy_interval(10, 10))
+    mixed = grouped_accuracy_interval(np.ones(12, bool), [7, 7, *[None] * 10])
+    assert kt.accuracy_interval(10, 10)[0] < mixed[0] < kt.accuracy_interval(12, 12)[0]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
 """A folder of drawn photos and a tiny backbone, to train on within seconds.
 
-As a program it trains in a process of its own, which a test can kill:
-`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT`.
+As a program it starts trainings, one after the other, and kills them:
+`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS SECONDS`.
 """
 
+import os
 import pathlib
+import random
+import signal
 import sys
+import time
+import traceback
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -58,7 +64,76 @@ def train(folder, output, **settings):
     return kt.train_classifier(folder, output, backbone="tiny", **settings)
 
 
+def killed_trainings(
+    photos: pathlib.Path,
+    weights: pathlib.Path,
+    output: pathlib.Path,
+    kills: int,
+    seconds: float,
+) -> list[str]:
+    """Train until it has been killed so often, each time at a random moment.
+
+    What is imported costs most of a process and does nothing, so it is imported once:
+    each training is a fork of this process, in which TensorFlow has not started yet.
+
+    Args:
+        photos: The folder.
+        weights: Those of the backbone.
+        output: Where the model is saved.
+        kills: How often a training is killed, with SIGKILL.
+        seconds: How long after its first line, at most.
+
+    Returns:
+        How each of the trainings ended, the one included that is left alone at last.
+    """
+
+    def work():
+        register(weights)
+        train(photos, output)
+
+    draw, ends = random.Random(2), []
+    while ends.count("killed") < kills:
+        ends.append(_forked(work, draw.uniform(0, seconds)))
+    return [*ends, _forked(work, None)]
+
+
+def _forked(work: Callable[[], None], seconds: float | None) -> str:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(writing, sys.stdout.fileno())
+        os.close(reading)
+        try:
+            work()
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb", buffering=0) as lines:
+        lines.read(1)  # The real work begins.
+        if seconds is not None:
+            # Read on, as a full pipe would stop it.
+            end = time.monotonic() + seconds
+            os.set_blocking(reading, False)
+            while (
+                time.monotonic() < end
+                and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                is None
+            ):
+                lines.read()
+                time.sleep(0.005)
+            os.kill(child, signal.SIGKILL)
+        else:
+            lines.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return "killed" if os.WTERMSIG(status) == signal.SIGKILL else "broken"
+    return "finished" if os.WEXITSTATUS(status) == 0 else "failed"
+
+
 if __name__ == "__main__":
-    photos, kept, target = map(pathlib.Path, sys.argv[1:])
-    register(kept)
-    train(photos, target)
+    photos, kept, target = map(pathlib.Path, sys.argv[1:4])
+    kills, most = int(sys.argv[4]), float(sys.argv[5])
+    print(*killed_trainings(photos, kept, target, kills, most))

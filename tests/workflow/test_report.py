@@ -15,7 +15,7 @@ from keras_transfer.diagnosis.findings import Diagnosis, Finding
 from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.workflow import pages
 from keras_transfer.workflow.report import write_report
-from keras_transfer.workflow.train import TrainedClassifier
+from keras_transfer.workflow.trained import TrainedClassifier
 from tests.helpers.html_pages import checked_page
 from tests.helpers.small_networks import small_backbone
 
@@ -53,6 +53,9 @@ def make_folder(path, names, each=6, one_color=False):
     return path
 
 
+FEATURES = np.random.default_rng(0).normal(3, 1, (300, 2))
+
+
 def trained_on(folder, right=0.6, **changed):
     """Return a classifier of a folder, whose answers are drawn."""
     splits = kt.load_directory(folder, image_size=16)
@@ -73,6 +76,7 @@ def trained_on(folder, right=0.6, **changed):
             labels, scores / scores.sum(axis=1, keepdims=True), splits.class_names
         )
 
+    unknown = kt.fit_unknown_detector(FEATURES[:100], FEATURES[100:])
     finding = Finding(
         "serious",
         "<b>A fault</b>",
@@ -83,7 +87,7 @@ def trained_on(folder, right=0.6, **changed):
     )
     check = {"check": "pixels", "result": "not examined", "knows": "x"}
     given = {
-        "classifier": Classifier(model, splits.class_names, 16),
+        "classifier": Classifier(model, splits.class_names, 16, unknown=unknown),
         "splits": splits,
         "test": report("test", 3.0),
         "uncalibrated": report("test", 9.0),
@@ -155,35 +159,51 @@ def test_names_are_only_ever_text(tmp_path):
     assert re.search(r"<\d>\.png", page.text)
 
 
-def test_all_right_no_curves_and_photos_of_one_color(tmp_path):
+def test_all_right_and_photos_of_one_color(tmp_path):
     folder = make_folder(tmp_path / "photos", ["a", "b"], one_color=True)
-    trained = trained_on(folder, right=1.0, history={}, path=None, notes=())
+    trained = trained_on(folder, right=1.0, path=None, notes=())
     assert trained.test.accuracy == 1
     page = written(trained, tmp_path / "report.html")
     assert "100.0 %" in page.text
     assert "There is none: all 2 test photos were named right." in page.text
-    assert "There are no curves" in page.text
     assert "every file of the folder was used" in page.text
 
 
 def test_what_is_none_of_these(tmp_path):
     trained = trained_on(make_folder(tmp_path / "photos", ["a", "b"]))
-    page = written(trained, tmp_path / "report.html")
-    assert "It always answers with one of its 2 classes" in page.text
-    features = np.random.default_rng(0).normal(3, 1, (300, 2))
     for images, said in (
         (200, "of the 200 validation photos, which do belong here, are refused"),
         (200, "at most 5.0 % should be"),
         (20, "So few photos cannot tell"),
     ):
-        detector = kt.fit_unknown_detector(features[:100], features[100:][:images])
-        far = detector.is_unknown(features[100:][:images])
+        detector = kt.fit_unknown_detector(FEATURES[:100], FEATURES[100:][:images])
+        far = detector.is_unknown(FEATURES[100:][:images])
         classifier = dataclasses.replace(trained.classifier, unknown=detector)
         told = dataclasses.replace(trained, classifier=classifier)
         page = written(told, tmp_path / "report.html")
         assert said in page.text
         assert f"{far.sum()} of the {images} validation photos" in page.text
         assert "to the 10th nearest of them" in page.text
+
+
+def test_groups_and_a_model_that_is_not_calibrated(tmp_path):
+    trained = trained_on(make_folder(tmp_path / "photos", ["a", "b"], each=40))
+    test = trained.test
+    groups = [*range(3)] * (len(test.labels) // 3) + [None] * (len(test.labels) % 3)
+    grouped = measure(test.labels, test.probabilities, test.class_names, groups)
+    told = dataclasses.replace(
+        trained, test=grouped, uncalibrated=grouped, temperature=None
+    )
+    page = written(told, tmp_path / "report.html")
+    low, high = grouped.accuracy_interval
+    assert low < test.accuracy_interval[0]
+    assert f"between {100 * low:.1f} % and {100 * high:.1f} %" in page.text
+    assert f"of {len(groups)} photos of {len({*groups})} groups" in page.text
+    assert "It is not calibrated" in page.text
+    assert "temperature, found" not in page.text
+    alts = [attributes["alt"] for attributes in page.all("img")]
+    (diagram,) = [alt for alt in alts if alt.startswith("Reliability")]
+    assert "not calibrated" in diagram
 
 
 def test_photos_that_have_gone_since(tmp_path):

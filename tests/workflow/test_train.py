@@ -1,13 +1,18 @@
 """One call from a folder to a saved classifier, which goes on where it was killed."""
 
+import ast
 import contextlib
+import dataclasses
+import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -20,14 +25,15 @@ from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.training_state import TrainingState
-from keras_transfer.runtime import paths
-from keras_transfer.workflow import learning
+from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.workflow import again, learning, recipe
 from keras_transfer.workflow import train as workflow_train
+from keras_transfer.workflow.again import command_again
 from tests.helpers.small_networks import images_and_labels, small_classifier
 from tests.helpers.tiny_training import SIZE, draw_photos, register, train
 
 ROOT = pathlib.Path(kt.__file__).parent.parent
-IN_PROCESS, KILLED = 7, 3
+INTERRUPTED, KILLED = 3, 10
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,9 @@ def test_what_is_saved_is_what_was_measured(place, whole):
     assert not seen & tested
     assert loaded.details["backbone"] == "tiny"
     assert loaded.details["test"]["accuracy"] == whole.test.accuracy
-    assert loaded.details["command"] == whole.command
+    assert loaded.details["command"] == whole.command.replace(f"{place}/", "")
+    assert str(place) in whole.command
+    assert str(place) not in str(loaded.details)
     assert "--fine-tune" in whole.command and "--epochs 4" in whole.command
     assert whole.history["stage"][-5:] == ["head", *["fine-tuning"] * 4]
     assert whole.path == place / "whole.keras"
@@ -125,7 +133,7 @@ def test_interrupted_at_batches_it_ends_with_the_same_weights(
 ):
     monkeypatch.setattr(learning, "TrainingState", Interrupting)
     draw = random.Random(0)
-    for _ in range(IN_PROCESS // 2):
+    for _ in range(INTERRUPTED):
         Interrupting.batches = draw.randint(1, 6)
         with pytest.raises(KeyboardInterrupt):
             train(place / "photos", place / "again.keras")
@@ -155,7 +163,7 @@ def interrupted_after(seconds):
 def test_interrupted_anywhere_it_ends_with_the_same_weights(place, whole):
     seconds, draw = sum(whole.seconds.values()), random.Random(1)
     shutil.rmtree(place / "data")
-    for _ in range(IN_PROCESS - IN_PROCESS // 2):
+    for _ in range(INTERRUPTED):
         with interrupted_after(draw.uniform(0.1, 0.9) * seconds):
             train(place / "photos", place / "anywhere.keras")
     resumed = train(place / "photos", place / "anywhere.keras")
@@ -164,28 +172,23 @@ def test_interrupted_anywhere_it_ends_with_the_same_weights(place, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that fork")
 def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
-    target, draw = place / "killed.keras", random.Random(2)
-    module = "tests.helpers.tiny_training"
-    arguments = [place / "photos", place / "tiny.weights.h5", target]
-    command = [sys.executable, "-u", "-m", module, *map(str, arguments)]
+    target = place / "killed.keras"
     shutil.rmtree(place / "data")
-
-    def started():
-        return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    for _ in range(KILLED):
-        process = started()
-        process.stdout.readline()  # What comes before costs most, and does nothing.
-        time.sleep(draw.uniform(0, 2 * whole.seconds["training"]))
-        process.kill()
-        process.communicate()
-        assert not target.exists() or kt.load_classifier(target)
-    process = started()
-    process.communicate()
-    assert process.returncode == 0
+    words = [place / "photos", place / "tiny.weights.h5", target]
+    # A run that all is kept for takes a good part of the first one.
+    words += [KILLED, sum(whole.seconds.values()) / 2]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.tiny_training", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    ends = ended.stdout.split()
+    assert ends.count("killed") == KILLED
+    assert {*ends} <= {"killed", "finished"} and ends[-1] == "finished"
     model = kt.load_classifier(target).model
     assert_same(model, whole.history, whole)
     assert_nothing_left(place)
@@ -209,16 +212,26 @@ def test_another_setting_begins_anew(place, monkeypatch):
     backbone = kt.build_backbone("tiny", image_size=SIZE)
     settings = {"epochs": 4, "class_weight": None, "seed": 0}
     others = [{"epochs": 5}, {"seed": 1}, {"class_weight": {0: 2.0}}]
+    others += [{"cached": False}, {"cached": True}]
     found = {
         learning.state_path(backbone, splits, settings | more) for more in [{}, *others]
     }
+    for module, name, value in (
+        (recipe, "LEARNING_RATE", 2e-4),
+        (recipe, "HEAD_EPOCHS", 30),
+        (learning, "versions", lambda: {"keras-transfer": "0.0.0"}),
+        (learning, "fast_dtype", lambda *_, **__: "float64"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            found.add(learning.state_path(backbone, splits, settings))
     fewer = kt.load_directory(place / "photos", image_size=SIZE, max_images=40)
     found.add(learning.state_path(backbone, fewer, settings))
     backbone.get_layer("first_conv").kernel.assign_add(
         keras.ops.ones_like(backbone.get_layer("first_conv").kernel)
     )
     found.add(learning.state_path(backbone, splits, settings))
-    assert len(found) == 6
+    assert len(found) == 12
     assert learning.state_path(backbone, splits, settings) in found
 
 
@@ -250,9 +263,12 @@ def test_another_run_that_is_further_is_not_set_back(tmp_path):
     before = path.read_bytes()
     other = tmp_path / "other.npz"
     run(other, 2)
-    behind = TrainingState(path, seed=0)
-    behind._best, behind._path = BestWeights(0.0, [], []), path
-    behind.set_model(small_classifier())
+    model, behind = small_classifier(dropout=0.5), TrainingState(path, seed=0)
+    compile_classifier(model, "adam")
+    behind.set_model(model)
+    path.unlink()
+    behind.begin(model, BestWeights(0.0, model.get_weights(), []))
+    path.write_bytes(before)
     behind.on_epoch_end(1, {"val_loss": 0.0})
     assert path.read_bytes() == before
     first, twice, state = run(other, 5)
@@ -264,6 +280,31 @@ def test_another_run_that_is_further_is_not_set_back(tmp_path):
     first, again, _ = run(path, 5)
     assert first is None
     assert all(map(np.array_equal, once, again))
+
+
+def test_what_is_of_another_network_holds_nothing_up(tmp_path):
+    path = tmp_path / "state.npz"
+    for model in (small_classifier(), small_classifier(blocks=3)):
+        compile_classifier(model, "adam")
+        best = BestWeights(np.inf, model.get_weights(), [])
+        state = TrainingState(path, seed=0)
+        state.set_model(model)
+        assert state.begin(model, best) is None
+        state.on_epoch_end(0, {"val_loss": 1.0})
+        assert TrainingState(path, seed=0).begin(model, best) == 1
+
+
+def test_what_was_left_long_ago_goes(place):
+    states = place / "data" / "training"
+    states.mkdir(parents=True, exist_ok=True)
+    old, new = states / "old.npz", states / "new.npz"
+    for path, days in ((old, 8), (new, 6)):
+        path.write_bytes(b"weights")
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    learning.remove_outdated_states()
+    assert [*states.iterdir()] == [new]
+    atomic_files.remove_outdated(place / "none")
+    new.unlink()
 
 
 def test_two_runs_of_a_frozen_backbone_are_the_same(place, capsys):
@@ -283,11 +324,71 @@ def test_without_a_mistake_there_is_nothing_to_calibrate_on(whole):
     rows = np.eye(2)[validation.labels] * 0.2 + 0.4
     right = measure(validation.labels, rows, validation.class_names)
     found, (note,) = workflow_train._temperature(right)
-    assert found == 1
+    assert found is None
+    told = dataclasses.replace(whole, temperature=None)
+    assert "on average, not calibrated" in str(told)
+    assert "temperature" not in str(told)
     assert "nothing tells how sure is too sure" in note
     found, notes = workflow_train._temperature(validation)
     assert not notes
     assert found != 1
+
+
+SETTINGS = {
+    "folder": pathlib.Path("my photos"),
+    "output": pathlib.Path("/home/ann/model.keras"),
+    "backbone": "tiny",
+    "image_size": 64,
+    "fine_tune": True,
+    "epochs": None,
+    "class_weight": "auto",
+    "groups": "patient-[0-9]+",
+    "report": None,
+    "seed": 0,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quotes of another shell")
+def test_what_makes_it_again_can_be_typed():
+    command = command_again(SETTINGS)
+    words = shlex.split(command)
+    assert "'my photos'" in command
+    assert words[4] == "my photos"
+    assert words[words.index("--groups") + 1] == "patient-[0-9]+"
+    assert "--class-weights auto" in command
+    without = command_again(SETTINGS, whole_paths=False)
+    assert "--output model.keras" in without
+    assert "ann" not in without
+    table = SETTINGS | {"groups": "/home/ann/groups.csv"}
+    assert "ann" not in command_again(table, whole_paths=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"class_weight": {"ant": 2.0}}, "class_weight={'ant': 2.0}"),
+        ({"class_weight": [1.0, 2.0]}, "class_weight=[1.0, 2.0]"),
+        ({"groups": {"ant/1.jpg": "Tom"}}, "groups={'ant/1.jpg': 'Tom'}"),
+        ({"groups": {f"ant/{i}.jpg": "Tom" for i in range(99)}}, "groups=...,"),
+        ({"output": None}, "backbone='tiny'"),
+    ],
+)
+def test_what_the_command_line_has_no_words_for_is_python(changed, told):
+    called = command_again(SETTINGS | changed)
+    assert called.startswith("kt.train_classifier('my photos', ")
+    assert told in called
+    ast.parse(called)
+    kept = command_again(SETTINGS | changed, whole_paths=False)
+    assert "Tom" not in kept
+    assert "home" not in kept
+    ast.parse(kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its own quotes")
+def test_quotes_are_those_of_the_system(monkeypatch):
+    monkeypatch.setattr(again, "os", types.SimpleNamespace(name="nt"))
+    settings = SETTINGS | {"output": "model.keras"}
+    assert 'train "my photos" --output' in command_again(settings)
 
 
 @pytest.mark.parametrize(
