@@ -26,7 +26,7 @@ CLASSES = ("daisy", "dandelion", "sunflowers")
 GROUPS = r"plant_\d+"
 QUALITY = 92
 # Another one, when other pictures are drawn or other faults planted.
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 SEED = 3
 LIST = "practice.json"
 # Of each drawn flower, and of drawn animals; and photos of other things of a kind.
@@ -224,7 +224,8 @@ def plant_faults(
         photo.rename(wrong)
         decisions[wrong.relative_to(folder).as_posix()] = right_class
     planted = {"wrong label": sorted(decisions)}
-    copy = copied.with_name("from_a_chat.jpg")
+    # With a number of its own, as if it were another plant: its name tells nothing.
+    copy = copied.with_name("plant_9999_from_a_chat.jpg")
     with Image.open(copied) as image:
         small = [round(0.7 * side) for side in image.size]
         image.resize(small, Image.Resampling.BICUBIC).save(copy, quality=70)

@@ -5,10 +5,13 @@ import os
 import pathlib
 
 import nbformat
+import numpy as np
 import pytest
 
+import keras_transfer as kt
 from keras_transfer.lessons.exercises import lesson_cells
 from keras_transfer.lessons.kernel import Progress, execute
+from tests.helpers.tiny_training import SIZE, draw_photos
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent.parent / "notebooks"
 SHUFFLE = """
@@ -86,3 +89,23 @@ def test_each_cell_that_draws_shows_its_figure():
     assert run(notebook) is None
     for cell in notebook.cells:
         assert any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def test_photos_of_equal_names_are_two_in_lesson_7(tmp_path, capsys):
+    """Nothing names groups in most folders, and each class has its 00.png."""
+    names = {
+        "kt": kt,
+        "np": np,
+        "profile": kt.profile("quick"),
+        "practice": None,
+        "clean": draw_photos(tmp_path / "photos"),
+        "groups": None,
+        "size": SIZE,
+    }
+    notebook = nbformat.read(NOTEBOOKS / "07_your_own_images.ipynb", 4)
+    code = [c.source for c in lesson_cells(notebook) if c.cell_type == "code"]
+    cells = [source for source in code if "known_groups(" in source]
+    assert len(cells) == 2
+    for source in cells:
+        exec(source, names)
+    assert "groups kept together 0%" in capsys.readouterr().out
