@@ -273,6 +273,21 @@ def test_names_of_photos_are_those_of_every_system():
     assert photo_files.Folder(place, (), (), [], [], {}).name(file) == "cat/1.jpg"
 
 
+def test_thumbnails_of_other_folders_are_left_alone(data_of_its_own, monkeypatch):
+    one, two = pathlib.Path("/one"), pathlib.Path("/two")
+    small = {f"{index:064x}": bytes([index] * 1024) for index in range(4)}
+    thumbnails.keep(one, small)
+    before = thumbnails.kept_at(one).stat()
+    thumbnails.keep(two, {"f" * 64: bytes(1024)})
+    assert thumbnails.kept_at(one).stat() == before
+    assert thumbnails.read_kept(one, [*small][1:]) == dict([*small.items()][1:])
+    assert thumbnails.read_kept(two, small) == {}
+    monkeypatch.setattr(thumbnails, "MOST_BYTES", 2000)
+    thumbnails.keep(two, small)
+    assert len(thumbnails.read_kept(two, small)) == 4
+    assert not thumbnails.kept_at(one).exists()
+
+
 def random_units(rng):
     """Return labels and units: of one class or of several, small and large."""
     labels, units = [], []
@@ -465,7 +480,7 @@ def test_what_was_compared_is_kept(tmp_path, data_of_its_own, monkeypatch):
     monkeypatch.setattr(near_copies, "LEAST_KEPT", 2)
     first = kt.load_directory(folder, image_size=8)
     kept = data_of_its_own / near_copies.NAME
-    small_ones = data_of_its_own / thumbnails.NAME
+    small_ones = thumbnails.kept_at(folder)
     whole, small_whole = kept.read_bytes(), small_ones.read_bytes()
     monkeypatch.setattr(near_copies, "compared", lambda pictures: pytest.fail("again"))
     monkeypatch.setattr(thumbnails, "thumbnail", lambda data: pytest.fail("again"))

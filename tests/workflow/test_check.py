@@ -281,7 +281,7 @@ def test_a_review_that_does_not_fit_is_refused(tmp_path, rows, head, said):
     table = write_decisions(tmp_path / "r.csv", *rows, head=head)
     with pytest.raises(ValueError, match=said) as error:
         kt.apply_review(photos, table, tmp_path / "c")
-    assert "Received: " in str(error.value) and "\n" not in str(error.value)
+    assert "Received: review=" in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "c").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "r.csv"]
 
