@@ -66,7 +66,7 @@ def train(folder, output, **settings):
 
 
 # A training prints about so many lines, which tell how far it is on any machine.
-LINES, AFTER = 26, 0.2
+LINES, AFTER = 18, 0.2
 
 
 def killed_trainings(
