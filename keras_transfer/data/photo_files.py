@@ -20,6 +20,9 @@ from keras_transfer.data.photo_folders import (
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import WAYS_OUT, Skipped
 
+# How the reasons begin why a photo stays out that is there twice, byte for byte.
+COPIED = ("in two classes", "a copy of")
+
 
 class PhotoFile(typing.NamedTuple):
     """Say what a file in a class folder holds.
@@ -141,8 +144,7 @@ def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
 
 def is_readable(file: PhotoFile) -> bool:
     """Return whether a file is an image that can be used, be it a copy of another."""
-    copied = ("in two classes", "a copy of")
-    return file.problem is None or file.problem.startswith(copied)
+    return file.problem is None or file.problem.startswith(COPIED)
 
 
 def _examine(

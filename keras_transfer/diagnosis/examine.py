@@ -11,7 +11,13 @@ import numpy as np
 
 from keras_transfer.classifier.members import has_members
 from keras_transfer.classifier.model_files import model_path, read_model
-from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
+from keras_transfer.classifier.saved import (
+    LEFT_OUT,
+    Classifier,
+    known_photos,
+    left_out_photos,
+    load_classifier,
+)
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_files import photo_dataset, read_folder, shuffled_photos
@@ -168,7 +174,8 @@ def diagnose_files(
     folder = file_path("folder", folder)
     known = known_photos(loaded) if named else {}
     if known:
-        return diagnose(loaded, _parts_as_trained(folder, known, image_size))
+        apart = dict.fromkeys(left_out_photos(loaded), LEFT_OUT)
+        return diagnose(loaded, _parts_as_trained(folder, apart | known, image_size))
     return diagnose(loaded, load_directory(folder, image_size=image_size))
 
 
@@ -177,7 +184,7 @@ def _parts_as_trained(
 ) -> dict:
     """Return the photos of a folder in the parts that a model was trained on."""
     found = read_folder(folder, with_thumbnails=False)
-    parts = {name: [] for name in SPLITS}
+    parts = {name: [] for name in (*SPLITS, LEFT_OUT)}
     for file in found.files:
         if not file.problem:
             parts[known.get(file.sha256, "test")].append(file)
@@ -187,7 +194,7 @@ def _parts_as_trained(
         f"which the other {len(parts['test']):,} are"
     )
     datasets = {
-        name: photo_dataset(files, image_size) for name, files in parts.items() if files
+        name: photo_dataset(parts[name], image_size) for name in SPLITS if parts[name]
     }
     if parts["train"]:
         passes = Passes(seed=0)
