@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 
 import keras
@@ -96,6 +97,11 @@ def read_model(path: pathlib.Path) -> keras.Model:
 
 
 def _why_not(path: pathlib.Path, error: Exception) -> str:
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        return (
+            "This file is damaged or of another kind. Expected a whole .keras file "
+            f"from save_classifier or from Keras's model.save. Received: path={path}"
+        )
     text = str(error)
     found = re.search(r"Could not (?:locate|deserialize) \w+ '([^']+)'", text)
     if found:

@@ -56,6 +56,8 @@ from keras_transfer.runtime.tables import html_table, text_table
 ERRORS = ("raise", "return")
 # The parts of the data that a choice was made on.
 KNOWN = ("train", "validation")
+# And what was kept out of the test, because it is nearly the same as what is in it.
+LEFT_OUT = "left out"
 SHA256 = re.compile("[0-9a-f]{64}")
 # More names fit no line.
 SHOWN_NAMES = 10
@@ -73,7 +75,8 @@ class Classifier:
         temperature: What probabilities are calibrated by, or `None`.
         unknown: `UnknownDetector` for photos of none of the classes, or `None`.
         trained_on: The SHA-256 of each photo file, in hexadecimal digits, that choices
-            were made on: a dict of tuples by `"train"` and `"validation"`; or `None`.
+            were made on: a dict of tuples by `"train"` and `"validation"`, and by
+            `"left out"` what was kept out of all splits; or `None`.
         details: Dict of what else is known, such as `backbone`, `test`, `versions` and
             `saved`; or `None`.
     """
@@ -199,7 +202,7 @@ class Classifier:
             calibrated = f"yes, temperature {self.temperature:.2f}"
         if self.unknown is not None:
             unknown = f"farther than {self.unknown.threshold:.3f} from training photos"
-        counts = [f"{len(sums):,} {name}" for name, sums in photos.items()]
+        counts = [f"{len(sums):,} {name}" for name, sums in photos.items() if sums]
         by = _texts(details.get("versions") or {})
         saved = [str(details.get("saved") or ""), *map(" ".join, by)]
         return [
@@ -245,7 +248,8 @@ def save_classifier(  # noqa: PLR0913
             none.
         trained_on: SHA-256 of the photo files that choices were made on, in
             hexadecimal digits: a mapping with `"train"` and `"validation"`, such as
-            `[photo.sha256 for photo in splits.photos["train"]]`. Defaults to none.
+            `[photo.sha256 for photo in splits.photos["train"]]`; and with `"left out"`,
+            if `splits.left_out` holds any. Defaults to none.
         details: What else is to be known, a mapping of values that JSON can hold:
             `"backbone"`, and as `"test"` what `kept_figures(report, temperature)`
             returns. The date and the versions are added. Defaults to none.
@@ -329,7 +333,12 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
 def known_photos(classifier: Classifier) -> dict[str, str]:
     """Return for the SHA-256 of each photo that choices were made on its split."""
     kept = classifier.trained_on or {}
-    return {each: name for name, sums in kept.items() for each in sums}
+    return {each: name for name in KNOWN for each in kept.get(name, ())}
+
+
+def left_out_photos(classifier: Classifier) -> set[str]:
+    """Return the SHA-256 of photos that are nearly the same as those of a split."""
+    return {*(classifier.trained_on or {}).get(LEFT_OUT, ())}
 
 
 def versions() -> dict[str, str]:
@@ -416,8 +425,9 @@ def _checked_photos(value: typing.Any) -> dict[str, tuple[str, ...]] | None:
     if value is None:
         return None
     found = {}
-    if isinstance(value, Mapping) and {*value} <= {*KNOWN}:
-        found = {name: elements(value[name]) for name in KNOWN if name in value}
+    names = (*KNOWN, LEFT_OUT)
+    if isinstance(value, Mapping) and {*value} <= {*names}:
+        found = {name: elements(value[name]) for name in names if name in value}
     if not all(map(_are_checksums, found.values())):
         found = {}
     if not found:

@@ -15,6 +15,7 @@ import re
 import sys
 import textwrap
 import types
+import warnings
 from collections.abc import Mapping
 
 from keras_transfer import cli
@@ -71,7 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.needs_keras:
             check_keras()
-        return options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return options.run(options)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in LESSON_MODULES:
             raise
@@ -95,6 +98,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     finally:
         _flush()
+
+
+def _warn(message, *_) -> None:
+    """Print a warning without the line of code that it comes from."""
+    say(f"warning: {message}", file=sys.stderr)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

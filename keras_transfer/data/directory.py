@@ -24,7 +24,6 @@ from keras_transfer.data.splits import (
     IN_SPLIT,
     IN_TWO_CLASSES,
     NEAR_SPLIT,
-    WAYS_OUT,
     Skipped,
     Splits,
     build_splits,
@@ -135,7 +134,8 @@ def load_directory(  # noqa: PLR0913
         *folder.skipped,
     ]
     _warn(path, folder, [skipped for skipped, missed in left_out if missed])
-    pools = _split(folder, usable, units, split_names.FRACTIONS | asked, seed)
+    shares = split_names.FRACTIONS | asked
+    pools = _split(folder, usable, units, shares, seed, bool(groups))
     members = _capped(pools, len(folder.class_names), max_images)
     together += _not_together(folder, copies, compared, members)
     counts = {name: len(chosen) for name, chosen in members.items()}
@@ -179,6 +179,7 @@ def load_directory(  # noqa: PLR0913
         },
         skipped=tuple(skipped),
         photos={name: tuple(chosen) for name, chosen in members.items()},
+        left_out=tuple(f for f in files if f.kind in (NEAR_SPLIT, GROUP_IN_SPLIT)),
     )
     say(f"Data: {splits.source}, from {path}")
     return splits
@@ -217,12 +218,13 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
     shown = [f"  {each.path}: {each.reason}" for each in missed[:SHOWN]]
     if len(missed) > len(shown):
         shown.append(f"  and {len(missed) - len(shown)} more")
-    text = "\n".join(shown)
-    kinds = {each.kind for each in missed}
-    advice = [
-        f"{READ} are read. Open the others in an image program and export them as JPEG "
-        "or PNG, copy damaged ones again, or delete them."
-    ]
+    head = f"{len(missed)} file(s) in {path} were skipped:"
+    kinds, advice = {each.kind for each in missed}, []
+    if None in kinds:
+        advice.append(
+            f"{READ} are read. Open the others in an image program and export them as "
+            "JPEG or PNG, copy damaged ones again, or delete them."
+        )
     if IN_TWO_CLASSES in kinds:
         advice.append(
             "Of a photo in two classes, delete the one whose class is wrong: until "
@@ -231,7 +233,7 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
     if kinds & {IN_SPLIT, NEAR_SPLIT, GROUP_IN_SPLIT}:
         advice.append("A photo that is tested on is not trained on.")
     warnings.warn(
-        f"{len(missed)} file(s) in {path} were skipped:\n{text}\n{' '.join(advice)}",
+        "\n".join(filter(None, [head, *shown, " ".join(advice)])),
         stacklevel=3,
     )
 
@@ -339,6 +341,7 @@ def _split(
     units: np.ndarray,
     fractions: Mapping[str, float],
     seed: int,
+    grouped: bool,
 ) -> dict[str, list[list[PhotoFile]]]:
     """Return the photos of each class in each split."""
     taken = [name for name in ("test", "validation") if name not in folder.splits]
@@ -350,7 +353,7 @@ def _split(
     for file in usable:
         if file.split in given:
             parts[file.split][file.label].append(file)
-    _check_enough(folder, labels, units[rest], len(taken), parts)
+    _check_enough(folder, labels, units[rest], len(taken), parts, grouped)
     shares = {name: fractions[name] for name in taken}
     pools = {name: [] for name in split_names.FRACTIONS}
     for name, classes in grouping.spread(labels, units[rest], shares, seed).items():
@@ -359,11 +362,13 @@ def _split(
         for label, part in enumerate(parts[name]):
             order = np.random.default_rng([seed, label]).permutation(len(part))
             pools[name].append([part[i] for i in order])
-    _check_each(folder, pools)
+    _check_each(folder, pools, grouped)
     return pools
 
 
-def _check_enough(folder, labels, units, num_taken: int, parts: dict) -> None:
+def _check_enough(
+    folder, labels, units, num_taken: int, parts: dict, grouped: bool
+) -> None:
     """Refuse a folder with too few photos, or groups of photos, of a class."""
     few, tied = [], []
     for label, class_name in enumerate(folder.class_names):
@@ -384,14 +389,17 @@ def _check_enough(folder, labels, units, num_taken: int, parts: dict) -> None:
             expected = "one readable image of each class in each split"
             expected += ", and in train one more for each that is taken from it"
         raise ValueError(
-            f"Expected at least {expected}. Add images, or move the folder away. "
-            f"{WAYS_OUT} Received: path={folder.path} with {'; '.join(few[:SHOWN])}"
+            f"Expected at least {expected}. Ways out: add images, put two classes into "
+            "one, or move the folder of the class away. "
+            f"Received: path={folder.path} with {'; '.join(few[:SHOWN])}"
         )
     if tied:
-        raise ValueError(_too_few_groups(folder, num_taken + 1, tied))
+        raise ValueError(_too_few_groups(folder, num_taken + 1, tied, grouped))
 
 
-def _check_each(folder: Folder, pools: dict[str, list[list[PhotoFile]]]) -> None:
+def _check_each(
+    folder: Folder, pools: dict[str, list[list[PhotoFile]]], grouped: bool
+) -> None:
     """Refuse a folder whose groups leave a split without a class."""
     missing = [
         f"none of {folder.class_names[label]} left for {name}"
@@ -400,15 +408,22 @@ def _check_each(folder: Folder, pools: dict[str, list[list[PhotoFile]]]) -> None
         if not files
     ]
     if missing:
-        raise ValueError(_too_few_groups(folder, len(pools), missing))
+        raise ValueError(_too_few_groups(folder, len(pools), missing, grouped))
 
 
-def _too_few_groups(folder: Folder, num_splits: int, found: list[str]) -> str:
+def _too_few_groups(
+    folder: Folder, num_splits: int, found: list[str], grouped: bool
+) -> str:
+    kept = "Photos of one group, and near copies," if grouped else "Near copies"
+    way = (
+        "Add photos of other groups, or name smaller groups"
+        if grouped
+        else "Add other photos; in Python, if they are no copies, "
+        "load_directory(..., keep_copies_together=False) lets them apart"
+    )
     return (
-        "Photos of one group, and near copies, stay in one split, so each class needs "
-        f"at least {num_splits} groups or photos that are alone, one for each split. "
-        "Add photos of others, make groups smaller, or pass "
-        "keep_copies_together=False if they are no copies. "
+        f"{kept} stay in one split, so each class needs at least {num_splits} groups "
+        f"or photos that are alone, one for each split. {way}. "
         f"Received: path={folder.path} with {'; '.join(found[:SHOWN])}"
     )
 

@@ -90,6 +90,8 @@ class Splits:
         photos: Of a folder of photos, the files of each split in stored order, each
             with `path`, `label`, `sha256` and `group`, the number that photos share
             which are kept together; else `None`.
+        left_out: Of a folder that gives splits, the photos that stay out because they
+            belong to those of another split or nearly are the same, as in `photos`.
         passes: What orders `train` in each pass, where that can be set; else `None`.
     """
 
@@ -106,6 +108,7 @@ class Splits:
     loader: dict | None = None
     skipped: tuple[Skipped, ...] = ()
     photos: Mapping[str, tuple] | None = None
+    left_out: tuple = ()
     passes: Passes | None = None
     _content: Content | None = None
 
@@ -384,7 +387,7 @@ def build_splits(
         batch_size: Images in a batch.
         seed: Seed of the order of training images.
         **described: `class_names`, `name`, `source`, `fingerprint`, `loader`,
-            `skipped` and `photos`.
+            `skipped`, `photos` and `left_out`.
     """
 
     def read(encoded, label):

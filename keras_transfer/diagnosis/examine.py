@@ -11,7 +11,13 @@ import tensorflow as tf
 
 from keras_transfer.classifier.members import has_members
 from keras_transfer.classifier.model_files import model_path, read_model
-from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
+from keras_transfer.classifier.saved import (
+    LEFT_OUT,
+    Classifier,
+    known_photos,
+    left_out_photos,
+    load_classifier,
+)
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.photo_files import (
     Folder,
@@ -176,7 +182,8 @@ def diagnose_files(
         labels, known = labels_by_name(found, loaded.class_names), known_photos(loaded)
         # Without all classes in their order, a folder's own labels are others.
         if known or labels != [*range(len(loaded.class_names))]:
-            parts = _parts(found, labels, known, image_size)
+            apart = dict.fromkeys(left_out_photos(loaded), LEFT_OUT)
+            parts = _parts(found, labels, apart | known, image_size)
             return diagnose(loaded, parts | {"class_names": loaded.class_names})
     return diagnose(loaded, load_directory(folder, image_size=image_size))
 
@@ -189,7 +196,7 @@ def _parts(
     Where it is not known on which, they are in the split that the folder gives, or all
     in the test.
     """
-    parts = {name: [] for name in SPLITS}
+    parts = {name: [] for name in (*SPLITS, LEFT_OUT)}
     for file in folder.files:
         if not file.problem:
             given = (not known and file.split) or "test"
@@ -203,7 +210,7 @@ def _parts(
         )
     # Shuffled by a step that the checks find, and can leave out.
     return {
-        name: photo_dataset(files, image_size, shuffle=name == "train")
-        for name, files in parts.items()
-        if files
+        name: photo_dataset(parts[name], image_size, shuffle=name == "train")
+        for name in SPLITS
+        if parts[name]
     }

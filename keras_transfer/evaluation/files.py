@@ -9,7 +9,12 @@ import typing
 import numpy as np
 
 from keras_transfer.classifier.model_files import model_path
-from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
+from keras_transfer.classifier.saved import (
+    Classifier,
+    known_photos,
+    left_out_photos,
+    load_classifier,
+)
 from keras_transfer.data.photo_files import (
     Folder,
     PhotoFile,
@@ -26,6 +31,7 @@ NOT_KNOWN = (
     "This model does not say which photos it was trained on. If any of them are here, "
     "the figures are too good."
 )
+APART = "nearly the same as a photo of the test, or of its group"
 UNUSABLE = "unreadable, copied or in two classes"
 NEAR = "Left out are the same files only: copies in another size or format are not."
 OTHER = (
@@ -118,9 +124,11 @@ def evaluate_files(
     """Evaluate a saved classifier on a folder of photos.
 
     Photos that the model was trained or validated on, by the checksums that it keeps,
-    are left out: of them a model knows the answers. All others count, whichever splits
-    the folder has. Where the model keeps no checksums, only the test split counts, if
-    there is one. Classes are those of the model by their names; some may be missing.
+    are left out: of them a model knows the answers. So are those that were kept out as
+    near copies of photos in another split: they would count twice. All others count,
+    whichever splits the folder has. Where the model keeps no checksums, only the test
+    split counts, if there is one. Classes are those of the model by their names; some
+    may be missing.
 
     Args:
         model: Path of a `.keras` file from `save_classifier`, or what
@@ -171,7 +179,8 @@ def _chosen(
     folder: Folder, classifier: Classifier
 ) -> tuple[list[PhotoFile], collections.Counter, list[str]]:
     """Return the files to evaluate on, how many are not, by reason, and notes."""
-    known, chosen = known_photos(classifier), []
+    known, apart = known_photos(classifier), left_out_photos(classifier)
+    chosen = []
     only_test = not known and "test" in folder.splits
     left_out = collections.Counter()
     for file in folder.files:
@@ -180,6 +189,8 @@ def _chosen(
             left_out[UNUSABLE] += 1
         elif split is not None:
             left_out["trained on" if split == "train" else "validated on"] += 1
+        elif file.sha256 in apart:
+            left_out[APART] += 1
         elif only_test and file.split != "test":
             left_out[f"in {file.split}"] += 1
         else:

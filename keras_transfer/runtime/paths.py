@@ -7,11 +7,6 @@ import tempfile
 
 from keras_transfer.runtime.arguments import file_path
 
-# How to name another folder than those that are made unasked.
-BY_ITSELF = (
-    "the argument; KERAS_TRANSFER_DATA_DIR names the one for all that is kept by itself"
-)
-
 
 def project_root() -> pathlib.Path:
     """Return the checkout that holds the current folder, else the current folder."""
@@ -50,12 +45,13 @@ def build_dir() -> pathlib.Path:
     return project_root() / "build"
 
 
-def make_folder(folder: pathlib.Path, instead: str = BY_ITSELF) -> pathlib.Path:
+def make_folder(folder: pathlib.Path, instead: str | None = None) -> pathlib.Path:
     """Make a folder for files, or say in one sentence that none can be written.
 
     Args:
         folder: The folder; those around it are made as well.
-        instead: How another one is named, for the error.
+        instead: How another one is named, for the error. Defaults to the variable of
+            what is kept by itself, else to nothing in particular.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +63,17 @@ def make_folder(folder: pathlib.Path, instead: str = BY_ITSELF) -> pathlib.Path:
 
 
 def cannot_write(
-    folder: pathlib.Path, error: OSError, instead: str = BY_ITSELF
+    folder: pathlib.Path, error: OSError, instead: str | None = None
 ) -> OSError:
     """Return the error that says so in one sentence, of the same kind."""
     why = error.strerror or str(error)
     kind = type(error) if type(error).__module__ == "builtins" else OSError
+    if instead is None and folder.absolute().is_relative_to(data_dir()):
+        instead = "KERAS_TRANSFER_DATA_DIR"
+    way = f"name another one with {instead}" if instead else "write into another one"
     said = kind(
-        f"Nothing can be written in this folder ({why}). Make room, or name another "
-        f"one with {instead}. Received: folder={folder}"
+        f"Nothing can be written in this folder ({why}). Make room, or {way}. "
+        f"Received: folder={folder}"
     )
     said.errno = error.errno
     return said

@@ -155,7 +155,8 @@ def train_classifier(  # noqa: PLR0913
         "trained_on": {
             split: [photo.sha256 for photo in splits.photos[split]]
             for split in ("train", "validation")
-        },
+        }
+        | {"left out": [photo.sha256 for photo in splits.left_out]},
         "details": {
             "backbone": backbone,
             "fine_tuned": settings["fine_tune"],

@@ -11,7 +11,11 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.classifier.members import FEATURES, MEMBER, PHOTOS
-from keras_transfer.classifier.saved import Classifier, known_photos
+from keras_transfer.classifier.saved import (
+    Classifier,
+    known_photos,
+    left_out_photos,
+)
 from keras_transfer.data.decoding import RESIZE_RULE
 from tests.classifier.test_saved import NAMES, discriminative, saved_as_before
 from tests.helpers.small_networks import images_and_labels, small_classifier
@@ -65,6 +69,20 @@ def test_all_of_it_comes_back(path):
         details=found.details,
     )
     assert kt.load_classifier(again).details == found.details
+
+
+def test_what_was_left_out_is_kept_apart(path):
+    sums = {"train": SUMS[:2], "validation": SUMS[2:3], "left out": SUMS[3:]}
+    model = kt.load_classifier(path).model
+    kt.save_classifier(model, path, NAMES, trained_on=sums)
+    found = kt.load_classifier(path)
+    assert {*known_photos(found)} == {*SUMS[:3]}
+    assert left_out_photos(found) == {*SUMS[3:]}
+    assert "2 train, 1 validation, 2 left out" in repr(found)
+    sums["left out"] = []
+    kt.save_classifier(model, path, NAMES, trained_on=sums)
+    assert not left_out_photos(kt.load_classifier(path))
+    assert "left out" not in repr(kt.load_classifier(path))
 
 
 def test_what_it_says_of_itself(path, tmp_path):

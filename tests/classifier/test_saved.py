@@ -263,6 +263,10 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
                 load(path)
         assert ("Unknown" if name == "own" else "Lambda layer") in str(caught.value)
         assert "\n" not in str(caught.value)
+    part = tmp_path / "part.keras"
+    part.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="damaged or of another kind"):
+        examine.diagnose_files(part, tmp_path)
     # What the last one offers helps.
     keras.config.enable_unsafe_deserialization()
     try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 
 import nbformat
 import numpy as np
@@ -247,6 +248,15 @@ def test_a_folder_that_cannot_be_written_is_named(here, capsys, arguments):
     assert "Received: folder=/sys" in error
 
 
+def test_a_full_disk_says_which_other_folder_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path / "kept"))
+    full = OSError(28, "No space left on device")
+    said = str(paths.cannot_write(tmp_path / "kept" / "features", full))
+    assert "or name another one with KERAS_TRANSFER_DATA_DIR. Received: " in said
+    said = str(paths.cannot_write(tmp_path / "models", full))
+    assert "Make room, or write into another one. Received: folder=" in said
+
+
 def commands():
     """Return the parser of each command, by its name."""
     (found,) = (
@@ -364,6 +374,19 @@ def test_a_photo_that_goes_while_it_is_read_is_one_sentence(here, monkeypatch, c
     (line,) = capsys.readouterr().err.splitlines()
     assert "No such file" in line
     assert "Traceback" not in line
+
+
+def test_a_warning_is_plain_text(monkeypatch, capsys):
+    from keras_transfer.backbones.weights import sources
+
+    def warn(name):
+        warnings.warn("2 file(s) were skipped:\n  a/1.jpg: empty", stacklevel=1)
+        raise OSError("Nothing can be written.")
+
+    monkeypatch.setattr(sources, "fetch_weights", warn)
+    assert command_line.main(["weights", "vgg16"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("warning: 2 file(s) were skipped:\n  a/1.jpg: empty\nerror:")
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch):

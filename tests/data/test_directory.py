@@ -142,6 +142,8 @@ def test_wrong_folders(tmp_path, counts, error, message):
         kt.load_directory(make_folder(tmp_path, counts))
     assert "Received: " in str(caught.value)
     assert "Ways out" in str(caught.value)
+    # Not those of somebody who has no photos.
+    assert "TFDS_DATA_DIR" not in str(caught.value)
 
 
 def test_missing_folder(tmp_path):

@@ -150,8 +150,10 @@ def test_photos_say_what_they_are_kept_together_with(tmp_path):
 
 def test_a_class_of_too_few_groups_is_named(tmp_path):
     folder = make(tmp_path, {"a": [4, 4, 4], "b": [9, 3]})
-    with pytest.raises(ValueError, match=r"at least 3 groups.*12 images of b in 2"):
+    wanted = r"at least 3 groups.*12 images of b in 2"
+    with pytest.raises(ValueError, match=wanted) as caught:
         kt.load_directory(folder, image_size=8, groups=r"p\d+")
+    assert "keep_copies_together" not in str(caught.value)
     for index in range(3):
         near(folder, f"b/copy {index}.jpg", f"b/p100_{index}.png")
     few = make(tmp_path / "few", {"a": [3], "b": [2]})
@@ -185,14 +187,17 @@ def test_groups_of_given_splits(tmp_path):
     counts = {"train/a": [6, 6], "train/b": [6], "test/a": [1], "test/b": [2]}
     folder = make(tmp_path, counts)
     near(folder, "train/a/copy.jpg", "test/a/p200_0.png")
-    with pytest.warns(UserWarning, match="tested on is not trained on"):
+    with pytest.warns(UserWarning, match="tested on is not trained on") as caught:
         splits = kt.load_directory(folder, image_size=8)
+    assert "image program" not in str(caught[0].message)
     assert dict(splits.skipped) == {
         "train/a/copy.jpg": "nearly the same as test/a/p200_0.png, which is in test"
     }
     assert [each.kind for each in splits.skipped] == [NEAR_SPLIT]
     assert copy.deepcopy(splits.skipped)[0].kind == NEAR_SPLIT
     assert splits.counts["test"] == 3
+    (left_out,) = splits.left_out
+    assert left_out.path == folder / "train" / "a" / "copy.jpg"
     table = {
         str(p.relative_to(folder)): p.parent.name + p.name for p in folder.rglob("*.*")
     }

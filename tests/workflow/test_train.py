@@ -17,6 +17,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
@@ -99,6 +100,38 @@ def test_what_is_saved_is_what_was_measured(place, whole):
     assert whole.path == place / "whole.keras"
     for told in (f"{whole.test.accuracy:.1%}", "no choice saw", str(whole.path)):
         assert told in str(whole)
+
+
+def test_the_same_folder_gives_the_same_figures_again(place, tmp_path):
+    photos = tmp_path / "photos"
+    for path in sorted((place / "photos").rglob("*.png")):
+        number = int(path.stem)
+        split = "training" if number < 20 else "valid" if number < 28 else "TEST"
+        target = photos / split / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # With coarse structure, by which near copies are known.
+        noise, pixels = np.random.default_rng([number, len(path.parent.name)]), 128
+        for cells in (4, 16, 32):
+            part = noise.normal(0, 120 / cells**0.5, (cells, cells, 3))
+            pixels = pixels + np.kron(part, np.ones((64 // cells, 64 // cells, 1)))
+        Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(target)
+    for name in ("blue", "red"):
+        tested = sorted((photos / "TEST" / name).iterdir())
+        near = photos / "training" / name / "near.png"
+        Image.open(tested[0]).resize((48, 48)).save(near)
+        shutil.copy(tested[1], near.with_name("same.png"))
+    with pytest.warns(UserWarning, match="which is in test"):
+        trained = train(photos, tmp_path / "model.keras", fine_tune=False, epochs=2)
+    assert len(trained.classifier.trained_on["left out"]) == 2
+    found = kt.evaluate_files(tmp_path / "model.keras", photos)
+    assert found.report.to_dict()["images"] == found.saved_test["images"] == 16
+    assert found.report.accuracy == found.saved_test["accuracy"]
+    assert found.left_out == {
+        "trained on": 40,
+        "validated on": 16,
+        "nearly the same as a photo of the test, or of its group": 2,
+        "unreadable, copied or in two classes": 2,
+    }
 
 
 def test_the_last_blocks_learn_and_the_others_do_not(place, whole):
