@@ -7,8 +7,7 @@ for byte, so that what is measured on a folder is measured on real photos.
 import argparse
 import pathlib
 
-import tensorflow_datasets as tfds
-
+from keras_transfer.data.tfds import open_photos
 from keras_transfer.runtime import atomic_files
 
 
@@ -21,16 +20,11 @@ def write_folder(dataset: str, folder: pathlib.Path) -> pathlib.Path:
     """
     if folder.is_dir():
         return folder
-    builder = tfds.builder(dataset)
-    names = builder.info.features["label"].names
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    photos = builder.as_dataset(split="train", decoders=decoders)
     with atomic_files.unfinished_folder(folder) as temporary:
-        for name in names:
-            (temporary / name).mkdir()
-        for number, photo in enumerate(photos.as_numpy_iterator()):
-            path = temporary / names[photo["label"]] / f"{number:05}.jpg"
-            path.write_bytes(photo["image"])
+        for number, (photo, class_name) in enumerate(open_photos(dataset)):
+            path = temporary / class_name / f"{number:05}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(photo)
         temporary.rename(folder)
     return folder
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.paths import build_dir
-from keras_transfer.runtime.processes import child_environment
+from keras_transfer.runtime.processes import child_environment, peak_memory
 
 SIZE = 64
 CLASSES = ("round", "square")
@@ -52,25 +52,16 @@ def draw(folder: pathlib.Path, count: int) -> pathlib.Path:
     return folder
 
 
-def resident(process: int) -> int:
-    """Return the bytes that a process and those it has started hold just now."""
-    place = pathlib.Path(f"/proc/{process}")
-    try:
-        status = (place / "status").read_text("utf-8")
-        held = int(status.split("VmRSS:")[1].split()[0]) * 1024
-        others = (place / "task" / str(process) / "children").read_text("utf-8")
-    except (OSError, IndexError):
-        return 0
-    return held + sum(resident(int(other)) for other in others.split())
+def measure(words: list[str], data: pathlib.Path) -> tuple[float, int | None, int]:
+    """Run a command, and return its seconds, the most bytes held, and its status.
 
-
-def measure(words: list[str], data: pathlib.Path) -> tuple[float, int, int]:
-    """Run a command, and return its seconds, the most bytes held, and its status."""
+    The bytes are those of the process alone, and `None` where the system does not say.
+    """
     environment = child_environment(KERAS_TRANSFER_DATA_DIR=str(data))
-    start, most = time.perf_counter(), 0
+    start, most = time.perf_counter(), None
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        most = max(most, resident(process.pid))
+        most = peak_memory(process.pid) or most
         time.sleep(EVERY)
     return time.perf_counter() - start, most, process.returncode
 
@@ -106,9 +97,10 @@ def main() -> None:
         }
         for part in options.parts:
             seconds, most, status = measure(parts[part], place / "data")
+            memory = "memory not known" if most is None else f"{most / 1e9:.2f} GB"
             print(
                 f"{part}: {seconds:.0f} s, {seconds * 1000 / options.count:.2f} s for "
-                f"1,000 photos, {most / 1e9:.2f} GB, exit status {status}",
+                f"1,000 photos, {memory}, exit status {status}",
                 flush=True,
             )
 

@@ -33,12 +33,14 @@ BACKBONE = "resnet50"
 FINE_TUNED = {"cats_vs_dogs": False, "tf_flowers": True}
 # Mean and lowest accuracy over the seeds, and seconds, that are to be reached.
 BOUNDS = {"cats_vs_dogs": (0.965, 0.955, 240), "tf_flowers": (0.89, None, None)}
+# The recipe was chosen on the seeds 0 to 2.
+SEEDS = [3, 4, 5]
 TRAIN, GUIDE, PROBE = "train", "Keras guide, frozen", "linear probe"
 
 
 def main() -> None:
     made = parser(__doc__)
-    made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    made.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     made.add_argument("--datasets", nargs="+", default=[*FINE_TUNED])
     made.add_argument("--backbone", default=BACKBONE)
     made.add_argument("--image-size", type=int, default=160)
@@ -159,17 +161,20 @@ def summarize(measurement: Measurement, dataset: str, found: dict[str, list]) ->
         max(seconds for _, seconds in found[TRAIN]),
         at_most=longest,
     )
-    pooled = {
-        way: np.concatenate([correct for correct, _ in results])
-        for way, results in found.items()
-    }
+    # Test photos of two seeds overlap, so each seed has a test of its own.
     for other in (PROBE, GUIDE):
-        test = kt.paired_test(pooled[TRAIN], pooled[other])
-        words = " ".join(str(test).split())
-        measurement.remarks.append(f"{dataset}, train beside {other}: {words}")
+        highest = []
+        pairs = zip(measurement.options.seeds, found[TRAIN], found[other], strict=True)
+        for seed, (ours, _), (theirs, _) in pairs:
+            test = kt.paired_test(ours, theirs)
+            highest.append(test.interval[1])
+            measurement.remarks.append(
+                f"{dataset}, seed {seed}, train beside {other}: {test}"
+            )
         measurement.target(
-            f"{dataset}: highest difference to {other} that the test allows",
-            test.interval[1],
+            f"{dataset}: highest difference to {other} that the test of each seed "
+            "allows, the lowest of them",
+            min(highest),
             at_least=0.0,
         )
 

@@ -18,8 +18,10 @@ from sklearn.preprocessing import StandardScaler
 import keras_transfer as kt
 from folders import write_folder
 from keras_transfer.classifier import unknown
+from keras_transfer.data.checked_files import check_files
+from keras_transfer.data.photo_files import PhotoFile
 from keras_transfer.data.photo_folders import photos_below
-from keras_transfer.models.graph import single_output
+from keras_transfer.features.photos import photo_features
 from keras_transfer.runtime.paths import build_dir
 from keras_transfer.runtime.tables import markdown_table
 
@@ -107,11 +109,13 @@ def features_of(backbone, dataset: str, options: argparse.Namespace):
 def features_below(backbone, folder: pathlib.Path, image_size: int) -> np.ndarray:
     """Return the features of all photos below a folder."""
     paths = [path for path, problem in photos_below(folder) if problem is None]
-    found = []
-    for start in range(0, len(paths), 32):
-        chunk = [kt.load_image(path, image_size) for path in paths[start : start + 32]]
-        found.append(np.mean(single_output(backbone, np.stack(chunk)), axis=(1, 2)))
-    return np.concatenate(found)
+    checked, _ = check_files([path.absolute() for path in paths], folder, False)
+    files = [
+        PhotoFile(path, 0, None, *found)
+        for path, found in zip(paths, checked, strict=True)
+        if not found.problem
+    ]
+    return photo_features(backbone, files, image_size)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from keras_transfer.fine_tuning.summary import TrainableSummary
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.verify import predictions
 from keras_transfer.verify.data import SharedImage
-from keras_transfer.workflow import train
+from keras_transfer.workflow import learning
 from keras_transfer.workflow.folder_check import FolderCheck
 from tests.helpers.small_networks import small_backbone, small_classifier
 
@@ -630,8 +630,8 @@ def tried(name, world):
 def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predictions, "_predict_elsewhere", accepted)
-    monkeypatch.setattr(train, "train_head", accepted)
-    monkeypatch.setattr(train, "train_last_blocks", accepted)
+    monkeypatch.setattr(learning, "train_head", accepted)
+    monkeypatch.setattr(learning, "train_last_blocks", accepted)
     failures = [
         f"{what}: {done}"
         for what, done in tried(name, world)

@@ -18,6 +18,7 @@ from keras_transfer.runtime.arguments import (
     shown,
     whole_number,
 )
+from keras_transfer.runtime.sampling import in_turn
 
 # Keeps file and time small: of 2,048 channels these are 17 MB, and 1 ms a photo.
 MOST_FEATURES = 4096
@@ -190,7 +191,7 @@ def fit_unknown_detector(
         )
     neighbors = whole_number("neighbors", neighbors, least=1)
     refused = real_number("refused", refused, above=0, below=1)
-    kept = train[_sample(labels)].astype("float16")
+    kept = train[in_turn(labels, MOST_FEATURES)].astype("float16")
     neighbors = min(neighbors, len(kept))
     count = len(validation)
     detector = UnknownDetector(kept, neighbors, 0.0, refused, count)
@@ -218,16 +219,6 @@ def _chance(number: int, count: int, refused: float) -> float:
 def _distances(bank: np.ndarray, features: np.ndarray, neighbors: int) -> np.ndarray:
     nearest_last = np.partition(features @ bank.T, -neighbors, axis=1)
     return np.clip(1 - nearest_last[:, -neighbors], 0, 2)
-
-
-def _sample(labels: np.ndarray) -> np.ndarray:
-    """Return which photos are kept: the same number of each class, where there are."""
-    order = np.random.default_rng(0).permutation(len(labels))
-    ranks = np.empty(len(labels), int)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        ranks[members] = np.arange(len(members))
-    return np.sort(order[np.argsort(ranks[order], kind="stable")][:MOST_FEATURES])
 
 
 def _checked(name: str, value: typing.Any) -> tuple[np.ndarray, np.ndarray]:

@@ -71,14 +71,15 @@ def _check(options: argparse.Namespace) -> int:
         raise FileNotFoundError(there_is_no("folder of photos", options.folder))
     if options.apply:
         return _apply(options)
+    import tensorflow as tf
+
     import keras_transfer as kt
     from keras_transfer.runtime import paths
-    from keras_transfer.workflow.folder_check import outside_of
 
     name = options.folder.absolute().name or "photos"
     output = options.output or paths.build_dir() / "check" / name
     # Said before the work, not after it.
-    outside_of(options.folder, output)
+    paths.outside_of(options.folder, "output", output)
     try:
         # What is said meanwhile is no part of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
@@ -92,8 +93,9 @@ def _check(options: argparse.Namespace) -> int:
             written = found.write(output)
     except ValueError:
         raise
-    except Exception as error:
-        # Never 1, which says that there is something to look at.
+    except (RuntimeError, OSError, MemoryError, tf.errors.OpError) as error:
+        # Never 1, which says that there is something to look at. All else is a fault of
+        # ours, and shown as one.
         reason = f"{error}" or type(error).__name__
         say(f"error: The folder could not be examined: {reason}", file=sys.stderr)
         return 2
@@ -114,7 +116,8 @@ def _apply(options: argparse.Namespace) -> int:
 
     if options.output is None:
         raise ValueError(
-            "Name the cleaned copy: check FOLDER --apply REVIEW.csv --output CLEAN"
+            "Expected --output, the cleaned copy, beside --apply: check FOLDER --apply "
+            f"REVIEW.csv --output CLEAN. Received: --apply {options.apply}"
         )
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         cleaned = apply_review(options.folder, options.apply, options.output)

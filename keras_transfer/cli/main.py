@@ -159,7 +159,7 @@ def _sentence(error: Exception) -> str:
     if getattr(error, "strerror", None):
         return f"{error.strerror}.{where}"
     if isinstance(error, MemoryError):
-        return "There is not enough memory. Close other programs, or use smaller photos."
+        return "There is not enough memory. Make room, or use smaller photos."
     if isinstance(error, _tensorflow()):
         # The first line, without the names of operations; the rest is a traceback.
         line = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error)).strip().partition("\n")[0]

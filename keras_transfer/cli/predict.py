@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from keras_transfer.cli.arguments import load_model, path_argument
+from keras_transfer.runtime.csv_tables import marked
 
 STDIN = "-"
 NONE = "none of these"
@@ -54,7 +55,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         choices=WRITERS,
         default="jsonl",
         help="one JSON object a line (the default), or a table of comma-separated "
-        "values; a file that cannot be read has an error in place of a class",
+        "values; a file that cannot be read has an error in place of a class. Both are "
+        r"in UTF-8; a byte of a name that is not becomes \udcff, or its like. In a "
+        "table ' comes before a cell that begins with one of = + - @ ', which no "
+        "spreadsheet then takes for a formula",
     )
     predict.add_argument(
         "--unknown",
@@ -64,6 +68,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from keras_transfer.data.photo_folders import well_formed
+
     classifier = load_model(options.model)
     detector = classifier.unknown if options.unknown else None
     if options.unknown and detector is None:
@@ -80,11 +86,12 @@ def _predict(options: argparse.Namespace) -> int:
         with _progress(options) as bar:
             for found in classifier.predict_stream(_photos(options.paths, problems)):
                 error = problems.pop(found.path, found.error)
-                failed |= error is not None
-                row = {"error": error}
+                row = {"path": well_formed(found.path)}
                 if error is None:
-                    row = _answer(classifier, found, top, detector)
-                write({"path": found.path} | row)
+                    row |= _answer(classifier, found, top, detector)
+                else:
+                    row["error"], failed = well_formed(error), True
+                write(row)
                 if bar is not None:
                     bar.update()
     except BrokenPipeError:
@@ -127,8 +134,7 @@ def _write_json(*_) -> Callable[[dict], None]:
 
 def _write_csv(top: int, unknown: bool) -> Callable[[dict], None]:
     with contextlib.suppress(AttributeError):  # Not a file.
-        # A name that is no text comes out in the bytes that it is made of.
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        sys.stdout.reconfigure(encoding="utf-8")
     ranked = [
         f"{what}_{rank}"
         for rank in range(1, top + 1)
@@ -142,7 +148,8 @@ def _write_csv(top: int, unknown: bool) -> Callable[[dict], None]:
     def write(row):
         best = enumerate(row.pop("top", ()), 1)
         each = {f"{k}_{rank}": v for rank, one in best for k, v in one.items()}
-        table.writerow(row | each)
+        cells = (row | each).items()
+        table.writerow({k: marked(v) if isinstance(v, str) else v for k, v in cells})
         sys.stdout.flush()
 
     return write

@@ -59,7 +59,9 @@ def check_files(
     ]
     small = {}
     if with_thumbnails:
-        small = thumbnails.read_kept({c.sha256 for c in found if c and not c.problem})
+        small = thumbnails.read_kept(
+            near, {c.sha256 for c in found if c and not c.problem}
+        )
     new = [
         index
         for index, checked in enumerate(found)
@@ -170,9 +172,7 @@ def _write(chosen: dict, small: dict[str, bytes], near: pathlib.Path) -> None:
     try:
         atomic_files.write_whole_text(folder / NAME, text)
         if small:
-            listed = {row[1] for files in chosen.values() for row in files.values()}
-            old = thumbnails.read_kept(listed - {*small})
-            thumbnails.keep(old | {s: small[s] for s in small if s in listed})
+            thumbnails.keep(near, small)
     except OSError as error:
         say(
             f"What was found out about the photos of {near} could not be "

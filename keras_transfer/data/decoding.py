@@ -14,7 +14,7 @@ import pathlib
 import re
 import struct
 import threading
-import warnings
+import typing
 import zlib
 
 import numpy as np
@@ -57,9 +57,9 @@ _NO_WHITE = ("I", "F", "LAB", "HSV")
 # From here on Pillow warns. Two photos of this size, decoded at once, take 2 GB: they
 # are decoded one at a time, and made smaller at once by whole numbers.
 LARGE = 89_478_485
+MOST_PIXELS = 2 * LARGE
 _LEAST_SIDE = 1024
-_one_large = threading.Lock()
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+_one_large, _one_opened = threading.Lock(), threading.Lock()
 # Rows at a time of what is computed in floats.
 _ROWS = 256
 CHANGED = (
@@ -110,13 +110,32 @@ def opened(data: bytes) -> Image.Image:
         UnreadableImageError: If they do not begin as an image that is read here.
     """
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return open_quietly(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
-            f"too many pixels (more than {2 * LARGE:,}): make it smaller"
+            f"too many pixels (more than {MOST_PIXELS:,}): make it smaller"
         ) from error
     except Exception as error:  # As above.
         raise UnreadableImageError(_reason(data, error)) from error
+
+
+def open_quietly(file: pathlib.Path | typing.BinaryIO) -> Image.Image:
+    """Open an image file with Pillow, which warns of fewer pixels than are read here.
+
+    Not by a filter of warnings, which would hold for the whole process.
+
+    Raises:
+        PIL.Image.DecompressionBombError: If it has more pixels than are read.
+    """
+    with _one_opened:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(file, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+    if image.width * image.height > MOST_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def _pixels(image: Image.Image, data: bytes, large: bool) -> np.ndarray:
@@ -286,7 +305,7 @@ def _is_whole_png(data: bytes) -> bool:
 def is_image(path: pathlib.Path) -> bool:
     """Tell by the first bytes of a file whether it is an image that is read here."""
     try:
-        with path.open("rb") as file, Image.open(file, formats=FORMATS):
+        with path.open("rb") as file, open_quietly(file):
             return True
     except Exception:  # Each reader of a format raises errors of its own.
         return False

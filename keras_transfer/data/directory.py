@@ -20,6 +20,10 @@ from keras_transfer.data.photo_files import (
 )
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.data.splits import (
+    GROUP_IN_SPLIT,
+    IN_SPLIT,
+    IN_TWO_CLASSES,
+    NEAR_SPLIT,
     WAYS_OUT,
     Skipped,
     Splits,
@@ -123,7 +127,11 @@ def load_directory(  # noqa: PLR0913
     files, usable, units = _apart(folder, usable, units, groups)
     usable = _numbered(usable, units)
     left_out = [
-        *((Skipped(folder.name(f), f.problem), True) for f in files if f.problem),
+        *(
+            (Skipped(folder.name(f), f.problem, f.kind), True)
+            for f in files
+            if f.problem
+        ),
         *folder.skipped,
     ]
     _warn(path, folder, [skipped for skipped, missed in left_out if missed])
@@ -139,7 +147,7 @@ def load_directory(  # noqa: PLR0913
     ]
     size = describe_size(counts, image_size, len(skipped), len(beyond))
     listed = [
-        (name, str(file.path.relative_to(folder.path)), file.label, file.sha256)
+        (name, file.path.relative_to(folder.path).as_posix(), file.label, file.sha256)
         for name, chosen in members.items()
         for file in chosen
     ]
@@ -210,16 +218,17 @@ def _warn(path: pathlib.Path, folder: Folder, missed: list[Skipped]) -> None:
     if len(missed) > len(shown):
         shown.append(f"  and {len(missed) - len(shown)} more")
     text = "\n".join(shown)
+    kinds = {each.kind for each in missed}
     advice = [
         f"{READ} are read. Open the others in an image program and export them as JPEG "
         "or PNG, copy damaged ones again, or delete them."
     ]
-    if any(each.reason.startswith("in two classes") for each in missed):
+    if IN_TWO_CLASSES in kinds:
         advice.append(
             "Of a photo in two classes, delete the one whose class is wrong: until "
             "then both are left out."
         )
-    if any(", which is in " in each.reason for each in missed):
+    if kinds & {IN_SPLIT, NEAR_SPLIT, GROUP_IN_SPLIT}:
         advice.append("A photo that is tested on is not trained on.")
     warnings.warn(
         f"{len(missed)} file(s) in {path} were skipped:\n{text}\n{' '.join(advice)}",
@@ -305,13 +314,18 @@ def _apart(
         if unit not in last or order.index(file.split) > order.index(last[unit].split):
             last[unit] = file
     stays = [last[u].split == f.split for f, u in zip(usable, units, strict=True)]
-    alike = "belongs to" if groups else "nearly the same as"
+    alike, kind = "nearly the same as", NEAR_SPLIT
+    if groups:
+        alike, kind = "belongs to", GROUP_IN_SPLIT
     problems = {
         file.path: f"{alike} {folder.name(last[unit])}, which is in {last[unit].split}"
         for file, unit, here in zip(usable, units, stays, strict=True)
         if not here
     }
-    files = [f._replace(problem=problems.get(f.path, f.problem)) for f in folder.files]
+    files = [
+        f._replace(problem=problems[f.path], kind=kind) if f.path in problems else f
+        for f in folder.files
+    ]
     return (
         files,
         [f for f, here in zip(usable, stays, strict=True) if here],

@@ -1,6 +1,5 @@
 """Keep photos that belong together in one split: of one patient, or near copies."""
 
-import csv
 import fractions
 import os
 import pathlib
@@ -15,6 +14,7 @@ import numpy as np
 from keras_transfer.data import split_names
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.runtime.arguments import file_path, shown
+from keras_transfer.runtime.csv_tables import read_table
 
 COLUMNS = ("path", "group")
 SHOWN = 5
@@ -93,26 +93,8 @@ def _by_expression(text: str) -> Groups:
 
 def _rows(path: pathlib.Path) -> list[tuple[str, str]]:
     """Return paths and groups of a CSV file."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            found = [*(rows.fieldnames or ())]
-            if {*COLUMNS} <= {*found}:
-                return [tuple(row[name] or "" for name in COLUMNS) for row in rows]
-    except OSError as error:
-        raise type(error)(
-            f"The CSV file of groups cannot be read ({error.strerror or error}). "
-            f"Received: groups={path}"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            "The file of groups must be a CSV file in UTF-8 with the columns path and "
-            f"group ({error}). Received: groups={path}"
-        ) from error
-    raise ValueError(
-        "The CSV file of groups must have a first line with the columns path and "
-        f"group. Received: groups={path} with the columns {found}"
-    )
+    rows = read_table(path, COLUMNS, "The CSV file of groups", f"groups={path}")
+    return [(row["path"], row["group"]) for _, row in rows if row["path"]]
 
 
 def _table(rows: Sequence[tuple], folder: pathlib.Path, received: str) -> dict:

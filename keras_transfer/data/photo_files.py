@@ -14,11 +14,12 @@ from keras_transfer.data.passes import Passes
 from keras_transfer.data.photo_folders import (
     Photo,
     cannot_open,
+    normalized,
     printable,
     read_layout,
 )
 from keras_transfer.data.pipelines import without_autotune
-from keras_transfer.data.splits import WAYS_OUT, Skipped
+from keras_transfer.data.splits import COPY, IN_SPLIT, IN_TWO_CLASSES, WAYS_OUT, Skipped
 
 
 class PhotoFile(typing.NamedTuple):
@@ -32,6 +33,8 @@ class PhotoFile(typing.NamedTuple):
         number: What `decoding.fingerprint` makes of the same bytes.
         plain: Whether TensorFlow's own decoder may read it.
         problem: Why it is no image that can be used, or `None`.
+        kind: Of a photo that could be read and is left out all the same, which problem
+            that is, as in `Skipped`; else `None`.
         group: In `Splits.photos`, the number of what it is kept together with, a group
             of `groups` or near copies; `None` for a photo that stands alone.
     """
@@ -43,6 +46,7 @@ class PhotoFile(typing.NamedTuple):
     number: int
     plain: bool
     problem: str | None
+    kind: str | None = None
     group: int | None = None
 
 
@@ -67,8 +71,8 @@ class Folder(typing.NamedTuple):
     thumbnails: dict[str, bytes]
 
     def name(self, file: PhotoFile) -> str:
-        """Return the path of a file in this folder, so that a console can take it."""
-        return printable(file.path.relative_to(self.path))
+        """Return the path of a file in this folder, the same on every system."""
+        return _printed(file, self.path)
 
 
 def read_folder(
@@ -107,11 +111,43 @@ def read_folder(
     )
 
 
+def labels_by_name(folder: Folder, class_names: Sequence[str]) -> list[int]:
+    """Return the label that a model gives each class of a folder, by its name.
+
+    Args:
+        folder: What `read_folder` returned.
+        class_names: Classes of the model, in the order of its labels.
+
+    Raises:
+        ValueError: If the folder has a class that is none of the model's.
+    """
+    known = {normalized(name): label for label, name in enumerate(class_names)}
+    names = [*map(normalized, folder.class_names)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            "Each subfolder must have the name of a class of the model: "
+            f"{', '.join(class_names)}. Rename, or move away, the others. "
+            f"Received: folder={folder.path} with {', '.join(unknown[:10])}"
+        )
+    return [known[name] for name in names]
+
+
 def photo_dataset(
-    files: Sequence[PhotoFile], image_size: int, batch_size: int = 32
+    files: Sequence[PhotoFile],
+    image_size: int,
+    batch_size: int = 32,
+    *,
+    shuffle: bool = False,
 ) -> tf.data.Dataset:
-    """Return float32 images and integer labels of photos, batched, in this order."""
-    return _photos(examples(files)(), image_size, batch_size)
+    """Return float32 images and integer labels of photos, batched.
+
+    They come in this order, or in another one in each pass, by a step of their own.
+    """
+    encoded = examples(files)()
+    if shuffle:
+        encoded = encoded.shuffle(len(files), seed=0)
+    return _photos(encoded, image_size, batch_size)
 
 
 def shuffled_photos(
@@ -144,8 +180,7 @@ def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
 
 def is_readable(file: PhotoFile) -> bool:
     """Return whether a file is an image that can be used, be it a copy of another."""
-    copied = ("in two classes", "a copy of")
-    return file.problem is None or file.problem.startswith(copied)
+    return file.problem is None or file.kind is not None
 
 
 def _examine(
@@ -159,18 +194,21 @@ def _examine(
     for indices in same.values():
         if len(indices) > 1:
             for index, problem in _problems([files[i] for i in indices], folder):
-                files[indices[index]] = files[indices[index]]._replace(problem=problem)
+                files[indices[index]] = files[indices[index]]._replace(**problem)
     return files
 
 
-def _problems(twins: list[PhotoFile], folder: pathlib.Path) -> list[tuple[int, str]]:
+def _problems(
+    twins: list[PhotoFile], folder: pathlib.Path
+) -> list[tuple[int, dict[str, str]]]:
     """Return which files of one and the same content are left out, and why."""
     found = []
     if len({file.label for file in twins}) > 1:
         # One of the labels is wrong, and nobody can tell which.
         for index, file in enumerate(twins):
             other = next(twin for twin in twins if twin.label != file.label)
-            found.append((index, f"in two classes, also as {_printed(other, folder)}"))
+            problem = f"in two classes, also as {_printed(other, folder)}"
+            found.append((index, {"problem": problem, "kind": IN_TWO_CLASSES}))
         return found
     # Of several splits it stays in the last one: what is tested on is not trained on.
     order = [None, *split_names.FRACTIONS]
@@ -178,15 +216,15 @@ def _problems(twins: list[PhotoFile], folder: pathlib.Path) -> list[tuple[int, s
     stays = next(i for i, file in enumerate(twins) if order.index(file.split) == last)
     for index, file in enumerate(twins):
         if index != stays:
-            found.append((index, f"a copy of {_printed(twins[stays], folder)}"))
+            problem, kind = f"a copy of {_printed(twins[stays], folder)}", COPY
             if file.split != twins[stays].split:
-                text = f"{found[-1][1]}, which is in {twins[stays].split}"
-                found[-1] = (index, text)
+                problem, kind = f"{problem}, which is in {twins[stays].split}", IN_SPLIT
+            found.append((index, {"problem": problem, "kind": kind}))
     return found
 
 
 def _printed(file: PhotoFile, folder: pathlib.Path) -> str:
-    return printable(file.path.relative_to(folder))
+    return printable(file.path.relative_to(folder).as_posix())
 
 
 def examples(files: Sequence[PhotoFile]):

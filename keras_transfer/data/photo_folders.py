@@ -5,6 +5,7 @@ folders in it (or, the other way round, class folders that hold the same splits)
 lies there besides is passed over, and named.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 from keras_transfer.data import decoding, split_names
-from keras_transfer.data.splits import WAYS_OUT, Skipped
+from keras_transfer.data.splits import Skipped
 
 # What systems and programs leave in folders of photos, in lower case.
 SYSTEM = {
@@ -65,8 +66,17 @@ def printable(text: str | os.PathLike) -> str:
 
     Bytes that are not UTF-8 become `\udcff`, the end of a line `\n`.
     """
-    text = os.fspath(text).encode("utf-8", "backslashreplace").decode()
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], well_formed(text))
+
+
+def well_formed(text: str | os.PathLike) -> str:
+    r"""Return a name that every program reads: bytes not UTF-8 become `\udcff`."""
+    text = os.fspath(text)
+    with contextlib.suppress(UnicodeEncodeError):
+        # Under `LC_ALL=C` Python takes all that is not ASCII for bytes.
+        escaped = "utf-8", "surrogateescape"
+        text = text.encode(*escaped).decode(*escaped)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
@@ -84,7 +94,8 @@ def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
         hint = f"Pass {outer[0]}, which holds them. " if len(inside) > 1 else ""
         raise ValueError(
             "Expected a folder with at least two subfolders, one a class, each with "
-            f"its images. {hint}{WAYS_OUT} "
+            f"its images. {hint}Ways out: pass the folder that holds those of the "
+            "classes; or sort the photos into one folder a class. "
             f"Received: path={path} with the subfolders {names}"
         )
     given = None if alone else _given_splits(path, outer)
@@ -334,4 +345,4 @@ def _beside(path: pathlib.Path, used: set[pathlib.Path]) -> list[tuple[Skipped, 
 
 
 def _skipped(path: pathlib.Path, file: pathlib.Path, reason: str) -> Skipped:
-    return Skipped(printable(file.relative_to(path)), reason)
+    return Skipped(printable(file.relative_to(path).as_posix()), reason)

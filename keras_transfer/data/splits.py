@@ -32,17 +32,37 @@ class DatasetUnavailableError(RuntimeError):
     """Says that a data set cannot be had here, and what to do instead."""
 
 
-class Skipped(typing.NamedTuple):
+# What a photo is that could be read and was left out, whatever the other one's name.
+IN_TWO_CLASSES = "in two classes"
+COPY = "a copy of another photo"
+IN_SPLIT = "a copy of a photo in another split"
+NEAR_SPLIT = "nearly the same as a photo in another split"
+GROUP_IN_SPLIT = "belongs to a photo in another split"
+
+
+class _PathAndReason(typing.NamedTuple):
+    path: str
+    reason: str
+
+
+class Skipped(_PathAndReason):
     """Name what was left out of a data set, and why.
 
     Attributes:
         path: Path of a photo relative to its folder; of a prepared data set, the
             slice of its records.
         reason: Why it is in no split.
+        kind: The same without the name of another photo, where `reason` has one: to
+            count by. Not one of the pair, which it is.
     """
 
-    path: str
-    reason: str
+    kind: str | None = None
+
+    def __new__(cls, path: str, reason: str, kind: str | None = None):
+        """Make a pair with a kind."""
+        made = super().__new__(cls, path, reason)
+        made.kind = kind
+        return made
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

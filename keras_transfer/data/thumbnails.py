@@ -1,5 +1,7 @@
 """Small grey pictures of photos, kept from one call to the next by their content."""
 
+import hashlib
+import os
 import pathlib
 from collections.abc import Collection, Mapping
 
@@ -9,7 +11,9 @@ from PIL import Image, ImageOps
 from keras_transfer.data import decoding
 from keras_transfer.runtime import atomic_files, paths
 
-NAME = "photo_thumbnails.npy"
+NAME = "photo_thumbnails"
+# Of all folders of photos together, besides the last one.
+MOST_BYTES = 2**28
 SIDE = 32
 # What has fewer pixels has no details by which to tell it from others.
 LEAST_SIDE = 16
@@ -48,10 +52,21 @@ def pixels(thumbnails: Collection[bytes]) -> np.ndarray:
     return joined.reshape(-1, SIDE, SIDE, 1)
 
 
-def read_kept(wanted: Collection[str]) -> dict[str, bytes]:
-    """Return the thumbnails that were kept of photos with these checksums."""
+def kept_at(folder: pathlib.Path) -> pathlib.Path:
+    """Return where the thumbnails of a folder of photos are kept."""
+    key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    return paths.data_dir() / NAME / f"{key}.npy"
+
+
+def read_kept(folder: pathlib.Path, wanted: Collection[str]) -> dict[str, bytes]:
+    """Return the thumbnails that were kept of photos with these checksums.
+
+    Args:
+        folder: The folder of photos, absolute.
+        wanted: Checksums.
+    """
     try:
-        kept = np.load(paths.data_dir() / NAME, mmap_mode="r", allow_pickle=False)
+        kept = np.load(kept_at(folder), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return {}
     if kept.dtype != _RECORD or kept.ndim != 1:
@@ -66,12 +81,23 @@ def read_kept(wanted: Collection[str]) -> dict[str, bytes]:
     }
 
 
-def keep(thumbnails: Mapping[str, bytes]) -> pathlib.Path:
-    """Write thumbnails by the checksum of their photo, in place of all before."""
+def keep(folder: pathlib.Path, thumbnails: Mapping[str, bytes]) -> None:
+    """Write the thumbnails of a folder by checksum, in place of those before.
+
+    Of the folders that were written least lately, some are forgotten.
+    """
     records = np.zeros(len(thumbnails), _RECORD)
     records["sha256"] = [bytes.fromhex(sha256) for sha256 in thumbnails]
     records["pixels"] = pixels(thumbnails.values())[..., 0]
-    path = paths.data_dir() / NAME
+    path = kept_at(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.written_whole(path) as temporary:
         np.save(temporary, records)
-    return path
+    states = [(each, each.stat()) for each in path.parent.glob("*.npy")]
+    states.sort(key=lambda each: (each[0] == path, each[1].st_mtime_ns))
+    size = sum(state.st_size for _, state in states)
+    for each, state in states[:-1]:
+        if size <= MOST_BYTES:
+            break
+        each.unlink(missing_ok=True)
+        size -= state.st_size

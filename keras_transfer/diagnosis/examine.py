@@ -2,19 +2,23 @@
 
 import dataclasses
 import os
-import pathlib
 import time
 from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.classifier.members import has_members
 from keras_transfer.classifier.model_files import model_path, read_model
 from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
 from keras_transfer.data.directory import load_directory
-from keras_transfer.data.passes import Passes
-from keras_transfer.data.photo_files import photo_dataset, read_folder, shuffled_photos
+from keras_transfer.data.photo_files import (
+    Folder,
+    labels_by_name,
+    photo_dataset,
+    read_folder,
+)
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.case import SPLITS, Case, checked_model, checked_parts
 from keras_transfer.diagnosis.checks import (
@@ -144,6 +148,7 @@ def diagnose_files(
 
     Where the model keeps checksums of the photos that it was trained and validated on,
     these are the parts, and all other photos the test. Else the folder is split here.
+    Classes are those of the model by their names; some may be missing.
 
     Args:
         model: Path of a `.keras` file, from `save_classifier` or from Keras.
@@ -166,30 +171,39 @@ def diagnose_files(
     if image_size is None:
         image_size = (image_shape(loaded) or (None,))[0] or 224
     folder = file_path("folder", folder)
-    known = known_photos(loaded) if named else {}
-    if known:
-        return diagnose(loaded, _parts_as_trained(folder, known, image_size))
+    if named:
+        found = read_folder(folder, loaded.class_names, with_thumbnails=False)
+        labels, known = labels_by_name(found, loaded.class_names), known_photos(loaded)
+        # Without all classes in their order, a folder's own labels are others.
+        if known or labels != [*range(len(loaded.class_names))]:
+            parts = _parts(found, labels, known, image_size)
+            return diagnose(loaded, parts | {"class_names": loaded.class_names})
     return diagnose(loaded, load_directory(folder, image_size=image_size))
 
 
-def _parts_as_trained(
-    folder: pathlib.Path, known: Mapping[str, str], image_size: int
-) -> dict:
-    """Return the photos of a folder in the parts that a model was trained on."""
-    found = read_folder(folder, with_thumbnails=False)
+def _parts(
+    folder: Folder, labels: list[int], known: Mapping[str, str], image_size: int
+) -> dict[str, tf.data.Dataset]:
+    """Return the photos of a folder in the parts that a model was trained on.
+
+    Where it is not known on which, they are in the split that the folder gives, or all
+    in the test.
+    """
     parts = {name: [] for name in SPLITS}
-    for file in found.files:
+    for file in folder.files:
         if not file.problem:
-            parts[known.get(file.sha256, "test")].append(file)
-    say(
-        f"Data: the model was trained on {len(parts['train']):,} of these photos, and "
-        f"validated on {len(parts['validation']):,}; these are left out of the test, "
-        f"which the other {len(parts['test']):,} are"
-    )
-    datasets = {
-        name: photo_dataset(files, image_size) for name, files in parts.items() if files
+            given = (not known and file.split) or "test"
+            file = file._replace(label=labels[file.label])
+            parts[known.get(file.sha256, given)].append(file)
+    if known:
+        say(
+            f"Data: the model was trained on {len(parts['train']):,} of these photos, "
+            f"and validated on {len(parts['validation']):,}; these are left out of the "
+            f"test, which the other {len(parts['test']):,} are"
+        )
+    # Shuffled by a step that the checks find, and can leave out.
+    return {
+        name: photo_dataset(files, image_size, shuffle=name == "train")
+        for name, files in parts.items()
+        if files
     }
-    if parts["train"]:
-        passes = Passes(seed=0)
-        datasets["train"] = shuffled_photos(parts["train"], image_size, passes)
-    return datasets | {"class_names": found.class_names}

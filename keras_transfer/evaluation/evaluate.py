@@ -7,11 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.metrics import (
-    average_precision_score,
     confusion_matrix,
     log_loss,
     precision_recall_fscore_support,
-    roc_auc_score,
 )
 
 from keras_transfer.evaluation.calibration import (
@@ -232,11 +230,10 @@ def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:
     figures = {"precision": precision[present]}
     figures |= {"recall": recall[present], "f1": f1[present]}
     if len(present) > 1:
-        # scikit-learn knows no classes without images: they are left out for it.
-        one_hot = (labels[:, None] == present).astype(int)
-        scores = one_hot, probabilities[:, present]
-        figures["roc_auc"] = roc_auc_score(*scores, average=None)
-        figures["average_precision"] = average_precision_score(*scores, average=None)
+        # Of classes without images there is nothing to rank.
+        figures["roc_auc"], figures["average_precision"] = np.transpose(
+            [_ranked(labels == label, probabilities[:, label]) for label in present]
+        )
     rows = [
         {"class": name, "images": int(count)}
         | dict.fromkeys(("precision", "recall", "f1", "roc_auc", "average_precision"))
@@ -246,6 +243,21 @@ def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:
         for index, value in zip(present, values, strict=True):
             rows[index][name] = float(value)
     return rows
+
+
+def _ranked(right: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Return ROC-AUC and average precision, as scikit-learn has them.
+
+    Which checks its arguments anew for each class: of 1,000 classes it takes 15 s.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # Where the score changes: of photos with the same score none comes first.
+    ends = np.flatnonzero(np.append(np.diff(scores[order]), 1))
+    found = np.cumsum(right[order])[ends]
+    others, new = 1 + ends - found, np.diff(found, prepend=0)
+    area = np.sum(np.diff(others, prepend=0) * (found - new / 2))
+    precision = np.sum(new * found / (1 + ends))
+    return area / (found[-1] * others[-1]), precision / found[-1]
 
 
 def _mean(rows: list[dict], key: str) -> float | None:

@@ -10,8 +10,12 @@ import numpy as np
 
 from keras_transfer.classifier.model_files import model_path
 from keras_transfer.classifier.saved import Classifier, known_photos, load_classifier
-from keras_transfer.data.photo_files import Folder, PhotoFile, read_folder
-from keras_transfer.data.photo_folders import normalized
+from keras_transfer.data.photo_files import (
+    Folder,
+    PhotoFile,
+    labels_by_name,
+    read_folder,
+)
 from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.runtime.arguments import file_path
@@ -143,7 +147,7 @@ def evaluate_files(
         classifier = load_classifier(model_path("model", model))
     path = file_path("folder", folder)
     found = read_folder(path, classifier.class_names, with_thumbnails=False)
-    labels = _labels_by_name(found, classifier)
+    labels = labels_by_name(found, classifier.class_names)
     files, left_out, notes = _chosen(found, classifier)
     report = None
     if files:
@@ -161,20 +165,6 @@ def evaluate_files(
         notes=tuple(notes),
         temperature=classifier.temperature,
     )
-
-
-def _labels_by_name(folder: Folder, classifier: Classifier) -> list[int]:
-    """Return the label that the model gives each class of a folder."""
-    known = {normalized(name): i for i, name in enumerate(classifier.class_names)}
-    names = [*map(normalized, folder.class_names)]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(
-            "Each subfolder must have the name of a class of the model: "
-            f"{', '.join(classifier.class_names)}. Rename, or move away, the others. "
-            f"Received: folder={folder.path} with {', '.join(unknown[:10])}"
-        )
-    return [known[name] for name in names]
 
 
 def _chosen(

@@ -155,6 +155,7 @@ def fine_tune(  # noqa: PLR0913
     )
     mixing = _checked_mixing(mixup, cutmix, label_smoothing, cache_prefix)
     callbacks = arguments.callback_list(callbacks)
+    _check_state(callbacks, *mixing[:2])
     learning_rate, head_learning_rate = _checked_rates(
         learning_rate, head_learning_rate, schedule, callbacks
     )
@@ -417,6 +418,15 @@ def _checked_rates(
             f"Received: schedule={type(schedule).__name__}, {setters[0]} in callbacks"
         )
     return found["learning_rate"], found["head_learning_rate"]
+
+
+def _check_state(callbacks, mixup, cutmix) -> None:
+    """Refuse to go on later with what is drawn by layers that are not kept."""
+    if (mixup or cutmix) and any(isinstance(x, TrainingState) for x in callbacks):
+        raise ValueError(
+            "With a TrainingState, mixup and cutmix must be 0: how they have mixed "
+            f"cannot be had again. Received: mixup={mixup}, cutmix={cutmix}"
+        )
 
 
 def _checked_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> tuple:

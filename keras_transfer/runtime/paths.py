@@ -80,6 +80,23 @@ def cannot_write(
     return said
 
 
+def outside_of(folder: pathlib.Path, name: str, path: pathlib.Path) -> pathlib.Path:
+    """Return an absolute path, and refuse one that lies in a folder of photos.
+
+    Args:
+        folder: The folder, which nothing is written into.
+        name: Name of the argument, for the error.
+        path: Its value.
+    """
+    path = path.absolute()
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{name} must lie outside of the folder of photos, which is not changed. "
+            f"Received: {name}={path}, folder={folder}"
+        )
+    return path
+
+
 def existing_parent(path: str | os.PathLike) -> pathlib.Path:
     """Return the innermost folder of `path` that is there already."""
     path = pathlib.Path(path).absolute()

@@ -16,6 +16,7 @@ from keras_transfer.data.photo_files import (
     is_readable,
     read_folder,
 )
+from keras_transfer.data.splits import IN_TWO_CLASSES
 from keras_transfer.features.photos import photo_features
 from keras_transfer.runtime.arguments import file_path, flag, one_of, square_size
 from keras_transfer.workflow import photo_quality, wrong_labels
@@ -114,6 +115,8 @@ def check_directory(
         counts={name: counts[label] for label, name in enumerate(found.class_names)},
         suspicions=ordered(suspicions),
         not_examined=not_examined,
+        # The thumbnails have been looked at.
+        folder=found._replace(thumbnails={}),
     )
 
 
@@ -183,7 +186,7 @@ def _probabilities(
 
 
 def _in_two_classes(file: PhotoFile) -> bool:
-    return (file.problem or "").startswith("in two classes")
+    return file.kind == IN_TWO_CLASSES
 
 
 def _files(folder: Folder) -> Iterator[Suspicion]:

@@ -5,8 +5,9 @@ import dataclasses
 import os
 import pathlib
 
+from keras_transfer.data.photo_files import Folder, read_folder
 from keras_transfer.runtime.arguments import file_path
-from keras_transfer.runtime.paths import make_folder
+from keras_transfer.runtime.paths import make_folder, outside_of
 from keras_transfer.runtime.tables import text_table
 from keras_transfer.workflow import review, review_page
 from keras_transfer.workflow.suspicions import KINDS, Suspicion, by_photo
@@ -28,6 +29,7 @@ class FolderCheck:
         suspicions: Tuple of `Suspicion`, the most serious kinds first, and of one kind
             the surest first.
         not_examined: Dict from what could not be looked for to the reason.
+        folder: What the folder held then, or `None`, and it is read again.
     """
 
     path: pathlib.Path
@@ -36,6 +38,7 @@ class FolderCheck:
     counts: dict[str, int]
     suspicions: tuple[Suspicion, ...]
     not_examined: dict[str, str]
+    folder: Folder | None = None
 
     @property
     def serious(self) -> tuple[Suspicion, ...]:
@@ -76,11 +79,16 @@ class FolderCheck:
         Returns:
             Path of `review.csv`.
         """
-        output = outside_of(self.path, file_path("output", output))
+        output = outside_of(self.path, "output", file_path("output", output))
         make_folder(output)
-        review.write_review(self.suspicions, self.path, output / "review.csv")
+        review.write_review(self.suspicions, self.photos, output / "review.csv")
         review_page.write_page(self, output / "review.html")
         return output / "review.csv"
+
+    @property
+    def photos(self) -> Folder:
+        """The folder as it was checked."""
+        return self.folder or read_folder(self.path, with_thumbnails=False)
 
     def __str__(self) -> str:
         parts = [self.headline]
@@ -122,17 +130,6 @@ class FolderCheck:
             if kind in numbers
         ]
         return [("suspected", "number", ""), *rows]
-
-
-def outside_of(folder: pathlib.Path, output: pathlib.Path) -> pathlib.Path:
-    """Return an absolute path, and refuse one that lies in the folder of photos."""
-    output = output.absolute()
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(
-            "The review must lie outside of the folder of photos, which is not "
-            f"changed. Received: output={output}, folder={folder}"
-        )
-    return output
 
 
 def _described(suspicion: Suspicion) -> str:

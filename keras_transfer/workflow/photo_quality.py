@@ -78,7 +78,7 @@ def small_photo(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Return a photo as RGB of at most `side` pixels, upright, and its whole size."""
     if file.plain:
-        with Image.open(file.path, formats=decoding.FORMATS) as image:
+        with decoding.open_quietly(file.path) as image:
             size = image.size
             # A JPEG comes at a half, a quarter or an eighth of its size for less.
             image.draft("RGB", (side, side))
@@ -91,7 +91,7 @@ def small_photo(
 
 
 def _size(file: PhotoFile) -> tuple[int, int]:
-    with Image.open(file.path, formats=decoding.FORMATS) as image:
+    with decoding.open_quietly(file.path) as image:
         return image.size
 
 

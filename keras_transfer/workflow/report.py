@@ -32,7 +32,6 @@ FEW = 15
 FEWEST_IMAGES = 10
 # A wider table of all confusions cannot be taken in.
 WIDEST_MATRIX = 20
-NAMING = ("a copy of", "in two classes")
 SAMPLES, MISTAKES, EXPLAINED, SKIPPED = 24, 12, 4, 50
 
 
@@ -348,11 +347,8 @@ def _ordinal(number: int) -> str:
 
 def _reasons(skipped: Sequence) -> list[tuple[str, int]]:
     """Return how many files were left out for each kind of reason."""
-    kinds = collections.Counter()
-    for each in skipped:
-        # Some go on with the name of another file.
-        kind = next((k for k in NAMING if each.reason.startswith(k)), each.reason)
-        kinds[kind] += 1
+    # Without the name of another photo, which some reasons have.
+    kinds = collections.Counter(each.kind or each.reason for each in skipped)
     return kinds.most_common(8)
 
 

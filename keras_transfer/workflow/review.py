@@ -19,13 +19,15 @@ from keras_transfer.data.photo_files import (
 from keras_transfer.data.photo_folders import printable
 from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.arguments import file_path
+from keras_transfer.runtime.csv_tables import marked, read_table
+from keras_transfer.runtime.paths import outside_of
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.workflow.suspicions import Suspicion, by_photo
 
 COLUMNS = ("path", "class", "suspected", "evidence", "suggestion", "decision")
 KEEP, DROP = "keep", "drop"
-# What a table takes for a formula if a cell begins with it; and the mark against it.
-FORMULA, MARK = ("=", "+", "-", "@", "\t", "\r"), "'"
+# Without these nothing can be applied.
+NEEDED = ("path", "class", "decision")
 SHOWN = 10
 
 
@@ -38,6 +40,8 @@ class Cleaned(typing.NamedTuple):
         moved: Number of photos in another class than before.
         dropped: Number of photos that somebody decided to drop.
         unreadable: Paths of files that were left out because they are no photos.
+        undecided: Number of photos that the review lists, that nobody decided about,
+            and that stayed as they are.
     """
 
     path: pathlib.Path
@@ -45,6 +49,7 @@ class Cleaned(typing.NamedTuple):
     moved: int
     dropped: int
     unreadable: tuple[str, ...]
+    undecided: int
 
     def __str__(self) -> str:
         text = (
@@ -53,11 +58,16 @@ class Cleaned(typing.NamedTuple):
         )
         if self.unreadable:
             text += f", {len(self.unreadable):,} left out that cannot be read"
+        if self.undecided:
+            text += (
+                f". {self.undecided:,} suspected photos have no decision and stay as "
+                "they are"
+            )
         return text
 
 
 def write_review(
-    suspicions: Iterable[Suspicion], folder: pathlib.Path, path: pathlib.Path
+    suspicions: Iterable[Suspicion], folder: Folder, path: pathlib.Path
 ) -> None:
     """Write one row for each suspected photo, the surest first.
 
@@ -66,13 +76,12 @@ def write_review(
 
     Args:
         suspicions: In their order.
-        folder: The folder of photos.
+        folder: What `read_folder` returned.
         path: The file to write.
     """
     decided = {}
     if path.exists():
-        there = read_folder(folder, with_thumbnails=False)
-        names = {there.name(file) for file in there.files}
+        names = {folder.name(file) for file in folder.files}
         for _, row in _rows(path):
             if row["decision"].strip() and row["path"] in names:
                 decided[row["path"]] = row
@@ -87,7 +96,7 @@ def write_review(
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    writer.writerows([*map(_marked, row)] for row in rows)
+    writer.writerows([*map(marked, row)] for row in rows)
     with atomic_files.written_whole(path) as temporary:
         temporary.write_bytes(file.getvalue().encode("utf-8-sig", "backslashreplace"))
 
@@ -135,11 +144,7 @@ def apply_review(
             "There is something at this path already. Name a new folder for the "
             f"cleaned copy. Received: output={output}"
         )
-    if output.resolve().is_relative_to(found.path.resolve()):
-        raise ValueError(
-            "The cleaned copy must lie outside of the folder, which is not changed. "
-            f"Received: output={output}, folder={found.path}"
-        )
+    outside_of(found.path, "output", output)
     decisions = _read_decisions(review, found)
     kept, moved, unreadable = _sorted_out(found, decisions)
     places = {file.path: file.path.relative_to(found.path) for file in kept}
@@ -154,7 +159,8 @@ def apply_review(
             _link_or_copy(path, temporary / place)
         temporary.rename(output)
     dropped = len(found.files) - len(places) - len(unreadable)
-    cleaned = Cleaned(output, len(kept), len(moved), dropped, unreadable)
+    undecided = sum(not decisions.get(found.name(f), KEEP) for f in kept)
+    cleaned = Cleaned(output, len(kept), len(moved), dropped, unreadable, undecided)
     say(f"Cleaned copy: {cleaned}")
     return cleaned
 
@@ -223,12 +229,12 @@ def _link_or_copy(path: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
-    """Return what was decided, by the name of the photo in the folder."""
+    """Return what was decided of each photo that is listed, `""` for nothing."""
     class_of = {folder.name(f): folder.class_names[f.label] for f in folder.files}
     decisions = {}
     for line, row in _rows(path):
         name, decision = row["path"], row["decision"].strip()
-        received = f"Received: {path}, line {line}: path={name}"
+        received = f"Received: review={path}, line={line}, path={name}"
         if name not in class_of:
             raise ValueError(
                 "There is no such photo in the folder. Expected the review of this "
@@ -239,10 +245,13 @@ def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
                 f"This photo is in the class {class_of[name]} and not in "
                 f"{row['class']}: the review is of another folder. {received}"
             )
-        if decision:
-            decision = _checked(decision, folder.class_names, received)
-            if decisions.setdefault(name, decision) != decision:
-                raise ValueError(f"Two decisions are about one photo. {received}")
+        if not decision:
+            decisions.setdefault(name, "")
+            continue
+        decision = _checked(decision, folder.class_names, received)
+        if decisions.get(name, "") not in ("", decision):
+            raise ValueError(f"Two decisions are about one photo. {received}")
+        decisions[name] = decision
     return decisions
 
 
@@ -275,38 +284,6 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, str]]]:
             "There is no review at this path. Make one with check FOLDER. "
             f"Received: review={path}"
         )
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            "This review is not in UTF-8. Save it again as CSV UTF-8. "
-            f"Received: review={path}"
-        ) from error
-    first = text.partition("\n")[0]
-    # Where a comma is in numbers, Excel writes semicolons between the columns.
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    missing = {"path", "class", "decision"} - {*(reader.fieldnames or ())}
-    if missing:
-        raise ValueError(
-            f"Expected a table with the columns {', '.join(COLUMNS)}. "
-            f"Received: review={path} without {', '.join(sorted(missing))}"
-        )
-    try:
-        for row in reader:
-            cells = {name: _unmarked(row.get(name) or "") for name in COLUMNS}
-            if cells["path"]:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise ValueError(
-            f"This review cannot be read as a table ({error}). Received: review={path}"
-        ) from error
-
-
-def _marked(cell: str) -> str:
-    """Return a cell that no table takes for a formula."""
-    return f"{MARK}{cell}" if cell.startswith((*FORMULA, MARK)) else cell
-
-
-def _unmarked(cell: str) -> str:
-    return cell[1:] if cell.startswith(MARK) and cell[1:2] in (*FORMULA, MARK) else cell
+    for line, row in read_table(path, NEEDED, "The review", f"review={path}"):
+        if row["path"]:
+            yield line, dict.fromkeys(COLUMNS, "") | row

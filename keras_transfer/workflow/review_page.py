@@ -5,7 +5,6 @@ import pathlib
 import shlex
 import typing
 
-from keras_transfer.data.photo_files import read_folder
 from keras_transfer.workflow import pages
 from keras_transfer.workflow.suspicions import KINDS, Suspicion
 
@@ -43,7 +42,7 @@ def fragment(check: typing.Any, most_cards: int) -> str:
 
 def described(check: typing.Any, most_cards: int) -> dict:
     """Return what the templates show."""
-    folder = read_folder(check.path, with_thumbnails=False)
+    folder = check.photos
     files = {folder.name(file): file for file in folder.files}
 
     @functools.cache

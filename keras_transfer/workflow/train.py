@@ -14,7 +14,9 @@ from keras_transfer.classifier.head import POOLING_NAME
 from keras_transfer.classifier.saved import Classifier, save_classifier
 from keras_transfer.classifier.unknown import fit_unknown_detector
 from keras_transfer.data.directory import load_directory
+from keras_transfer.data.grouping import read_groups
 from keras_transfer.data.photo_files import PhotoFile
+from keras_transfer.data.photo_folders import read_layout
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.examine import diagnose
 from keras_transfer.evaluation.calibration import calibration_temperature
@@ -33,6 +35,9 @@ from keras_transfer.workflow import learning
 from keras_transfer.workflow.again import command_again
 from keras_transfer.workflow.report import write_report
 from keras_transfer.workflow.trained import TrainedClassifier
+
+# With fewer photos, a temperature is mostly chance.
+WELL_CALIBRATED = 50
 
 
 def train_classifier(  # noqa: PLR0913
@@ -93,16 +98,19 @@ def train_classifier(  # noqa: PLR0913
     >>> trained.test.accuracy_interval  # doctest: +SKIP
     (0.949, 0.99)
     """
+    folder = _photos_path(folder)
+    read_layout(folder.absolute())
+    read_groups(groups, folder.absolute())
     settings = {
-        "folder": _photos_path(folder),
-        "output": _written_path("output", output, ".keras"),
+        "folder": folder,
+        "output": _written_path(folder, "output", output, (".keras",)),
         "backbone": backbone,
         "image_size": arguments.square_size("image_size", image_size),
         "fine_tune": arguments.flag("fine_tune", fine_tune),
         "epochs": _checked_epochs(epochs),
         "class_weight": class_weight,
         "groups": groups,
-        "report": _written_path("report", report),
+        "report": _written_path(folder, "report", report, (".html", ".htm")),
         "seed": arguments.whole_number("seed", seed, 0, 2**32 - 1),
     }
     seconds = {}
@@ -204,17 +212,22 @@ def _photos_path(folder) -> pathlib.Path:
     return folder
 
 
-def _written_path(name: str, value, suffix: str = "") -> pathlib.Path | None:
-    """Return where a file is to be written, or refuse what cannot be."""
+def _written_path(
+    folder: pathlib.Path, name: str, value, suffixes: tuple[str, ...]
+) -> pathlib.Path | None:
+    """Return where a file is to be written, or refuse what cannot be.
+
+    By its ending, a report takes the place of no model, and neither that of a photo.
+    """
     if value is None:
         return None
     path = arguments.file_path(name, value)
-    if path.is_dir() or path.suffix != (suffix or path.suffix):
-        ending = f" that ends in {suffix}, in small letters," if suffix else ""
+    if path.is_dir() or path.suffix not in suffixes:
         raise ValueError(
-            f"{name} must be the path of a file{ending} and no folder. "
-            f"Received: {name}={path}"
+            f"{name} must be the path of a file that ends in {' or '.join(suffixes)}, "
+            f"in small letters, and no folder. Received: {name}={path}"
         )
+    paths.outside_of(folder, name, path)
     paths.make_folder(paths.existing_parent(path.parent), name)
     return path
 
@@ -256,9 +269,15 @@ def _temperature(
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return the temperature that fits the validation photos, or a note why not."""
     found = calibration_temperature(validation.labels, validation.probabilities)
-    if found is not None:
+    count = len(validation.labels)
+    if found is not None and count >= WELL_CALIBRATED:
         return found, ()
+    if found is not None:
+        return found, (
+            f"Calibrated on {count:,} validation photos only, so how sure an answer is "
+            "says little: with more photos it says more.",
+        )
     return None, (
-        f"Not calibrated: all of the {len(validation.labels):,} validation photos are "
-        "right, so nothing tells how sure is too sure.",
+        f"Not calibrated: all of the {count:,} validation photos are right, so nothing "
+        "tells how sure is too sure.",
     )

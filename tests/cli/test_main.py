@@ -305,9 +305,9 @@ def test_what_is_not_there_is_no_traceback(tmp_path, monkeypatch, capsys, name):
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (PermissionError(13, "Permission denied", "a.jpg"), 1, "denied. Received: path=a"),
+        (PermissionError(13, "Permission denied", "a.jpg"), 1, "Received: path=a.jpg"),
         (OSError(28, "No space left", "out.keras"), 1, "The disk is full. Make room"),
-        (FileNotFoundError(2, "No such file", "a.csv"), 2, "file. Received: path=a.csv"),
+        (FileNotFoundError(2, "No such file", "a.csv"), 2, "Received: path=a.csv"),
         (OSError("Nothing can be written."), 1, "error: Nothing can be written."),
         (MemoryError(), 1, "There is not enough memory."),
         (RuntimeError(), 1, "error: RuntimeError"),

@@ -18,6 +18,7 @@ from PIL import Image
 import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.cli import main as command_line
+from keras_transfer.diagnosis import examine
 from keras_transfer.evaluation.evaluate import measure
 from tests.helpers.small_networks import small_classifier
 
@@ -172,6 +173,29 @@ def test_a_bad_file_is_a_line_and_status_1(here, capsys, monkeypatch):
     assert len(lines(out)) == 11
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names that are no text")
+def test_every_program_reads_the_names(here, capsys, monkeypatch):
+    cats = here / "photos" / "cat"
+    monkeypatch.chdir(cats)
+    (cats / "0.jpg").rename("=cmd.jpg")
+    (cats / "1.jpg").rename(os.fsdecode(b"\xff.jpg"))
+    (cats / os.fsdecode(b"\xfe.jpg")).write_bytes(b"")
+    model = kt.load_classifier(here / "model.keras").model
+    kt.save_classifier(model, here / "odd.keras", ["-cat", "@dog", "+k"])
+    names = [path.name for path in cats.iterdir()]
+    words = "predict", here / "odd.keras", "--top=1", *names, "=1.jpg"
+    _, out, _ = ran(capsys, *words)
+    # A lone surrogate is refused by strict readers.
+    found = lines(out)
+    assert json.dumps(found, ensure_ascii=False).encode()
+    assert r"\udcff.jpg" in [row["path"] for row in found]
+    _, out, _ = ran(capsys, *words, "--format", "csv")
+    rows = [*csv.DictReader(io.StringIO(out))]
+    assert {r"\udcff.jpg", "'=cmd.jpg", "'=1.jpg"} <= {row["path"] for row in rows}
+    names = [row[k] for row in rows for k in ("class_name", "class_name_1")]
+    assert all(name.startswith("'") for name in names if name)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -278,6 +302,24 @@ def test_the_doctor_knows_what_was_trained_on(here, capsys):
     assert not [x for x in json.loads(out)["findings"] if "split" in x["title"]]
 
 
+@pytest.mark.parametrize("model", ["model.keras", "bare.keras"])
+def test_diagnose_takes_classes_by_their_names(here, model):
+    def labels():
+        found = examine.diagnose_files(model, "photos")
+        said = " ".join(f"{each.title} {each.evidence}" for each in found.findings)
+        assert "another order" not in said
+        assert " cat" not in str(found.not_examined)
+        return {*kt.evaluate_files(model, "photos").report.labels}
+
+    shutil.rmtree(here / "photos" / "cat")
+    assert labels() == {1, 2}
+    shutil.rmtree(here / "photos" / "dog")
+    assert labels() == {2}
+    photo(here / "photos" / "x" / "1.jpg", 1)
+    with pytest.raises(ValueError, match="name of a class of the model"):
+        examine.diagnose_files(model, here / "photos")
+
+
 def test_a_classifier_in_memory_is_evaluated_too(here):
     classifier = kt.load_classifier("model.keras")
     assert isinstance(classifier, Classifier)
@@ -307,7 +349,7 @@ def test_in_a_pipe(here):
     assert b"Traceback" not in ended.stderr
     table = (here / "all.csv").read_bytes()
     assert table.count(b"\n") == 28
-    assert b"photos/\xff.jpg," in table
+    assert rb"photos/\udcff.jpg," in table
     assert "k\u00f6nig".encode() in table
 
 

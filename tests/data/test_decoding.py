@@ -1,6 +1,7 @@
 """Every kind of image file arrives as the RGB that a person sees."""
 
 import io
+import warnings
 import zlib
 
 import keras
@@ -298,6 +299,20 @@ def test_a_damaged_file_is_called_so(file_format):
     for keep in (0.9, 0.5, 0.1):
         with pytest.raises(decoding.UnreadableImageError, match="truncated or damaged"):
             decoding.inspect(data[: int(len(data) * keep)])
+
+
+def test_only_what_is_opened_here_is_without_warning(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    file = io.BytesIO()
+    Image.new("RGB", (12, 12)).save(file, "PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decoding.decode(file.getvalue()).shape == (12, 12, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    hidden = [f for f in warnings.filters if f[2] is Image.DecompressionBombWarning]
+    assert not hidden
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image.open(file)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])

@@ -1,7 +1,9 @@
 """Photos of one group, and near copies, stay in one split."""
 
+import copy
 import itertools
 import json
+import pathlib
 import warnings
 
 import numpy as np
@@ -10,7 +12,9 @@ import sklearn.datasets
 from PIL import Image
 
 import keras_transfer as kt
-from keras_transfer.data import grouping, near_copies, thumbnails
+from keras_transfer.data import grouping, near_copies, photo_files, thumbnails
+from keras_transfer.data.splits import GROUP_IN_SPLIT, NEAR_SPLIT
+from keras_transfer.workflow import report
 
 SHARES = {"test": 0.15, "validation": 0.15}
 
@@ -186,6 +190,8 @@ def test_groups_of_given_splits(tmp_path):
     assert dict(splits.skipped) == {
         "train/a/copy.jpg": "nearly the same as test/a/p200_0.png, which is in test"
     }
+    assert [each.kind for each in splits.skipped] == [NEAR_SPLIT]
+    assert copy.deepcopy(splits.skipped)[0].kind == NEAR_SPLIT
     assert splits.counts["test"] == 3
     table = {
         str(p.relative_to(folder)): p.parent.name + p.name for p in folder.rglob("*.*")
@@ -196,6 +202,7 @@ def test_groups_of_given_splits(tmp_path):
         splits = kt.load_directory(folder, image_size=8, groups=table)
     reason = "belongs to test/a/p200_0.png, which is in test"
     assert [each.reason for each in splits.skipped] == [reason] * 7
+    assert report._reasons(splits.skipped) == [(GROUP_IN_SPLIT, 7)]
     assert sum(splits.counts.values()) == 15
 
 
@@ -236,10 +243,49 @@ def test_groups_of_no_meaning(tmp_path, monkeypatch, groups, said):
     assert "Received: groups=" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;group\n{};1\n;\n",
+        "\ufeffPath,Group\n{},1\n,,\n",
+        "GROUP\tnote\t path \r\n1\tx\t{}\r\n",
+    ],
+    ids=["semicolons", "headings in capitals", "tabulators"],
+)
+def test_groups_that_a_spreadsheet_saved(tmp_path, text):
+    groups = tmp_path / "groups.csv"
+    groups.write_text(text.format("a/1.png"), "utf-8")
+    found = grouping.read_groups(groups, tmp_path)
+    assert found.find("a/1.png") == "1"
+    assert found.find("b/1.png") is None
+
+
 @pytest.mark.parametrize("keep", [None, "yes", 2])
 def test_keep_copies_together_is_true_or_false(tmp_path, keep):
     with pytest.raises(ValueError, match="Received: keep_copies_together="):
         kt.load_directory(tmp_path, keep_copies_together=keep)
+
+
+def test_names_of_photos_are_those_of_every_system():
+    """A review that was written on Windows is read elsewhere."""
+    place = pathlib.PureWindowsPath(r"C:\photos")
+    file = photo_files.PhotoFile(place / "cat" / "1.jpg", 0, None, "", 0, True, None)
+    assert photo_files.Folder(place, (), (), [], [], {}).name(file) == "cat/1.jpg"
+
+
+def test_thumbnails_of_other_folders_are_left_alone(data_of_its_own, monkeypatch):
+    one, two = pathlib.Path("/one"), pathlib.Path("/two")
+    small = {f"{index:064x}": bytes([index] * 1024) for index in range(4)}
+    thumbnails.keep(one, small)
+    before = thumbnails.kept_at(one).stat()
+    thumbnails.keep(two, {"f" * 64: bytes(1024)})
+    assert thumbnails.kept_at(one).stat() == before
+    assert thumbnails.read_kept(one, [*small][1:]) == dict([*small.items()][1:])
+    assert thumbnails.read_kept(two, small) == {}
+    monkeypatch.setattr(thumbnails, "MOST_BYTES", 2000)
+    thumbnails.keep(two, small)
+    assert len(thumbnails.read_kept(two, small)) == 4
+    assert not thumbnails.kept_at(one).exists()
 
 
 def random_units(rng):
@@ -365,8 +411,8 @@ def test_a_long_chain_is_cut_into_runs_where_too_little_is_beside_it():
     # Two chains that are a whole class.
     assert len({*joined(chain(0, 50) + chain(50, 100), 100)}) > 2
     # A copy at the other end stays with its photo.
-    copy = near_copies.NearCopy(3, 97, 0.0)
-    groups = joined([*chain(0, 99), copy], 99)
+    same = near_copies.NearCopy(3, 97, 0.0)
+    groups = joined([*chain(0, 99), same], 99)
     assert groups[3] == groups[97]
     # Photos of one kind resemble others, not their neighbours.
     mixed = [near_copies.NearCopy(i, i + k, 0.3) for i in range(90) for k in (7, 9)]
@@ -434,7 +480,7 @@ def test_what_was_compared_is_kept(tmp_path, data_of_its_own, monkeypatch):
     monkeypatch.setattr(near_copies, "LEAST_KEPT", 2)
     first = kt.load_directory(folder, image_size=8)
     kept = data_of_its_own / near_copies.NAME
-    small_ones = data_of_its_own / thumbnails.NAME
+    small_ones = thumbnails.kept_at(folder)
     whole, small_whole = kept.read_bytes(), small_ones.read_bytes()
     monkeypatch.setattr(near_copies, "compared", lambda pictures: pytest.fail("again"))
     monkeypatch.setattr(thumbnails, "thumbnail", lambda data: pytest.fail("again"))

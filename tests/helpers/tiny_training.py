@@ -1,7 +1,7 @@
 """A folder of drawn photos and a tiny backbone, to train on within seconds.
 
 As a program it starts trainings, one after the other, and kills them:
-`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS SECONDS`.
+`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS`.
 """
 
 import os
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import typing
 from collections.abc import Callable
 
 import keras
@@ -64,12 +65,12 @@ def train(folder, output, **settings):
     return kt.train_classifier(folder, output, backbone="tiny", **settings)
 
 
+# A training prints about so many lines, which tell how far it is on any machine.
+LINES, AFTER = 18, 0.2
+
+
 def killed_trainings(
-    photos: pathlib.Path,
-    weights: pathlib.Path,
-    output: pathlib.Path,
-    kills: int,
-    seconds: float,
+    photos: pathlib.Path, weights: pathlib.Path, output: pathlib.Path, kills: int
 ) -> list[str]:
     """Train until it has been killed so often, each time at a random moment.
 
@@ -81,10 +82,11 @@ def killed_trainings(
         weights: Those of the backbone.
         output: Where the model is saved.
         kills: How often a training is killed, with SIGKILL.
-        seconds: How long after its first line, at most.
 
     Returns:
-        How each of the trainings ended, the one included that is left alone at last.
+        How each of the trainings ended, `"killed"`, `"finished"` or `"failed"`, with
+        `"resumed-"` before it where it had gone on from what was kept. The last one was
+        left alone.
     """
 
     def work():
@@ -92,48 +94,47 @@ def killed_trainings(
         train(photos, output)
 
     draw, ends = random.Random(2), []
-    while ends.count("killed") < kills:
-        ends.append(_forked(work, draw.uniform(0, seconds)))
-    return [*ends, _forked(work, None)]
+    while sum(end.endswith("killed") for end in ends) < kills:
+        ends.append(_forked(work, draw.randint(1, LINES), draw.uniform(0, AFTER)))
+        if ends[-1].endswith("failed"):
+            return ends
+    return [*ends, _forked(work)]
 
 
-def _forked(work: Callable[[], None], seconds: float | None) -> str:
+def _forked(
+    work: Callable[[], None], lines: int | None = None, seconds: float = 0.0
+) -> str:
+    """Do some work in a process that is killed so long after so many lines."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.dup2(writing, sys.stdout.fileno())
-        os.close(reading)
-        try:
-            work()
-            sys.stdout.flush()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
+        _do(work, writing)
     os.close(writing)
-    with os.fdopen(reading, "rb", buffering=0) as lines:
-        lines.read(1)  # The real work begins.
-        if seconds is not None:
-            # Read on, as a full pipe would stop it.
-            end = time.monotonic() + seconds
-            os.set_blocking(reading, False)
-            while (
-                time.monotonic() < end
-                and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                is None
-            ):
-                lines.read()
-                time.sleep(0.005)
-            os.kill(child, signal.SIGKILL)
-        else:
-            lines.read()
+    resumed = False
+    with os.fdopen(reading, "rb", buffering=0) as printed:
+        for number, line in enumerate(printed, 1):
+            resumed |= b"goes on after epoch" in line
+            if number == lines:
+                time.sleep(seconds)
+                os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return "killed" if os.WTERMSIG(status) == signal.SIGKILL else "broken"
-    return "finished" if os.WEXITSTATUS(status) == 0 else "failed"
+    end = "finished" if status == 0 else "failed"
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        end = "killed"
+    return f"resumed-{end}" if resumed else end
+
+
+def _do(work: Callable[[], None], output: int) -> typing.NoReturn:
+    os.dup2(output, sys.stdout.fileno())
+    try:
+        work()
+        sys.stdout.flush()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 if __name__ == "__main__":
     photos, kept, target = map(pathlib.Path, sys.argv[1:4])
-    kills, most = int(sys.argv[4]), float(sys.argv[5])
-    print(*killed_trainings(photos, kept, target, kills, most))
+    print(*killed_trainings(photos, kept, target, int(sys.argv[4])))

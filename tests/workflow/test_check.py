@@ -1,6 +1,7 @@
 """Planted faults are found, and a review makes the copy that somebody decided on."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,8 +14,10 @@ from PIL import Image, ImageEnhance, ImageFilter
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data.photo_files import read_folder
+from keras_transfer.runtime import csv_tables
+from keras_transfer.runtime.sampling import in_turn
 from keras_transfer.samples import draw_cats_vs_dogs
-from keras_transfer.workflow import photo_quality, review, wrong_labels
+from keras_transfer.workflow import folder_check, photo_quality, review, wrong_labels
 from keras_transfer.workflow.suspicions import KINDS
 
 # What a table, a console and a file system may stumble over.
@@ -78,7 +81,7 @@ def written(check, tmp_path):
 def decide(path, decisions):
     """Fill in some decisions, as somebody would."""
     rows = [*csv.reader(path.open(encoding="utf-8-sig", newline=""))]
-    names = [review._unmarked(row[0]) for row in rows]
+    names = [csv_tables.unmarked(row[0]) for row in rows]
     for name, decision in decisions.items():
         rows[names.index(name)][5] = decision
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -148,9 +151,9 @@ def test_the_review_has_a_row_for_each_photo_and_no_formula(check, written):
 
 @pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a", "'=a", "'a", "a,b", 'a"b'])
 def test_a_name_survives_the_table(name):
-    marked = review._marked(name)
-    assert not marked.startswith(review.FORMULA)
-    assert review._unmarked(marked) == name
+    marked = csv_tables.marked(name)
+    assert not marked.startswith(csv_tables.FORMULA)
+    assert csv_tables.unmarked(marked) == name
 
 
 def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
@@ -167,7 +170,9 @@ def test_a_review_makes_a_cleaned_copy(folder, check, written, tmp_path):
     )
     cleaned = kt.apply_review(folder, written, tmp_path / "clean")
     assert state(folder) == before
-    assert cleaned[1:] == (81, 2, 2, ("dog/notes.jpg",))
+    assert cleaned[1:5] == (81, 2, 2, ("dog/notes.jpg",))
+    named = {each.path for each in check.suspicions if each.path}
+    assert cleaned.undecided == len(named - {"readme.png", "dog/notes.jpg"}) - 5
     found = {str(x.relative_to(cleaned.path)) for x in cleaned.path.rglob("*.*")}
     there = {f"cat/{name}" for name in ("058.png", "008.png", "004.png")}
     assert there | {ODD_FILE.replace("cat/", "dog/")} <= found
@@ -243,6 +248,20 @@ def test_what_a_spreadsheet_saves_is_read(tmp_path):
     assert names_in(tmp_path / "c") == ["a/1-2.png", "a/1.png"]
 
 
+def test_photos_without_a_decision_are_counted(tmp_path, capsys):
+    photos = small_folder(tmp_path / "p", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    (photos / "b" / "3.png").write_bytes(b"")
+    rows = ["a/1.png,a,", "a/2.png,a, ", "b/2.png,b,keep", "b/3.png,b,", "b/1.png,b,"]
+    table = write_decisions(tmp_path / "r.csv", *rows, "b/1.png,b,a")
+    cleaned = kt.apply_review(photos, table, tmp_path / "c")
+    assert cleaned.undecided == 2
+    said = capsys.readouterr().out
+    assert "2 suspected photos have no decision and stay as they are" in said
+    table = write_decisions(tmp_path / "r.csv", *rows[2:3])
+    assert kt.apply_review(photos, table, tmp_path / "d").undecided == 0
+    assert "no decision" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("rows", "head", "said"),
     [
@@ -262,7 +281,7 @@ def test_a_review_that_does_not_fit_is_refused(tmp_path, rows, head, said):
     table = write_decisions(tmp_path / "r.csv", *rows, head=head)
     with pytest.raises(ValueError, match=said) as error:
         kt.apply_review(photos, table, tmp_path / "c")
-    assert "Received: " in str(error.value) and "\n" not in str(error.value)
+    assert "Received: review=" in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "c").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "r.csv"]
 
@@ -346,6 +365,16 @@ def test_without_cleanlab_the_same_labels_are_doubtful(classes):
     assert len({*ours} & {*changed}) >= 0.8 * len(changed)
 
 
+def test_what_is_about_as_likely_is_not_doubted():
+    labels = np.repeat([0, 1], 20)
+    probabilities = np.repeat([[0.52, 0.48], [0.1, 0.9]], 20, axis=0)
+    probabilities[:2], probabilities[20:22] = [0.05, 0.95], [[0.8, 0.2], [0.51, 0.49]]
+    doubted = wrong_labels.doubtful_labels(labels, probabilities)
+    assert {*doubted.tolist()} == {0, 1, 20, 21}
+    found = wrong_labels.find(labels, probabilities, np.ones(40, bool))
+    assert {*found} == {(0, 1), (1, 1), (20, 0)}
+
+
 def test_near_copies_never_judge_each_other():
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (40, 8)).astype("float32")
@@ -358,11 +387,46 @@ def test_near_copies_never_judge_each_other():
     np.testing.assert_allclose(found[:20], found[20:], atol=1e-5)
 
 
-def test_many_photos_are_trained_on_in_turn(monkeypatch):
-    monkeypatch.setattr(wrong_labels, "MOST_TRAINED", 20)
+def test_many_photos_are_trained_on_in_turn():
     labels = np.repeat([0, 1, 2], [90, 5, 5])
-    rows = wrong_labels._in_turn(np.arange(100), labels)
+    rows = in_turn(labels, 20)
     assert np.bincount(labels[rows]).tolist() == [10, 5, 5]
+    assert in_turn(labels, 200).tolist() == [*range(100)]
+
+
+def test_a_folder_is_read_once(tmp_path, monkeypatch):
+    names = [f"{c}/{n}.png" for c in "ab" for n in range(4)]
+    photos = small_folder(tmp_path / "p", *names)
+    found = kt.check_directory(photos, labels=False)
+
+    def again(*args, **kwargs):
+        pytest.fail("read again")
+
+    monkeypatch.setattr(folder_check, "read_folder", again)
+    monkeypatch.setattr(review, "read_folder", again)
+    for _ in range(2):
+        found.write(tmp_path / "r")
+    assert dataclasses.replace(found, folder=None).to_dict() == found.to_dict()
+    monkeypatch.undo()
+    dataclasses.replace(found, folder=None).write(tmp_path / "r")
+
+
+def test_faults_of_ours_are_shown_as_such(tmp_path, monkeypatch, capsys):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    words = ["check", str(photos), "--no-labels", "--output", str(tmp_path / "r")]
+
+    def fails(error):
+        def check(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr(kt, "check_directory", check)
+
+    fails(KeyError("x"))
+    with pytest.raises(KeyError):
+        command_line.main(words)
+    fails(PermissionError(13, "Permission denied", "p"))
+    assert command_line.main(words) == 2
+    assert "could not be examined" in capsys.readouterr().err
 
 
 def test_the_command_line(folder, tmp_path, capsys):
@@ -382,7 +446,9 @@ def test_the_command_line(folder, tmp_path, capsys):
     assert not (photos / "r").exists()
     apply = ["check", str(photos), "--apply", str(tmp_path / "r" / "review.csv")]
     assert command_line.main(apply) == 2
-    assert "Name the cleaned copy" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: Expected --output, the cleaned copy")
+    assert said.endswith(f"Received: --apply {apply[-1]}\n")
     assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 0
     assert "1 left out that cannot be read" in capsys.readouterr().out
     assert command_line.main([*apply, "--output", str(tmp_path / "c")]) == 2

@@ -176,19 +176,18 @@ def test_interrupted_anywhere_it_ends_with_the_same_weights(place, whole):
 def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
     target = place / "killed.keras"
     shutil.rmtree(place / "data")
-    words = [place / "photos", place / "tiny.weights.h5", target]
-    # A run that all is kept for takes a good part of the first one.
-    words += [KILLED, sum(whole.seconds.values()) / 2]
+    words = [place / "photos", place / "tiny.weights.h5", target, KILLED]
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.tiny_training", *map(str, words)],
+        [sys.executable, "-u", "-m", "tests.helpers.tiny_training", *map(str, words)],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert ended.returncode == 0, ended.stderr
     ends = ended.stdout.split()
-    assert ends.count("killed") == KILLED
-    assert {*ends} <= {"killed", "finished"} and ends[-1] == "finished"
+    assert sum(end.endswith("killed") for end in ends) == KILLED
+    assert ends[-1].endswith("finished")
+    assert any(end.startswith("resumed") for end in ends)
     model = kt.load_classifier(target).model
     assert_same(model, whole.history, whole)
     assert_nothing_left(place)
@@ -294,6 +293,16 @@ def test_what_is_of_another_network_holds_nothing_up(tmp_path):
         assert TrainingState(path, seed=0).begin(model, best) == 1
 
 
+def test_what_mixes_photos_cannot_be_gone_on_with(place, tmp_path):
+    splits = kt.load_directory(place / "photos", image_size=SIZE)
+    network = kt.build_backbone("tiny", image_size=SIZE)
+    model = kt.build_classifier(network, num_classes=2)
+    state = TrainingState(tmp_path / "state.npz", seed=0)
+    for mixed in ({"mixup": 0.2}, {"cutmix": 0.5}):
+        with pytest.raises(ValueError, match="With a TrainingState"):
+            kt.fine_tune(model, splits, 1, callbacks=[state], **mixed)
+
+
 def test_what_was_left_long_ago_goes(place):
     states = place / "data" / "training"
     states.mkdir(parents=True, exist_ok=True)
@@ -329,9 +338,16 @@ def test_without_a_mistake_there_is_nothing_to_calibrate_on(whole):
     assert "on average, not calibrated" in str(told)
     assert "temperature" not in str(told)
     assert "nothing tells how sure is too sure" in note
-    found, notes = workflow_train._temperature(validation)
-    assert not notes
+    found, (note,) = workflow_train._temperature(validation)
     assert found != 1
+    assert f"{len(validation.labels)} validation photos only" in note
+    index = np.arange(200) % len(validation.labels)
+    many = measure(
+        validation.labels[index],
+        validation.probabilities[index],
+        whole.splits.class_names,
+    )
+    assert workflow_train._temperature(many) == (pytest.approx(found), ())
 
 
 SETTINGS = {
@@ -396,7 +412,11 @@ def test_quotes_are_those_of_the_system(monkeypatch):
     [
         ({"output": "model.h5"}, "output must be the path of a file that ends in"),
         ({"output": "model.KERAS"}, "in small letters"),
-        ({"report": "photos"}, "report must be the path of a file and no folder"),
+        ({"report": "photos"}, "report must be the path of a file that ends in .html"),
+        ({"report": "model.keras"}, "ends in .html or .htm"),
+        ({"report": "photos/a.html"}, "must lie outside of the folder of photos"),
+        ({"output": "photos/model.keras"}, "must lie outside of the folder of photos"),
+        ({"groups": "(a"}, "groups"),
         ({"backbone": "resnet51"}, "resnet51"),
         ({"epochs": 0}, "epochs must be a whole number, at least 1"),
         ({"seed": -1}, "seed must be a whole number"),

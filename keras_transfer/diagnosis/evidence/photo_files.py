@@ -1,13 +1,12 @@
 """Tell from the files of a few photos what a pipeline does to them."""
 
-import io
 import os
 import pathlib
 import typing
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from keras_transfer.data import decoding, pipelines
 from keras_transfer.diagnosis.case import Case
@@ -119,7 +118,7 @@ def _photos(case: Case, split: str) -> list[Photo]:
             upright = decoding.decode(data)
         except decoding.UnreadableImageError:
             continue
-        with Image.open(io.BytesIO(data)) as opened:
+        with decoding.opened(data) as opened:
             is_turned = opened.getexif().get(ExifTags.Base.Orientation, 1) != 1
             stored = np.asarray(opened.convert("RGB")) if is_turned else None
         photos.append(Photo(upright, stored, image))
