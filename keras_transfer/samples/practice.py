@@ -146,7 +146,7 @@ def _write(root: pathlib.Path, name: str, profile: Profile | None) -> None:
         (root / name / class_name).mkdir(parents=True)
     drawn = profile is None
     # Drawn, every plant was taken four times; of real photos, one in five three times.
-    every, more, wrong_labels = (1, 3, 2) if drawn else (5, 2, 20)
+    every, more, wrong_labels = (1, 3, 8) if drawn else (5, 2, 20)
     pictures = _drawn() if drawn else _photographed(profile.max_images)
     plants = 0
     for number, (image, kind) in enumerate(pictures):

@@ -61,7 +61,7 @@ def test_every_plant_has_four_shots_in_its_class(folder):
 
 def test_planted_faults_are_there(folder):
     found, planted = files(folder.path), folder.planted
-    assert [len(planted[kind]) for kind in sorted(planted)] == [1, 1, 1, 2]
+    assert [len(planted[kind]) for kind in sorted(planted)] == [1, 1, 1, 8]
     assert {file for listed in planted.values() for file in listed} <= {*found}
     assert {*folder.decisions} == {f for listed in planted.values() for f in listed}
     for file in planted["wrong label"]:
