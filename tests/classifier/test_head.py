@@ -151,7 +151,7 @@ def test_loading_checks_what_was_saved(tmp_path):
         kt.save_classifier(build(), tmp_path / "model.h5", ["cat", "dog"])
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patch:
-        patch.setattr("keras_transfer.classifier.saved.RESIZE_RULE", "crop")
+        patch.setattr("keras_transfer.classifier.members.RESIZE_RULE", "crop")
         kt.save_classifier(build(), path, ["cat", "dog"])
     with pytest.raises(ValueError, match="resize_rule=crop"):
         kt.load_classifier(path)
