@@ -34,6 +34,10 @@ NOT_KNOWN = (
 APART = "nearly the same as a photo of the test, or of its group"
 UNUSABLE = "unreadable, copied or in two classes"
 NEAR = "Left out are the same files only: copies in another size or format are not."
+INDEPENDENT = (
+    "The interval here takes each photo for one of its own, and is too narrow where "
+    "photos belong together; the saved one counts groups."
+)
 OTHER = (
     "The saved test does not say that it was calibrated as the model is, so its log "
     "loss and calibration error are left out: save what kt.kept_figures(report, "
@@ -166,6 +170,8 @@ def evaluate_files(
     saved = (classifier.details or {}).get("test")
     if saved and saved.get("temperature") != classifier.temperature:
         notes.append(OTHER)
+    if report is not None and (saved or {}).get("groups"):
+        notes.append(INDEPENDENT)
     return FilesEvaluation(
         report=report,
         saved_test=saved,

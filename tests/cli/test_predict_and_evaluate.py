@@ -372,3 +372,9 @@ def test_a_saved_test_is_compared_only_where_it_is_calibrated_alike(here):
     assert kept["log_loss"] != report.log_loss
     assert kept["temperature"] == before.temperature
     assert kt.kept_figures(report)["log_loss"] == report.log_loss
+    grouped = measure(labels, rows, NAMES, groups=[0] * len(labels))
+    for each, told in ((report, False), (grouped, True)):
+        details = {"test": kt.kept_figures(each, before.temperature)}
+        classifier = dataclasses.replace(before, details=details)
+        found = kt.evaluate_files(classifier, "photos")
+        assert ("the saved one counts groups" in str(found)) is told
