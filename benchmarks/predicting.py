@@ -111,7 +111,11 @@ def compare_memory(measurement, photos: pathlib.Path, options) -> None:
         if options.none_of_these:
             command.append("--none-of-these")
         printed = subprocess.run(
-            command, env=child_environment(), check=True, capture_output=True, text=True
+            command,
+            env=child_environment(),
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
         ).stdout
         peaks[count] = int(printed.split()[-1]) / 2**20
         measurement.add("peak memory", f"{count:,} files", [peaks[count]], "MiB")

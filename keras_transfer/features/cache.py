@@ -212,7 +212,10 @@ def key_of(
     text = repr((described, weights))
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
     # A name with a configuration or a version holds characters that no file name may.
-    network, data = (re.sub(r"[^\w.-]+", "_", each)[:64] for each in (model.name, name))
+    network, data = (
+        re.sub(r"[^\w.-]+", "_", each, flags=re.ASCII)[:64]
+        for each in (model.name, name)
+    )
     return f"{network}-{data}-{digest[:24]}"
 
 

@@ -70,7 +70,12 @@ def cannot_write(
     kind = type(error) if type(error).__module__ == "builtins" else OSError
     if instead is None and folder.absolute().is_relative_to(data_dir()):
         instead = "KERAS_TRANSFER_DATA_DIR"
-    way = f"name another one with {instead}" if instead else "write into another one"
+    way = f"name another one with {instead}"
+    if instead is None:
+        way = (
+            "write into another one; KERAS_TRANSFER_DATA_DIR names the one of all that "
+            "is kept by itself"
+        )
     said = kind(
         f"Nothing can be written in this folder ({why}). Make room, or {way}. "
         f"Received: folder={folder}"

@@ -234,7 +234,7 @@ def plant_faults(
         shot = take_shot(image, rng).point(lambda value: value * 0.05)
         shot.save(dark, quality=QUALITY)
     note = copied.with_name("notes.txt")
-    note.write_text("To do: photograph the plants at the gate again.\n")
+    note.write_text("To do: photograph the plants at the gate again.\n", "utf-8")
     for kind, file in (("near copy", copy), ("dark", dark), ("unreadable", note)):
         path = file.relative_to(folder).as_posix()
         planted[kind] = [path]

@@ -254,7 +254,8 @@ def test_a_full_disk_says_which_other_folder_can_be_named(tmp_path, monkeypatch)
     said = str(paths.cannot_write(tmp_path / "kept" / "features", full))
     assert "or name another one with KERAS_TRANSFER_DATA_DIR. Received: " in said
     said = str(paths.cannot_write(tmp_path / "models", full))
-    assert "Make room, or write into another one. Received: folder=" in said
+    assert "Make room, or write into another one; KERAS_TRANSFER_DATA_DIR" in said
+    assert "Received: folder=" in said
 
 
 def commands():
