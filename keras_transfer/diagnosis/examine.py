@@ -180,8 +180,8 @@ def diagnose_files(
     if named:
         found = read_folder(folder, loaded.class_names, with_thumbnails=False)
         labels, known = labels_by_name(found, loaded.class_names), known_photos(loaded)
-        # Without all classes in their order, a folder's own labels are others.
-        if known or labels != [*range(len(loaded.class_names))]:
+        # Where classes are missing, a folder's own labels are others.
+        if known or len(labels) < len(loaded.class_names):
             apart = dict.fromkeys(left_out_photos(loaded), LEFT_OUT)
             parts = _parts(found, labels, apart | known, image_size)
             return diagnose(loaded, parts | {"class_names": loaded.class_names})
