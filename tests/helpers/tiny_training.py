@@ -1,7 +1,8 @@
 """A folder of drawn photos and a tiny backbone, to train on within seconds.
 
 As a program it starts trainings, one after the other, and kills them:
-`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS`.
+`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS`. Beside the output
+it saves what a training makes that nothing disturbs, `undisturbed.keras`.
 """
 
 import os
@@ -85,20 +86,26 @@ def killed_trainings(
 
     Returns:
         How each of the trainings ended, `"killed"`, `"finished"` or `"failed"`, with
-        `"resumed-"` before it where it had gone on from what was kept. The last one was
-        left alone.
+        `"resumed-"` before it where it had gone on from what was kept. The last but one
+        was left alone, and so was the last, which began anew in a data folder of its
+        own.
     """
 
     def work():
         register(weights)
         train(photos, output)
 
+    def undisturbed():
+        os.environ["KERAS_TRANSFER_DATA_DIR"] = str(output.parent / "undisturbed")
+        register(weights)
+        train(photos, output.with_stem("undisturbed"))
+
     draw, ends = random.Random(2), []
     while sum(end.endswith("killed") for end in ends) < kills:
         ends.append(_forked(work, draw.randint(1, LINES), draw.uniform(0, AFTER)))
         if ends[-1].endswith("failed"):
             return ends
-    return [*ends, _forked(work)]
+    return [*ends, _forked(work), _forked(undisturbed)]
 
 
 def _forked(

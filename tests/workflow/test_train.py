@@ -219,10 +219,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
     assert ended.returncode == 0, ended.stderr
     ends = ended.stdout.split()
     assert sum(end.endswith("killed") for end in ends) == KILLED
-    assert ends[-1].endswith("finished")
+    assert ends[-2].endswith("finished")
+    assert ends[-1] == "finished"
     assert any(end.startswith("resumed") for end in ends)
-    model = kt.load_classifier(target).model
-    assert_same(model, whole.history, whole)
+    # Against a whole run of the same command, in a process as fresh as theirs.
+    expected = kt.load_classifier(place / "undisturbed.keras").model
+    found = kt.load_classifier(target).model
+    assert all(map(np.array_equal, weights(found), weights(expected)))
+    shutil.rmtree(place / "undisturbed")
+    (place / "undisturbed.keras").unlink()
     assert_nothing_left(place)
 
 
