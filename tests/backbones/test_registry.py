@@ -17,6 +17,10 @@ CHOICES = {
     "comparison/recipe.py",  # The default of `Recipe`.
     "cli/backbones.py",  # What is measured without arguments.
     "evaluation/linear_probe.py",  # What looks at drawn photos.
+    "workflow/check.py",  # The default of `check`, and of its command.
+    "cli/check.py",
+    "workflow/train.py",  # The default of `train`, and of its command.
+    "cli/train.py",
 }
 
 
