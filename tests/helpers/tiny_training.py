@@ -1,8 +1,7 @@
 """A folder of drawn photos and a tiny backbone, to train on within seconds.
 
-As a program it starts trainings, one after the other, and kills them:
-`python -m tests.helpers.tiny_training FOLDER WEIGHTS OUTPUT KILLS`. Beside the output
-it saves what a training makes that nothing disturbs, `undisturbed.keras`.
+Another part starts trainings, one after the other, and kills them. Beside the output it
+saves what a training makes that nothing disturbs, `undisturbed.keras`.
 """
 
 import os
@@ -140,8 +139,3 @@ def _do(work: Callable[[], None], output: int) -> typing.NoReturn:
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-
-
-if __name__ == "__main__":
-    photos, kept, target = map(pathlib.Path, sys.argv[1:4])
-    print(*killed_trainings(photos, kept, target, int(sys.argv[4])))
