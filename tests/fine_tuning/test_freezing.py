@@ -100,7 +100,7 @@ def test_blocks_in_a_fresh_process(tmp_path):
 
 @pytest.mark.parametrize("moment", ["before compile", "after compile", "after fit"])
 def test_a_change_takes_effect_at_every_moment(moment):
-    model = vgg16()
+    model = small_classifier(blocks=5, size=32)
     images, labels = images_and_labels(size=32)
     if moment != "before compile":
         kt.compile_classifier(model, keras.optimizers.SGD(0.5, momentum=0.25))
@@ -167,7 +167,7 @@ def test_num_layers_counts_from_the_output(number):
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        kt.unfreeze(**{"model": vgg16()} | arguments)
+        kt.unfreeze(**{"model": classifier("vgg16")} | arguments)
 
 
 def test_a_model_without_a_backbone_is_refused():
