@@ -1,8 +1,5 @@
 """Backbones are flat, hold their preprocessing, and agree with keras.applications."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -10,6 +7,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_output
 from keras_transfer.backbones.registry import ARCHITECTURES
+from tests.helpers import fresh_process
 
 APPLICATIONS = {
     "resnet50": ("ResNet50", keras.applications.resnet),
@@ -26,10 +24,10 @@ APPLICATIONS = {
     "efficientnet_v2_s": ("EfficientNetV2S", keras.applications.efficientnet_v2),
     "convnext_tiny": ("ConvNeXtTiny", keras.applications.convnext),
 }
+# In the order of APPLICATIONS, so that the tests of a name come together.
 BLOCKS = {
     "resnet50": ("conv1", "conv5", 5),
     "vgg16": ("block1", "block5", 5),
-    "efficientnet_lite0": ("stem", "top", 9),
     "efficientnet_b0": ("stem", "top", 9),
     "inception_v3": ("stem", "mixed10", 12),
     "mobilenet_v2": ("conv1", "conv_last", 19),
@@ -41,6 +39,7 @@ BLOCKS = {
     "efficientnet_v2_b0": ("stem", "top", 8),
     "efficientnet_v2_s": ("stem", "top", 8),
     "convnext_tiny": ("stem", "stage_3", 5),
+    "efficientnet_lite0": ("stem", "top", 9),
 }
 SIZE = 96
 
@@ -72,14 +71,23 @@ def outputs(model, images):
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
-def test_agrees_with_the_application(name):
+@pytest.fixture(scope="module")
+def backbone(request):
+    """Build one that the tests of a name share; pytest runs these one after the other.
+
+    Whoever reads its weights sets them before.
+    """
+    return kt.build_backbone(request.param, weights=None, image_size=SIZE)
+
+
+@pytest.mark.parametrize("backbone", APPLICATIONS, indirect=True)
+def test_agrees_with_the_application(backbone):
+    name = backbone.name
     application, module = APPLICATIONS[name]
     reference = getattr(keras.applications, application)(
         include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
     )
     randomize(reference)
-    backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
     backbone.set_weights(reference.get_weights())
     documented = module.preprocess_input(photos().astype("float32").copy())
     expected = outputs(reference, documented)
@@ -121,10 +129,11 @@ def test_every_backbone_is_tried_here():
     assert {*BLOCKS} == {*ARCHITECTURES} == {*APPLICATIONS, "efficientnet_lite0"}
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_flat_and_cut_at_every_block(name):
+@pytest.mark.parametrize("backbone", BLOCKS, indirect=True)
+def test_flat_and_cut_at_every_block(backbone, request):
+    name = request.node.callspec.params["backbone"]
+    assert backbone.name == name
     first, last, count = BLOCKS[name]
-    kt.build_backbone(name, weights=None, image_size=SIZE)
     # The second model of a process, whose automatic names have other numbers.
     backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
     assert backbone.name == name
@@ -150,28 +159,22 @@ def test_flat_and_cut_at_every_block(name):
 
 
 @pytest.mark.slow
-def test_loads_in_a_fresh_process_with_keras_alone(tmp_path):
+@pytest.mark.parametrize("backbone", BLOCKS, indirect=True)
+def test_loads_in_a_fresh_process_with_keras_alone(backbone, tmp_path):
     np.save(tmp_path / "photos.npy", photos())
-    expected = {}
-    for name in BLOCKS:
-        backbone = kt.build_backbone(name, weights=None, image_size=SIZE)
-        randomize(backbone)
-        backbone.save(tmp_path / f"{name}.keras")
-        expected[name] = outputs(backbone, photos())
+    randomize(backbone)
+    backbone.save(tmp_path / "backbone.keras")
+    before = outputs(backbone, photos())
     script = (
         "import sys, keras, numpy as np\n"
         "photos = np.load('photos.npy').astype('float32')\n"
-        "for name in sys.argv[1:]:\n"
-        "    model = keras.saving.load_model(name + '.keras')\n"
-        "    np.save(name + '.npy', model(photos, training=False).numpy())\n"
+        "model = keras.saving.load_model('backbone.keras')\n"
+        "np.save('outputs.npy', model(photos, training=False).numpy())\n"
         "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
     )
-    subprocess.run(
-        [sys.executable, "-c", script, *BLOCKS], cwd=tmp_path, check=True, timeout=300
-    )
-    for name, before in expected.items():
-        after = np.load(tmp_path / f"{name}.npy")
-        np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
+    fresh_process.run(script, cwd=tmp_path).check_returncode()
+    after = np.load(tmp_path / "outputs.npy")
+    np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
 
 
 def test_preprocessing_survives_mixed_precision():

@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import pathlib
 import random
-import subprocess
-import sys
 import zipfile
 
 import keras
@@ -14,6 +12,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.features.extraction import Features, LabeledFeatures
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import small_backbone, small_classifier
 
 HEADS = {
@@ -119,7 +118,7 @@ def test_saved_model_loads_with_keras_alone(features, tmp_path):
         "np.save('out.npy', model(np.load('images.npy'), training=False).numpy())\n"
         "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    fresh_process.run(script, cwd=tmp_path).check_returncode()
     np.testing.assert_allclose(
         np.load(tmp_path / "out.npy"), model(images), rtol=1e-4, atol=1e-5
     )

@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -18,6 +16,7 @@ from keras_transfer.classifier.saved import (
 )
 from keras_transfer.data.decoding import RESIZE_RULE
 from tests.classifier.test_saved import NAMES, discriminative, saved_as_before
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import images_and_labels, small_classifier
 
 SUMS = [f"{number:064x}" for number in range(5)]
@@ -132,9 +131,7 @@ def test_keras_alone_loads_it(tmp_path):
         "assert model.compiled and int(model.optimizer.iterations) == 1\n"
         "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
-    )
+    ended = fresh_process.run(script, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 

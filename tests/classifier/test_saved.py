@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import zipfile
 
 import keras
@@ -17,6 +15,7 @@ from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.diagnosis import examine
 from keras_transfer.models.compiling import compile_for_soft_labels
+from tests.helpers import fresh_process
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import (
     images_and_labels,
@@ -227,12 +226,7 @@ def test_files_load_in_fresh_processes(tmp_path):
         "    assert diagnosis.diagnose_files(path, 'photos').checks\n"
     )
     for script in (alone, package):
-        process = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        process = fresh_process.run(script, cwd=tmp_path)
         assert process.returncode == 0, process.stderr[-3000:]
     # The proof starts a process of its own.
     model = models["own"]

@@ -86,13 +86,24 @@ class Unlabeled(NumberedImages):
     LABELED = False
 
 
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Return what prepares a data set once and says in which folder."""
+    folder = tmp_path_factory.mktemp("tfds")
 
+    def prepare(builder):
+        builder(data_dir=folder).download_and_prepare()
+        return folder
+
+    return prepare
+
+
+@pytest.fixture
+def load(prepared, monkeypatch):
     def load(builder, **arguments):
-        builder(data_dir=tmp_path).download_and_prepare()
-        arguments = {"image_size": 8, "data_dir": tmp_path} | arguments
+        folder = prepared(builder)
+        monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+        arguments = {"image_size": 8, "data_dir": folder} | arguments
         return kt.load_dataset(builder.name, **arguments)
 
     return load
@@ -263,16 +274,17 @@ def test_names_that_are_none(name):
         kt.load_dataset(name)
 
 
-def test_arguments_in_other_forms(load, tmp_path, monkeypatch):
+def test_arguments_in_other_forms(load, prepared, monkeypatch):
     usual = load(NumberedImages, max_images=50, batch_size=4, seed=1)
-    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    folder = prepared(NumberedImages)
+    monkeypatch.setenv("HOME", str(folder.parent))
     splits = kt.load_dataset(
         "numbered_images",
         image_size=(8, 8),
         max_images=np.int32(50),
         batch_size=np.int64(4),
         seed=np.int64(1),
-        data_dir=f"~/{tmp_path.name}",
+        data_dir=f"~/{folder.name}",
     )
     assert splits.fingerprint == usual.fingerprint
     assert json.dumps(splits.loader) == json.dumps(usual.loader)

@@ -1,14 +1,12 @@
 """Grad-CAM shows where the evidence is, for any backbone and in any precision."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
+from tests.helpers import fresh_process
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier, values
 
@@ -185,7 +183,7 @@ def test_a_loaded_model_in_a_fresh_process(tmp_path):
         "model = keras.saving.load_model('model.keras')\n"
         "np.save('maps.npy', kt.grad_cam(model, np.load('images.npy'), 1))\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    fresh_process.run(script, cwd=tmp_path).check_returncode()
     found = np.load(tmp_path / "maps.npy")
     np.testing.assert_allclose(found, kt.grad_cam(model, images, 1), atol=1e-4)
 

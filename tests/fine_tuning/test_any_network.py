@@ -6,8 +6,6 @@ hand, and a backbone of KerasHub. All weights are random.
 
 import functools
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,6 +16,7 @@ import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_layers
 from keras_transfer.data.splits import Splits
 from keras_transfer.runtime import keras_internals
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import small_backbone
 
 layers = keras.layers
@@ -292,8 +291,8 @@ def test_the_same_blocks_in_a_fresh_process(tmp_path):
         "print(json.dumps([[kt.block_names(m), len(m.trainable_weights)]"
         " for m in models]))"
     )
-    command = [sys.executable, "-c", program, *expected]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = fresh_process.run(program, *expected)
+    done.check_returncode()
     *kept, hub = json.loads(done.stdout.splitlines()[-1])
     *trained, hub_trained = expected.values()
     assert kept == trained

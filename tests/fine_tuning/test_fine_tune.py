@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.models.compiling import SoftBinaryAccuracy
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
@@ -157,7 +156,7 @@ def test_the_model_loads_with_keras_alone(tmp_path):
         "    assert set(history) == {'loss', 'accuracy'}, history\n"
         "assert not [m for m in sys.modules if m.startswith('keras_transfer')]\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    fresh_process.run(script, cwd=tmp_path).check_returncode()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """Freezing and unfreezing take effect, in every backbone and at every moment."""
 
 import functools
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_layers
 from keras_transfer.backbones.registry import ARCHITECTURES
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
@@ -96,12 +95,12 @@ def test_blocks_in_a_fresh_process(tmp_path):
         "assert states == dict(conv1='frozen', conv2='frozen', conv3='frozen',\n"
         "    conv4='frozen', conv5='trainable', head='trainable'), states\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    fresh_process.run(script, cwd=tmp_path).check_returncode()
 
 
 @pytest.mark.parametrize("moment", ["before compile", "after compile", "after fit"])
 def test_a_change_takes_effect_at_every_moment(moment):
-    model = vgg16()
+    model = small_classifier(blocks=5, size=32)
     images, labels = images_and_labels(size=32)
     if moment != "before compile":
         kt.compile_classifier(model, keras.optimizers.SGD(0.5, momentum=0.25))
@@ -168,7 +167,7 @@ def test_num_layers_counts_from_the_output(number):
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        kt.unfreeze(**{"model": vgg16()} | arguments)
+        kt.unfreeze(**{"model": classifier("vgg16")} | arguments)
 
 
 def test_a_model_without_a_backbone_is_refused():

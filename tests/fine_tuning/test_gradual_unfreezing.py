@@ -1,13 +1,11 @@
 """Blocks join from the top, inside one fit, and what is frozen does not move."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 
 import keras_transfer as kt
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import (
     changed_blocks,
     images_and_labels,
@@ -265,8 +263,7 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, request):
     script = RUN.format(root=str(request.config.rootpath))
 
     def run(what):
-        command = [sys.executable, "-c", script, what]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return fresh_process.run(script, what, cwd=tmp_path)
 
     assert run("kill").returncode == 9
     assert not list(tmp_path.glob("*.npz"))

@@ -1,8 +1,6 @@
 """Each block takes a step of its own length, weight decay included."""
 
 import json
-import subprocess
-import sys
 import zipfile
 
 import keras
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import images_and_labels, small_classifier, values
 
 BLOCKS = ("block1", "block2", "head")
@@ -202,7 +201,7 @@ assert not [m for m in sys.modules if m.startswith("keras_transfer")]
 def test_files_load_and_compile_with_keras_alone(tmp_path):
     model = saved_in(tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
-    subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
+    fresh_process.run(LOAD, cwd=tmp_path).check_returncode()
     # What is in the file is the stock optimizer, with all that it has learnt.
     loaded = keras.saving.load_model(tmp_path / "checkpoint.keras")
     assert type(loaded.optimizer) is keras.optimizers.AdamW

@@ -1,8 +1,6 @@
 """Two devices learn and compute what one does with the same batches."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,6 +10,7 @@ import tensorflow as tf
 import keras_transfer as kt
 from keras_transfer.data.splits import build_splits
 from keras_transfer.runtime.devices import device_count, on_all_devices, use_all_devices
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import (
     images_and_labels,
     small_backbone,
@@ -150,8 +149,7 @@ def results():
 def found(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("devices")
     script = RUN.format(root=str(request.config.rootpath))
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    run = fresh_process.run(script, cwd=folder)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads((folder / "found.json").read_text())
 

@@ -5,8 +5,6 @@ import errno
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,6 +15,7 @@ import pytest
 import keras_transfer as kt
 from keras_transfer.features import array_files
 from keras_transfer.runtime import atomic_files, paths
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import small_backbone
 from tests.models.test_precision import small_splits
 
@@ -180,6 +179,7 @@ def test_more_or_fewer_images_than_counted(splits, tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
+sys.path.insert(0, {root!r})
 import keras_transfer as kt
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.samples import builders
@@ -199,9 +199,9 @@ with atomic_files.written_whole(folder / "files" / "model.keras") as path:
 @pytest.mark.skipif(os.name != "posix", reason="processes are not asked on Windows")
 @pytest.mark.slow
 def test_a_killed_process(splits, tmp_path, request):
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(request.config.rootpath)}
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    killed = fresh_process.run(
+        KILLED.format(root=str(request.config.rootpath)), tmp_path
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     beside = tmp_path / "files"
     assert len(list(beside.iterdir())) == 2

@@ -9,8 +9,6 @@ import random
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import types
 
@@ -30,6 +28,7 @@ from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.workflow import again, learning, recipe
 from keras_transfer.workflow import train as workflow_train
 from keras_transfer.workflow.again import command_again
+from tests.helpers import fresh_process
 from tests.helpers.small_networks import images_and_labels, small_classifier
 from tests.helpers.tiny_training import SIZE, draw_photos, register, train
 
@@ -204,18 +203,23 @@ def test_interrupted_anywhere_it_ends_with_the_same_weights(place, whole):
     assert_nothing_left(place)
 
 
+KILLS = """
+import pathlib, sys
+from tests.helpers.tiny_training import killed_trainings
+
+sys.stdout.reconfigure(write_through=True)
+*places, kills = sys.argv[1:]
+print(*killed_trainings(*map(pathlib.Path, places), int(kills)))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that fork")
 def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
     target = place / "killed.keras"
     shutil.rmtree(place / "data")
     words = [place / "photos", place / "tiny.weights.h5", target, KILLED]
-    ended = subprocess.run(
-        [sys.executable, "-u", "-m", "tests.helpers.tiny_training", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    ended = fresh_process.run(KILLS, *words, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     ends = ended.stdout.split()
     assert sum(end.endswith("killed") for end in ends) == KILLED

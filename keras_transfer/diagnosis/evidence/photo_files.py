@@ -18,6 +18,8 @@ PHOTOS = 24
 FITTED = 12
 # Of each photo, every so manieth pixel is compared.
 STEP = 7
+# So many values of pixels are resized in one call, or those of one photo.
+TOGETHER = 2**22
 # Levels of 255. Decoders and rounding differ by up to one; other resizing by more.
 EXPLAINED, CLEARLY = 3.0, 1.0
 # Photos that differ less from grey than this say nothing about the order of channels.
@@ -126,9 +128,25 @@ def _photos(case: Case, split: str) -> list[Photo]:
 
 
 def _fit(photos: list[Photo], way: str) -> tuple[pixel_forms.Affine, float]:
-    resized = [_pixels(_resized(x.upright, x.given, way)) for x in photos]
-    given = [_pixels(x.given) for x in photos]
+    resized, given = [], []
+    for alike in _of_one_size(photos):
+        images = np.stack([photo.upright for photo in alike])
+        resized += map(_pixels, _resized(images, alike[0].given, way))
+        given += [_pixels(photo.given) for photo in alike]
     return pixel_forms.fit(np.concatenate(resized), np.concatenate(given))
+
+
+def _of_one_size(photos: list[Photo]) -> list[list[Photo]]:
+    """Part photos so that a call resizes several: with small ones it is what costs."""
+    parts = {}
+    for photo in photos:
+        together = max(1, TOGETHER // photo.upright.size)
+        sizes = photo.upright.shape, photo.given.shape
+        same = parts.setdefault(sizes, [[]])
+        if len(same[-1]) == together:
+            same.append([])
+        same[-1].append(photo)
+    return [part for same in parts.values() for part in same]
 
 
 def _is_stored(photo: Photo, way: str, form: pixel_forms.Affine) -> bool:
@@ -150,11 +168,11 @@ def _resized(image: np.ndarray, given: np.ndarray, way: str) -> np.ndarray:
 
 
 def _cropped(image: np.ndarray, size: tuple[int, int], **options) -> tf.Tensor:
-    height, width = image.shape[:2]
+    height, width = image.shape[-3:-1]
     inner = min(height, width * size[0] // size[1])
     across = min(width, height * size[1] // size[0])
     top, left = (height - inner) // 2, (width - across) // 2
-    middle = image[top : top + inner, left : left + across]
+    middle = image[..., top : top + inner, left : left + across, :]
     return tf.image.resize(middle, size, **options)
 
 
