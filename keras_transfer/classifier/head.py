@@ -270,7 +270,8 @@ def _copy(network: keras.Model) -> keras.Model:
     # Whoever sets the seed before gets the same head with and without a copy.
     drawn = random.getstate()
     try:
-        copy = clone(network)
+        with keras_internals.without_random_values():
+            copy = clone(network)
         for layer, new in rebuilt:
             if isinstance(layer, keras.Layer):  # Not an operation of keras.ops.
                 _copy_values(layer, new)
