@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.cache import weight_digests
@@ -194,6 +195,9 @@ def fit_head(  # noqa: PLR0913
                 monitor="val_loss", patience=epochs, restore_best_weights=True
             )
         )
+    if validation is not None:
+        # Of arrays, Keras makes steps for a shuffle that costs time in each epoch.
+        validation = tf.data.Dataset.from_tensor_slices(validation).batch(batch_size)
     was_compiled, done = model.compiled, False
     try:
         head.fit(
