@@ -19,6 +19,7 @@ NAMES = (
     "cache",
     "fine_tuning_epoch",
     "growth",
+    "lessons",
     "extraction",
     "training",
     "time_to_accuracy",
