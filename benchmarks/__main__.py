@@ -20,6 +20,7 @@ NAMES = (
     "ready",
     "fine_tuning_epoch",
     "growth",
+    "lessons",
     "extraction",
     "training",
     "time_to_accuracy",

@@ -12,6 +12,7 @@ from keras_transfer.backbones.weights.sources import (
     load_weights_file,
 )
 from keras_transfer.runtime.arguments import file_path, shown, square_size
+from keras_transfer.runtime.keras_internals import without_random_values
 from keras_transfer.runtime.profiles import Profile
 from keras_transfer.runtime.status_lines import say
 
@@ -111,14 +112,16 @@ def _preprocessed(entry: Architecture, images, pretrained: bool):
 
 
 def _build_pretrained(name, image_size, weights) -> tuple[keras.Model, str]:
-    model = _build(name, image_size, pretrained=True)
+    with without_random_values():
+        model = _build(name, image_size, pretrained=True)
     if weights == "imagenet":
         return model, load_imagenet_weights(model, name)
     load_weights_file(model, name, weights)
     own = architecture(name).preprocess_untrained is not None
     if own and not _is_normalized(model):
         # Trained without the ImageNet statistics, so without their preprocessing.
-        model = _build(name, image_size, pretrained=False)
+        with without_random_values():
+            model = _build(name, image_size, pretrained=False)
         load_weights_file(model, name, weights)
     return model, f"weights from {weights}"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.cache import weight_digests
@@ -194,6 +195,9 @@ def fit_head(  # noqa: PLR0913
                 monitor="val_loss", patience=epochs, restore_best_weights=True
             )
         )
+    if validation is not None:
+        # Of arrays, Keras makes steps for a shuffle that costs time in each epoch.
+        validation = tf.data.Dataset.from_tensor_slices(validation).batch(batch_size)
     was_compiled, done = model.compiled, False
     try:
         head.fit(
@@ -270,7 +274,8 @@ def _copy(network: keras.Model) -> keras.Model:
     # Whoever sets the seed before gets the same head with and without a copy.
     drawn = random.getstate()
     try:
-        copy = clone(network)
+        with keras_internals.without_random_values():
+            copy = clone(network)
         for layer, new in rebuilt:
             if isinstance(layer, keras.Layer):  # Not an operation of keras.ops.
                 _copy_values(layer, new)

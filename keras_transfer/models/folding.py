@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_transfer.models.graph import as_graph, own_parts
-from keras_transfer.runtime.keras_internals import nodes
+from keras_transfer.runtime.keras_internals import nodes, without_random_values
 
 FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
@@ -54,7 +54,8 @@ def _folded(model: keras.Model) -> keras.Model:
             return keras.tree.flatten((args, kwargs))[0]
         return operation(*args, **kwargs)
 
-    copy = keras.models.clone_model(graph, clone_function=clone, call_function=call)
+    with without_random_values():
+        copy = keras.models.clone_model(graph, clone_function=clone, call_function=call)
     for layer in graph.layers:
         if id(layer) not in copies or not copies[id(layer)].weights:
             continue

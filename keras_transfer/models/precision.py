@@ -11,6 +11,7 @@ import keras
 from keras_transfer.models.blocks import head_layers
 from keras_transfer.models.graph import HEAD, layers_of, own_parts
 from keras_transfer.runtime.arguments import shown
+from keras_transfer.runtime.keras_internals import without_random_values
 
 DTYPES = ("float32", "bfloat16")
 _FLOATS = ("float16", "bfloat16", "float64")
@@ -125,7 +126,8 @@ def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras
         return layer.__class__.from_config(config)
 
     # Recursive, because a model keeps the precision of its layers in theirs.
-    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    with without_random_values():
+        copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
 

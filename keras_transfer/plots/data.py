@@ -25,6 +25,8 @@ from keras_transfer.plots.style import (
 from keras_transfer.runtime.arguments import number_array, one_of, text, whole_number
 
 METHODS = ("pca", "tsne")
+# Up to so many points, t-SNE without approximation is the faster one.
+EXACT = 200
 
 
 def show_class_balance(
@@ -216,8 +218,10 @@ def _embed(features, method, seed) -> tuple[np.ndarray, list[str]]:
     # Its authors take 30 components first: faster, and less noise.
     small = PCA(min(30, *features.shape), random_state=seed).fit_transform(features)
     perplexity = min(30, (len(features) - 1) / 3)
-    points = TSNE(2, perplexity=perplexity, random_state=seed).fit_transform(small)
-    return points, ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
+    # Its tree of points pays only where there are many.
+    way = "exact" if len(features) <= EXACT else "barnes_hut"
+    tsne = TSNE(2, perplexity=perplexity, random_state=seed, method=way)
+    return tsne.fit_transform(small), ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
 
 
 def _add_thumbnails(axes, points, labels, images, side: int = 30) -> None:

@@ -10,7 +10,9 @@ Neither framework is imported with this module: whoever holds an object of it ha
 so.
 """
 
+import contextlib
 import enum
+import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -38,6 +40,36 @@ def set_path(variable: "keras.Variable", path: str) -> None:
     """Give a variable the path of another one."""
     # `Variable.path` can only be read.
     variable._path = path
+
+
+@contextlib.contextmanager
+def without_random_values() -> Iterator[None]:
+    """Give new variables zeros where their layer would draw random values.
+
+    For layers that get other values next: to draw those of a large network takes a
+    good part of the time that building it does. What layers note of their initializers
+    is as ever, and so are variables that other threads make meanwhile.
+    """
+    # An initializer is in the configuration of its layer, which is to stay.
+    import keras
+    from keras.src.backend.tensorflow.core import Variable
+    from keras.src.initializers.random_initializers import RandomInitializer
+
+    own, here = Variable._initialize_with_initializer, threading.get_ident()
+    zeros = keras.initializers.Zeros()
+
+    def initialize(variable, initializer):
+        drawn = isinstance(initializer, RandomInitializer)
+        # A generator of seeds is to go on as if it had drawn.
+        if drawn and isinstance(initializer.seed, int):
+            initializer = zeros if threading.get_ident() == here else initializer
+        own(variable, initializer)
+
+    Variable._initialize_with_initializer = initialize
+    try:
+        yield
+    finally:
+        Variable._initialize_with_initializer = own
 
 
 # The graph of a functional model.

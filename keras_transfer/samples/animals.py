@@ -55,9 +55,13 @@ def draw_cats_vs_dogs(num_images: int, seed: int) -> Iterator[tuple[Image.Image,
         >>> label
         0
     """
-    for index in range(num_images):
-        label = index % len(CATS_VS_DOGS_LABELS)
-        yield _draw_animal(label, np.random.default_rng([seed, index])), label
+    return (draw_cat_or_dog(index, seed) for index in range(num_images))
+
+
+def draw_cat_or_dog(index: int, seed: int) -> tuple[Image.Image, int]:
+    """Draw one picture of `draw_cats_vs_dogs`."""
+    label = index % len(CATS_VS_DOGS_LABELS)
+    return _draw_animal(label, np.random.default_rng([seed, index])), label
 
 
 def _draw_animal(label: int, rng: np.random.Generator) -> Image.Image:

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.samples import animals, flowers
+from keras_transfer.samples import animals, encoding, flowers
 
 _SEED = 0
 
@@ -40,12 +40,9 @@ class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[str, dict]]:
-        for index, (image, label) in enumerate(self.draw(self.num_images, _SEED)):
+        for index, label, png in encoding.drawn(self.draw, self.num_images, _SEED):
             key = f"{self.label_names[label]}_{index // len(self.label_names):04d}"
-            encoded = io.BytesIO()
-            image.save(encoded, "png", compress_level=1)
-            encoded.seek(0)
-            yield key, {"image": encoded, "label": label}
+            yield key, {"image": io.BytesIO(png), "label": label}
 
 
 class SampleCatsVsDogs(_SampleBuilder):
@@ -53,7 +50,7 @@ class SampleCatsVsDogs(_SampleBuilder):
 
     label_names = animals.CATS_VS_DOGS_LABELS
     num_images = 480
-    draw = staticmethod(animals.draw_cats_vs_dogs)
+    draw = staticmethod(animals.draw_cat_or_dog)
 
 
 class SampleFlowers(_SampleBuilder):
@@ -61,7 +58,7 @@ class SampleFlowers(_SampleBuilder):
 
     label_names = flowers.FLOWERS_LABELS
     num_images = 480
-    draw = staticmethod(flowers.draw_flowers)
+    draw = staticmethod(flowers.draw_flower)
 
 
 _BUILDERS = {builder.name: builder for builder in (SampleCatsVsDogs, SampleFlowers)}

@@ -40,9 +40,13 @@ def draw_flowers(num_images: int, seed: int) -> Iterator[tuple[Image.Image, int]
         >>> labels
         [0, 1, 2, 3, 4]
     """
-    for index in range(num_images):
-        label = index % len(FLOWERS_LABELS)
-        yield _draw_picture(label, np.random.default_rng([seed, index])), label
+    return (draw_flower(index, seed) for index in range(num_images))
+
+
+def draw_flower(index: int, seed: int) -> tuple[Image.Image, int]:
+    """Draw one picture of `draw_flowers`."""
+    label = index % len(FLOWERS_LABELS)
+    return _draw_picture(label, np.random.default_rng([seed, index])), label
 
 
 def _draw_picture(label: int, rng: np.random.Generator) -> Image.Image:

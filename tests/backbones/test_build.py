@@ -1,11 +1,14 @@
 """Backbones are flat, hold their preprocessing, and agree with keras.applications."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.blocks import block_output
+from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.backbones.registry import ARCHITECTURES
 from tests.helpers import fresh_process
 
@@ -224,3 +227,27 @@ def test_wrong_arguments(arguments, message):
 def test_block_names_of_another_model():
     with pytest.raises(ValueError, match="No block of a known backbone"):
         kt.block_names(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+
+
+def test_seed_gives_the_same_random_network_as_the_layers_alone():
+    keras.utils.set_random_seed(0)
+    model = kt.build_backbone("efficientnet_lite0", weights=None, image_size=32)
+    keras.utils.set_random_seed(0)
+    alone = build_efficientnet_lite0(keras.Input((32, 32, 3)))
+    for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_pretrained_networks_share_nothing_and_leave_the_seed_as_random_ones_do():
+    keras.utils.set_random_seed(0)
+    kt.build_backbone("efficientnet_lite0", weights=None, image_size=32)
+    expected = random.getstate()
+    keras.utils.set_random_seed(0)
+    first = kt.build_backbone("efficientnet_lite0", image_size=32)
+    assert random.getstate() == expected
+    second = kt.build_backbone("efficientnet_lite0", image_size=32)
+    before = [array.copy() for array in second.get_weights()]
+    first.set_weights([np.zeros_like(array) for array in before])
+    for array, now in zip(before, second.get_weights(), strict=True):
+        assert array.any()
+        np.testing.assert_array_equal(array, now)

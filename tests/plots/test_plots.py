@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 import keras_transfer as kt
 from tests.runtime.test_devices import splits as random_splits
@@ -148,6 +150,15 @@ def test_embedding(method):
     assert between > 2 * np.linalg.norm(cats - cats.mean(0), axis=1).max()
     assert legend(axes) == NAMES
     assert ("%" if method == "pca" else "no unit") in axes.get_xlabel()
+
+
+def test_few_features_are_embedded_without_approximation():
+    features = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    axes = kt.plots.show_embedding(features, [0] * 12, NAMES, method="tsne")
+    small = PCA(4, random_state=0).fit_transform(features)
+    exact = TSNE(2, perplexity=11 / 3, random_state=0, method="exact")
+    points = np.asarray(axes.collections[0].get_offsets())
+    np.testing.assert_allclose(points, exact.fit_transform(small), rtol=1e-3)
 
 
 def test_embedding_thumbnails_do_not_cover_each_other():

@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import pathlib
+import random
 import tempfile
+import threading
 import zipfile
 
 import keras
@@ -85,6 +87,39 @@ def set_path():
     variable = keras.Variable(np.zeros(2), name="before")
     keras_internals.set_path(variable, "a/b")
     assert variable.path == "a/b"
+
+
+@entry("without_random_values", "copies of networks, and those that load weights")
+def without_random_values():
+    def values(**arguments):
+        layer = keras.layers.Dense(3, **arguments)
+        layer.build((None, 2))
+        return layer, keras.ops.convert_to_numpy(layer.kernel)
+
+    keras.utils.set_random_seed(0)
+    _, first = values()
+    after, elsewhere = random.getstate(), []
+    keras.utils.set_random_seed(0)
+    generators = [keras.random.SeedGenerator(1) for _ in range(2)]
+    with keras_internals.without_random_values():
+        layer, zeros = values()
+        _, ones = values(kernel_initializer="ones")
+        drawing = keras.initializers.HeNormal(seed=generators[0])
+        _, drawn = values(kernel_initializer=drawing)
+        thread = threading.Thread(target=lambda: elsewhere.append(values()[1]))
+        state = random.getstate()
+        thread.start()
+        thread.join()
+    assert first.any() and not zeros.any() and ones.all()
+    # Its configuration, and what is drawn next, are as without.
+    assert layer.get_config()["kernel_initializer"]["class_name"] == "GlorotUniform"
+    assert state == after
+    assert elsewhere[0].any()
+    drawing = keras.initializers.HeNormal(seed=generators[1])
+    assert np.array_equal(drawn, values(kernel_initializer=drawing)[1])
+    assert np.array_equal(*(generator.state for generator in generators))
+    keras.utils.set_random_seed(0)
+    assert np.array_equal(values()[1], first)
 
 
 @entry("operation_kind", "reading activations and temperatures behind the last layer")

@@ -7,11 +7,13 @@ from tests.helpers.private_names import Project
 
 ROOT = pathlib.Path(kt.__file__).parent.parent
 INTERNALS = "keras_transfer.runtime.keras_internals"
-# Not of Keras or TensorFlow: files of PyTorch name this module of its, and nbclient
-# registers this method to be called at Python's exit.
+# Not of Keras or TensorFlow: files of PyTorch name this module of its, nbclient
+# registers this method to be called at Python's exit, and Python documents this
+# function.
 ALLOWED = {
     ("keras_transfer.backbones.weights.torch_checkpoint", "_utils"),
     ("keras_transfer.lessons.kernel", "_cleanup_kernel"),
+    ("lesson_phases", "_current_frames"),
 }
 
 

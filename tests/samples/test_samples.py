@@ -1,5 +1,6 @@
 """Tests of the drawn samples: the pictures, the data sets, and what they teach."""
 
+import io
 import itertools
 import pathlib
 import subprocess
@@ -13,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer import samples
+from keras_transfer.samples import encoding, flowers
 
 DRAWERS = (samples.draw_cats_vs_dogs, samples.draw_flowers)
 SEEDS = (0, 1, 2)
@@ -117,18 +119,55 @@ def test_prepared_pixels_are_the_drawn_ones(few_images, tmp_path):
     assert stored == {image.tobytes() for image, _ in samples.draw_flowers(10, 0)}
 
 
+def _plain_drawings(draw, count):
+    files = []
+    for image, label in draw(count, 0):
+        file = io.BytesIO()
+        image.save(file, "png", compress_level=1)
+        files.append((len(files), label, file.getvalue()))
+    return files
+
+
+def test_two_processes_draw_what_one_does(monkeypatch):
+    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(encoding, "FEWEST", 5)
+    drawn = list(encoding.drawn(flowers.draw_flower, 11, 0))
+    assert [index for index, _, _ in drawn] == [*range(0, 11, 2), *range(1, 11, 2)]
+    assert sorted(drawn) == _plain_drawings(samples.draw_flowers, 11)
+
+
+@pytest.mark.parametrize("executable", ["/nowhere/python", "half"])
+def test_what_another_process_cannot_draw_is_drawn_here(
+    executable, monkeypatch, tmp_path
+):
+    if executable == "half":  # It is ended in the middle of a picture.
+        label, png = encoding._encoded(flowers.draw_flower, 1, 0)
+        head = bytes([label]) + len(png).to_bytes(encoding.LENGTH, "little")
+        (tmp_path / "written").write_bytes(head + png + head + png[:99])
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\ncat '{tmp_path}/written'\nexit 1\n")
+        path.chmod(0o755)
+        executable = str(path)
+    monkeypatch.setattr(encoding.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(encoding, "FEWEST", 5)
+    monkeypatch.setattr(encoding.sys, "executable", executable)
+    drawn = sorted(encoding.drawn(flowers.draw_flower, 10, 0))
+    assert drawn == _plain_drawings(samples.draw_flowers, 10)
+
+
 def test_prepare_uses_what_another_process_finished_first(
     few_images, tmp_path, monkeypatch
 ):
     from keras_transfer.samples import builders
 
-    def overtaken(num_images, seed):
-        monkeypatch.undo()
-        monkeypatch.setattr(builders.SampleFlowers, "num_images", 5)
-        # TFDS removes what lies there unfinished, also that of another process.
-        assert not (tmp_path / "sample_flowers").exists()
-        samples.prepare("sample_flowers", tmp_path)
-        yield from samples.draw_flowers(num_images, seed)
+    def overtaken(index, seed):
+        if index == 0:
+            monkeypatch.undo()
+            monkeypatch.setattr(builders.SampleFlowers, "num_images", 5)
+            # TFDS removes what lies there unfinished, also that of another process.
+            assert not (tmp_path / "sample_flowers").exists()
+            samples.prepare("sample_flowers", tmp_path)
+        return flowers.draw_flower(index, seed)
 
     monkeypatch.setattr(builders.SampleFlowers, "draw", staticmethod(overtaken))
     builder = samples.prepare("sample_flowers", tmp_path)
