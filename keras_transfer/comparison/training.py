@@ -19,11 +19,11 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.features.extraction import extract_features
 from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.fine_tune import fine_tune
-from keras_transfer.fine_tuning.freezing import unfreeze
+from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
 from keras_transfer.models.compiling import compile_classifier
-from keras_transfer.models.precision import fast_copy
+from keras_transfer.models.learner import give_back, learner_of
 
 
 class Trained(typing.NamedTuple):
@@ -136,7 +136,7 @@ def _gradual(recipe, splits, seed, engine) -> Trained:
             engine=engine,
         )
         train = data.train
-        learner = fast_copy(network)
+        learner = learner_of(network)
     # With Adam's usual 0.999, the first steps of a block that joins late are too long.
     optimizer = discriminative_learning_rates(
         learner,
@@ -147,10 +147,12 @@ def _gradual(recipe, splits, seed, engine) -> Trained:
     compile_classifier(learner, optimizer)
     schedule = GradualUnfreezing(blocks, recipe.epochs_per_block)
     _fit(learner, train, data.validation, recipe, schedule)
-    network.set_weights(learner.get_weights())
+    give_back(learner, network)
     joined = schedule.trainable_blocks(learner, recipe.epochs - 1)
     if joined:
         unfreeze(model, joined[0])
+    else:
+        freeze(model)
     return Trained(model, network, data.test)
 
 

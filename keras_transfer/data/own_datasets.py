@@ -21,7 +21,6 @@ from keras_transfer.data.own_data import (
     numbers,
     same_width,
 )
-from keras_transfer.runtime import keras_internals
 from keras_transfer.runtime.arguments import shown, texts
 
 # Images that are looked at at once.
@@ -59,17 +58,9 @@ def of_datasets(
         width = same_width(width, found, name)
         if name == "train" and not shares:
             train = reader.to_train_on(batch_size, content.side)
-    given = _batch_size(parts["train"])
+    given = pipelines.batch_size(parts["train"])
     made = finished(content, labels, width, class_names, shares, seed)
     return made._replace(train=train, batch_size=given)
-
-
-def _batch_size(dataset: tf.data.Dataset) -> int | None:
-    """Return the batch size of a data set where a step of it tells."""
-    for step in reversed(pipelines.steps(dataset)):
-        if pipelines.kind(step) in pipelines.BATCHES:
-            return int(keras_internals.batch_size(step))
-    return None
 
 
 class _Form(typing.NamedTuple):

@@ -188,6 +188,14 @@ def count(dataset: tf.data.Dataset) -> int | None:
     return images if images > 0 else None
 
 
+def batch_size(dataset: tf.data.Dataset) -> int | None:
+    """Return the batch size of a data set where a step of it tells."""
+    for step in reversed(steps(dataset)):
+        if kind(step) in BATCHES:
+            return int(keras_internals.batch_size(step))
+    return None
+
+
 def spacing(dataset: tf.data.Dataset, limit: int) -> int:
     """Return the distance at which about `limit` images reach over a whole data set.
 

@@ -111,6 +111,12 @@ class Splits:
     left_out: tuple = ()
     passes: Passes | None = None
     _content: Content | None = None
+    _stored_train: tf.data.Dataset | None = None
+
+    @property
+    def trains_as_stored(self) -> bool:
+        """Whether `train` was made here of the stored photos, and not given by you."""
+        return self.train is self._stored_train
 
     @classmethod
     def from_arrays(  # noqa: PLR0913
@@ -352,6 +358,7 @@ def own_splits(
             "arguments": {"batch_size": size, "seed": seed},
         },
         _content=content,
+        _stored_train=train if data.train is None else None,
     )
     if loud:
         say(f"Data: {splits.source}")
@@ -418,8 +425,10 @@ def build_splits(
         validation = validation.cache()
     else:
         train = pixels(train.shuffle(min(count, 8192), seed=seed))
+    train = batched(train)
     return Splits(
-        train=batched(train),
+        train=train,
+        _stored_train=train,
         validation=batched(validation),
         test=ordered["test"](0, counts["test"]),
         counts=counts,

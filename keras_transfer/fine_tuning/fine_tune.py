@@ -6,6 +6,7 @@ import keras
 
 from keras_transfer.backbones.blocks import block_names, check_block, split_at_block
 from keras_transfer.classifier.head import fit_head, split_at_head
+from keras_transfer.data import pipelines
 from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits, train_labels
@@ -14,6 +15,7 @@ from keras_transfer.features.inference import engines
 from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
+from keras_transfer.fine_tuning.prefix import Plan, decide
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.blocks import pooled_features
 from keras_transfer.models.compiling import (
@@ -21,8 +23,9 @@ from keras_transfer.models.compiling import (
     compile_classifier,
     compile_for_soft_labels,
 )
+from keras_transfer.models.learner import give_back, learner_of
 from keras_transfer.models.outputs import classifier_outputs
-from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.models.precision import fast_dtype
 from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import arguments
 from keras_transfer.runtime.arguments import real_number, shown, whole_number
@@ -56,7 +59,7 @@ def fine_tune(  # noqa: PLR0913
     label_smoothing: float = 0.0,
     class_weight: Mapping | Sequence[float] | str | None = None,
     train_batch_normalization: bool = False,
-    cache_prefix: bool = False,
+    cache_prefix: bool | str = "auto",
     augmented_copies: int = 2,
     dtype: str | None = None,
     engine: str = "auto",
@@ -110,18 +113,22 @@ def fine_tune(  # noqa: PLR0913
         train_batch_normalization: As in `unfreeze`. Defaults to `False`.
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
-            Defaults to `False`.
-        augmented_copies: With `cache_prefix` and `augmentation`, the number of changed
-            versions of each training photo. Defaults to `2`.
+            `"auto"`: where that changes nothing but the time, and one line says why.
+            So not with augmentation, mixup, cutmix or other random numbers before
+            `from_block`, with callbacks that look at the model or save it, with a
+            `splits.train` of your own, where it takes over half of the free disk, or
+            where so few epochs do not pay. Defaults to `"auto"`.
+        augmented_copies: With `cache_prefix=True` and `augmentation`, the number of
+            changed versions of each training photo. Defaults to `2`.
         dtype: Precision of what is computed from kept features or maps, as in
             `extract_features`. The precision of the model and of its weights stays.
         engine: What features and maps are computed by, as in `extract_features`.
             Defaults to `"auto"`.
         callbacks: One Keras callback or a list, for the second stage. With
-            `cache_prefix` their model is the part that is trained, from `from_block`
-            on. With `keras.callbacks.BackupAndRestore` a run that was killed goes on
-            after its last whole epoch, and ends with the best weights of all its
-            epochs, which are kept beside the backup.
+            `cache_prefix=True` their model is the part that is trained, from
+            `from_block` on. With `keras.callbacks.BackupAndRestore` a run that was
+            killed goes on after its last whole epoch, and ends with the best weights of
+            all its epochs, which are kept beside the backup.
         verbose: As in `keras.Model.fit`. Defaults to `"auto"`.
 
     Returns:
@@ -149,7 +156,7 @@ def fine_tune(  # noqa: PLR0913
     """
     splits = checked_splits(splits)
     epochs, freeze_epochs = _checked_epochs(epochs, freeze_epochs)
-    cache_prefix = arguments.flag("cache_prefix", cache_prefix)
+    cache_prefix = _checked_prefix(cache_prefix)
     augmented_copies = arguments.whole_number("augmented_copies", augmented_copies, 1)
     train_batch_normalization = arguments.flag(
         "train_batch_normalization", train_batch_normalization
@@ -171,13 +178,15 @@ def fine_tune(  # noqa: PLR0913
         lambda: train_labels(splits),
     )
     verbose = arguments.verbosity(verbose)
-    fast_dtype(model, dtype)
     engines(model, engine)
     # Made before they are needed, because they check rates, optimizer and head.
-    discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
-    split_at_head(model)
+    _check_parts(model, dtype, (learning_rate, layer_decay, optimizer))
     blocks = block_names(model)
     from_block = from_block or blocks[0]
+    if cache_prefix == "auto":
+        draws = _draws(*mixing[:2], augmentation, augmented_copies)
+        plan = Plan(from_block, epochs, freeze_epochs, callbacks, dtype, draws)
+        cache_prefix = decide(model, splits, plan, bool(verbose))
     network, data, histories = model, splits, {}
     before = ModelState(model)
     try:
@@ -207,8 +216,7 @@ def fine_tune(  # noqa: PLR0913
             )
         unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
         if epochs:
-            # Where it is the faster one here, a copy in bfloat16 learns in its place.
-            learner = fast_copy(network, dtype) if cache_prefix else network
+            learner = learner_of(network, dtype) if cache_prefix else network
             train = data.train if cache_prefix else augmented(data.train, augmentation)
             rate = _rate(learning_rate, schedule, callbacks, epochs * len(train))
             rates = discriminative_learning_rates(learner, rate, layer_decay, optimizer)
@@ -229,8 +237,7 @@ def fine_tune(  # noqa: PLR0913
                 )
             finally:
                 # Also after an interruption, what was learnt so far is in the model.
-                if learner is not network:
-                    network.set_weights(learner.get_weights())
+                give_back(learner, network)
         _compile_with_stock(model, optimizer, learning_rate)
     except BaseException:
         before.put_back()
@@ -259,7 +266,21 @@ def _run_once(model, last_frozen, splits, **settings):
     """Return what comes after a block as a model, its backbone, and its data."""
     frozen, backbone = split_at_block(split_at_head(model)[0], last_frozen)
     network = split_at_block(model, last_frozen)[1]
+    if batch_size := pipelines.batch_size(splits.train):
+        settings["batch_size"] = batch_size
     return network, backbone, extract_feature_maps(frozen, splits, **settings)
+
+
+def _draws(mixup, cutmix, augmentation, augmented_copies) -> str:
+    """Return in words what changes the photos anew in each epoch, or nothing."""
+    if mixup or cutmix:
+        return "mixup and cutmix mix the photos of each batch"
+    if augmentation is None:
+        return ""
+    return (
+        "augmentation changes each photo anew in each epoch; cache_prefix=True trains "
+        f"on augmented_copies={augmented_copies} changed versions that are kept"
+    )
 
 
 def _rate(learning_rate, schedule, callbacks, steps):
@@ -349,6 +370,18 @@ def _joined(histories: dict) -> keras.callbacks.History:
     return joined
 
 
+def _checked_prefix(cache_prefix) -> bool | str:
+    if isinstance(cache_prefix, str) and cache_prefix == "auto":
+        return cache_prefix
+    try:
+        return arguments.flag("cache_prefix", cache_prefix)
+    except ValueError as error:
+        raise ValueError(
+            'cache_prefix must be True, False or "auto". '
+            f"Received: cache_prefix={shown(cache_prefix)}"
+        ) from error
+
+
 def _checked_epochs(epochs, freeze_epochs) -> tuple[int, int]:
     """Return both numbers of epochs; `None` is none."""
     found = {}
@@ -373,7 +406,7 @@ def _check_stages(model, splits, from_block, cache_prefix) -> None:
     first = block_names(model)[0]
     if from_block is not None:
         check_block(model, from_block, "from_block")
-    if cache_prefix and from_block in (None, first):
+    if cache_prefix is True and from_block in (None, first):
         raise ValueError(
             "cache_prefix=True keeps the output of the blocks before from_block, so "
             f"from_block must be one after {first}. Received: from_block={from_block}"
@@ -392,6 +425,13 @@ def _check_stages(model, splits, from_block, cache_prefix) -> None:
             f"one. Build its backbone with image_size={images[1]}. "
             f"Received: input_shape={model.input_shape}"
         )
+
+
+def _check_parts(model, dtype, rates: tuple) -> None:
+    """Raise an error if precision, optimizer or head do not fit the model."""
+    fast_dtype(model, dtype)
+    discriminative_learning_rates(model, *rates)
+    split_at_head(model)
 
 
 def _checked_rates(
@@ -450,7 +490,7 @@ def _checked_mixing(mixup, cutmix, label_smoothing, cache_prefix) -> tuple:
             f"below 1. Received: mixup={shown(mixup)}, cutmix={shown(cutmix)}, "
             f"label_smoothing={shown(label_smoothing)}"
         ) from error
-    if cache_prefix and (found[0] or found[1]):
+    if cache_prefix is True and (found[0] or found[1]):
         raise ValueError(
             "mixup and cutmix mix images, and cache_prefix=True trains on feature "
             f"maps. Use one or the other. Received: mixup={mixup}, cutmix={cutmix}"

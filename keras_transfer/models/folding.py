@@ -1,4 +1,4 @@
-"""Fold BatchNormalization into the convolution before it, for inference only.
+"""Fold BatchNormalization into the convolution before it.
 
 Keras computes an inference BatchNormalization as separate multiplications and
 additions. Both are affine, so a convolution with other weights gives the same numbers,
@@ -29,9 +29,94 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
         return model
 
 
+def fold_while_training(model: keras.Model) -> None:
+    """Let a model compute as if folded, with the layers and weights that it has.
+
+    Gradients pass through the fold to the kernel and the bias. The classes, the order
+    of the weights and what a file of it holds stay the same. A BatchNormalization that
+    is trainable when a step is traced is computed as ever, so that what becomes
+    trainable within a `fit` may do so.
+
+    Args:
+        model: A copy that nobody else holds, because its layers get a `call` of their
+            own. What cannot be folded in it stays as it is.
+    """
+    graph = as_graph(model)
+    if graph is None:
+        return
+    folded = foldable(graph)
+    for layer in graph.layers:
+        if id(layer) in folded:
+            _fold_calls(layer, folded[id(layer)])
+        elif isinstance(layer, keras.Model) and not _trains(graph, layer):
+            fold_while_training(layer)
+
+
+def _fold_calls(layer, batch_norm) -> None:
+    convolve, normalize = layer.call, batch_norm.call
+    weights = _tensors(layer, batch_norm)
+
+    def call(inputs):
+        if batch_norm.trainable:
+            return convolve(inputs)
+        kernel, bias = _folded_tensors(layer, batch_norm, weights)
+        return keras.ops.add(_convolved(layer, inputs, kernel), bias)
+
+    def call_normalization(inputs, **arguments):
+        return normalize(inputs, **arguments) if batch_norm.trainable else inputs
+
+    layer.call, batch_norm.call = call, call_normalization
+
+
+def _tensors(layer, batch_norm) -> dict:
+    """Return the weights of both, which mixed precision does not cast to fewer bits.
+
+    Inside of `call`, Keras would cast those of the convolution.
+    """
+    return {
+        "kernel": layer.kernel.value,
+        "bias": layer.bias.value if layer.use_bias else 0.0,
+        "gamma": batch_norm.gamma.value if batch_norm.scale else 1.0,
+        "beta": batch_norm.beta.value if batch_norm.center else 0.0,
+        "mean": batch_norm.moving_mean.value,
+        "variance": batch_norm.moving_variance.value,
+    }
+
+
+def _folded_tensors(layer, batch_norm, weights: dict) -> tuple:
+    """Return kernel and bias as `_folded_weights` does, for gradients to pass."""
+    ops = keras.ops
+    precise = keras.backend.result_type(layer.variable_dtype, "float32")
+    found = {name: ops.cast(value, precise) for name, value in weights.items()}
+    scale = ops.rsqrt(found["variance"] + batch_norm.epsilon) * found["gamma"]
+    bias = found["beta"] + (found["bias"] - found["mean"]) * scale
+    kernel = found["kernel"] * ops.reshape(scale, _factor_shape(layer))
+    # Bits are cut but once, after the multiplication.
+    return tuple(ops.cast(each, layer.compute_dtype) for each in (kernel, bias))
+
+
+def _convolved(layer, inputs, kernel):
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
+    return convolve(
+        inputs,
+        kernel,
+        strides=layer.strides,
+        padding=layer.padding,
+        data_format=layer.data_format,
+        dilation_rate=layer.dilation_rate,
+    )
+
+
+def _factor_shape(layer) -> tuple[int, ...]:
+    # A depthwise kernel ends with (channels, multiplier), which the outputs follow.
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return tuple(layer.kernel.shape[-2:] if depthwise else layer.kernel.shape[-1:])
+
+
 def _folded(model: keras.Model) -> keras.Model:
     graph = as_graph(model)
-    folded = _foldable(graph)
+    folded = foldable(graph)
     inner = _folded_inner(graph)
     if not folded and not inner:
         return model
@@ -77,7 +162,7 @@ def _folded_inner(graph: keras.Model) -> dict[int, keras.Model]:
     return inner
 
 
-def _foldable(graph: keras.Model) -> dict[int, keras.layers.BatchNormalization]:
+def foldable(graph: keras.Model) -> dict[int, keras.layers.BatchNormalization]:
     """Return the BatchNormalization of each convolution that can be folded, by `id`."""
     calls, readers = {}, {}
     for node in nodes(graph):
@@ -135,7 +220,4 @@ def _folded_weights(layer, batch_norm) -> list[np.ndarray]:
         scale = scale * np.asarray(batch_norm.gamma, "float64")
     shift = np.asarray(batch_norm.beta, "float64") if batch_norm.center else 0.0
     bias = shift + (sum(bias) - mean) * scale
-    # A depthwise kernel ends with (channels, multiplier), which the outputs follow.
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-    factor = scale.reshape(kernel.shape[-2:]) if depthwise else scale
-    return [kernel * factor, bias]
+    return [kernel * scale.reshape(_factor_shape(layer)), bias]

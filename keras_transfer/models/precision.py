@@ -102,6 +102,11 @@ def float32_copy(model: keras.Model) -> keras.Model:
     return _copy(model, "float32")
 
 
+def same_copy(model: keras.Model) -> keras.Model:
+    """Return a copy of `model` that computes in the same precision."""
+    return _copy(model)
+
+
 def _name(dtype: typing.Any) -> str | None:
     """Return the name of a precision: of a text, a type, or a policy of Keras."""
     if dtype is None:
@@ -116,12 +121,15 @@ def _name(dtype: typing.Any) -> str | None:
         return "none"
 
 
-def _copy(model: keras.Model, dtype: str, kept: Callable | None = None) -> keras.Model:
+def _copy(
+    model: keras.Model, dtype: str | None = None, kept: Callable | None = None
+) -> keras.Model:
     """Return a copy of `model` with the precision `dtype` in all layers but `kept`."""
 
     def clone(layer):
         config = layer.get_config()
-        if isinstance(layer, keras.layers.Layer) and not (kept and kept(layer)):
+        changed = dtype and not (kept and kept(layer))
+        if isinstance(layer, keras.layers.Layer) and changed:
             config["dtype"] = dtype
         return layer.__class__.from_config(config)
 

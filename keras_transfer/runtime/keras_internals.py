@@ -277,6 +277,13 @@ def variable_index(optimizer: "keras.optimizers.Optimizer", variable) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def adam_moments(optimizer: "keras.optimizers.Adam", variable) -> tuple:
+    """Return the two moving averages that Adam keeps for a variable."""
+    # `variables` lists them without a word on which belongs to what.
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
 def decays(optimizer: "keras.optimizers.Optimizer", variable) -> bool:
     """Tell whether a variable was not excluded from weight decay."""
     # `exclude_from_weight_decay` can be called, and not asked.

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import pathlib
-import shutil
 import sys
 import typing
 from collections.abc import Mapping
@@ -19,15 +18,13 @@ from keras_transfer.data.photo_files import shuffled_photos
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.features.extraction import Features, extract_features
-from keras_transfer.features.maps import extract_feature_maps, missing_bytes
+from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.fine_tune import fine_tune
+from keras_transfer.fine_tuning.prefix import room_for
 from keras_transfer.models.precision import fast_dtype
 from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.workflow import recipe
-
-# Kept feature maps may take this part of the room that is free.
-ROOM = 0.5
 
 
 class Learnt(typing.NamedTuple):
@@ -180,15 +177,14 @@ def _where_to_begin(network: keras.Model) -> tuple[str | None, str]:
 
 def _has_room(frozen, splits, augmentation) -> tuple[bool, tuple[str, ...]]:
     """Return whether kept feature maps leave enough room, and a note if not."""
-    needed = missing_bytes(frozen, splits, augmentation, recipe.COPIES)
-    folder = paths.existing_parent(paths.data_dir())
-    free = shutil.disk_usage(folder).free
-    if needed <= ROOM * free:
+    room = room_for(frozen, splits, augmentation, recipe.COPIES)
+    if room.enough:
         return True, ()
+    needed, free = (f"{size / 1e9:,.1f} GB" for size in room)
     return False, (
-        f"The feature maps of the frozen blocks would take {needed / 1e9:,.1f} GB, "
-        f"more than half of the {free / 1e9:,.1f} GB that are free, so each epoch ran "
-        "through all blocks. KERAS_TRANSFER_DATA_DIR names a folder with more room.",
+        f"The feature maps of the frozen blocks would take {needed}, more than half of "
+        f"the {free} that are free, so each epoch ran through all blocks. "
+        "KERAS_TRANSFER_DATA_DIR names a folder with more room.",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
+from keras_transfer.runtime.keras_internals import concrete_functions
 from tests.helpers import fresh_process
 from tests.helpers.small_networks import images_and_labels, small_classifier, values
 
@@ -340,3 +341,33 @@ def test_a_block_without_a_rate_is_named():
     optimizer = kt.discriminative_learning_rates(model, {"head": 0.1, "block2": 0.1})
     with pytest.raises(ValueError, match=r"no learning rate .*block1_conv1/kernel"):
         kt.compile_classifier(model, optimizer)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_large_variable_steps_as_a_stock_optimizer_steps(name):
+    """In one pass over memory, which rounds in another place than Keras."""
+    images, labels = images_and_labels()
+    found = []
+    for by_blocks in (True, False):
+        keras.utils.set_random_seed(0)
+        backbone = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Conv2D(2500, 3, name="block1_conv1")]
+        )
+        model = kt.build_classifier(backbone, num_classes=2)
+        kt.unfreeze(model, from_block="block1")
+        optimizer = keras.optimizers.get(name)
+        optimizer.learning_rate = 0.01
+        if by_blocks:
+            optimizer = kt.discriminative_learning_rates(model, 0.01, 1.0, optimizer)
+        kt.compile_classifier(model, optimizer)
+        before = model.get_weights()
+        model.fit(images, labels, 4, epochs=4, shuffle=False, verbose=0)
+        graphs = [each.graph for each in concrete_functions(model.train_function)]
+        kinds = [op.type for graph in graphs for op in graph.get_operations()]
+        assert kinds.count("ResourceApplyAdam") == by_blocks  # Of the kernel alone.
+        after = model.get_weights()
+        found.append([new - old for new, old in zip(after, before, strict=True)])
+    for change, expected in zip(*found, strict=True):
+        size = np.abs(expected).max()
+        assert size > 0.001
+        np.testing.assert_allclose(change, expected, atol=1e-4 * size)

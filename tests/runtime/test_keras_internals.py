@@ -358,6 +358,18 @@ def unknown_variables():
     assert [id(v) for v in unknown(optimizer, [first, second])] == [id(second)]
 
 
+@entry("adam_moments", "fine_tune: one pass over memory for each large kernel")
+def adam_moments():
+    variables = [keras.Variable([1.0]), keras.Variable([2.0])]
+    optimizer = keras.optimizers.Adam(0.1)
+    optimizer.build(variables)
+    gradients = [keras.ops.array([1.0]), keras.ops.array([3.0])]
+    optimizer.apply(gradients, variables)
+    pairs = [keras_internals.adam_moments(optimizer, v) for v in variables]
+    found = np.array([[float(x[0]) for x in pair] for pair in pairs])
+    np.testing.assert_allclose(found, [[0.1, 0.001], [0.3, 0.009]], rtol=1e-5)
+
+
 @entry("variable_index", "discriminative_learning_rates: whose rate it is")
 def variable_index():
     variables = [keras.Variable(np.ones(2)) for _ in range(3)]

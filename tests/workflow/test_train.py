@@ -21,6 +21,7 @@ import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data.passes import Passes
 from keras_transfer.evaluation.evaluate import measure
+from keras_transfer.fine_tuning import prefix
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.training_state import TrainingState
@@ -237,7 +238,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(place, whole):
 
 def test_without_room_for_feature_maps_it_goes_on_as_well(place, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(learning, "ROOM", 0.0)
+    monkeypatch.setattr(prefix, "ROOM", 0.0)
     expected = train(place / "photos", None, epochs=2)
     assert "would take" in expected.notes[0]
     monkeypatch.setattr(learning, "TrainingState", Interrupting)

@@ -1,0 +1,49 @@
+"""The copy of a model that learns in its place, because it takes less time."""
+
+import typing
+
+import keras
+
+from keras_transfer.models.folding import fold_while_training
+from keras_transfer.models.graph import batch_normalizations, own_parts
+from keras_transfer.models.precision import fast_copy, own_dtype, same_copy
+from keras_transfer.models.training_state import random_states
+
+
+def learner_of(model: keras.Model, dtype: typing.Any = None) -> keras.Model:
+    """Return a copy of `model` that learns the same in less time, or `model` itself.
+
+    The copy computes in the precision of `fast_copy`, and each BatchNormalization that
+    stays still is folded into its convolution within the training step. Weights and
+    layers are those of `model`, in the same order: `give_back` moves what was learnt. A
+    model of a precision of its own, or one that holds code of one's own, learns itself:
+    a copy need not be the same.
+
+    Args:
+        model: The model, which is left as it is.
+        dtype: As in `fast_copy`.
+    """
+    learner = fast_copy(model, dtype)
+    if learner is model:
+        if own_dtype(model) or own_parts(model) or not batch_normalizations(model):
+            return model
+        try:
+            learner = same_copy(model)
+        except Exception:  # A layer that cannot be copied: then only speed is lost.
+            return model
+    _assign_states(learner, model)
+    fold_while_training(learner)
+    return learner
+
+
+def give_back(learner: keras.Model, model: keras.Model) -> None:
+    """Give `model` the weights that its learner has, and what it draws next."""
+    if learner is not model:
+        model.set_weights(learner.get_weights())
+        _assign_states(model, learner)
+
+
+def _assign_states(to: keras.Model, of: keras.Model) -> None:
+    # A layer of one's own may make a generator only when it first draws.
+    for new, old in zip(random_states(to), random_states(of), strict=False):
+        new.assign(old)
