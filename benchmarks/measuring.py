@@ -3,10 +3,13 @@
 import argparse
 import dataclasses
 import datetime
+import math
 import pathlib
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+import keras
 
 import report
 from keras_transfer.lessons.report import machine
@@ -85,6 +88,27 @@ class Measurement:
         }
         report.keep(self.options.output, self.name, entry)
         print(f"\n{report.markdown({self.name: entry})}\n")
+
+
+class Clock(keras.callbacks.Callback):
+    """Note seconds and test accuracy of each epoch; the clock stands still for it.
+
+    Training ends with the first epoch whose test accuracy is what is needed.
+    """
+
+    def __init__(self, test, needed: float = math.inf):
+        super().__init__()
+        self.test, self.needed, self.reached = test, needed, False
+        self.seconds, self.accuracies = [], []
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.perf_counter()
+        self.seconds.append(now - self.start)
+        self.accuracies.append(self.model.evaluate(self.test, verbose=0)[1])
+        self.reached = self.accuracies[-1] >= self.needed
+        self.model.stop_training |= self.reached
+        self.start += time.perf_counter() - now
 
 
 def interleaved(

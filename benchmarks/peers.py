@@ -66,8 +66,8 @@ def torch_ways(network: keras.Model, batches: Sequence, dtype: str) -> dict:  # 
     last = torch.channels_last
     module = torch_network(network).to(memory_format=last)
     ways["PyTorch channels_last"] = way(module, last)
-    torch._inductor.config.freezing = True
-    ways["PyTorch compiled"] = way(torch.compile(module, dynamic=False), last)
+    compiled = torch.compile(module, dynamic=False, options={"freezing": True})
+    ways["PyTorch compiled"] = way(compiled, last)
     return ways
 
 

@@ -12,19 +12,6 @@ from torch import fx, nn
 from keras_transfer.runtime.keras_internals import nodes
 
 
-class Rescaling(nn.Module):
-    """Multiply by a scale and add an offset, of each channel."""
-
-    def __init__(self, scale, offset):
-        super().__init__()
-        for name, values in (("scale", scale), ("offset", offset)):
-            values = torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
-            self.register_buffer(name, values)
-
-    def forward(self, images):
-        return images * self.scale + self.offset
-
-
 def torch_network(network: keras.Model, pooled: bool = True) -> nn.Module:
     """Return a PyTorch module that computes what `network` computes, for inference.
 
@@ -86,6 +73,13 @@ class _Walk:
         name = f"layer_{len(list(self.modules.children()))}"
         self.modules.add_module(name, module)
         return self.graph.call_module(name, (made,))
+
+    def constant(self, values):
+        """Return numbers, one a channel or one for all, as a part of the graph."""
+        name = f"constant_{len(list(self.modules.buffers(recurse=False)))}"
+        values = torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
+        self.modules.register_buffer(name, values)
+        return self.graph.get_attr(name)
 
     def activate(self, activation, made):
         if activation is keras.activations.linear:
@@ -190,8 +184,9 @@ def _flip(walk: _Walk, node):
 
 
 def _rescaling(walk: _Walk, node):
-    rescaling = Rescaling(node.operation.scale, node.operation.offset)
-    return walk.call(rescaling, walk.read(node.input_tensors[0]))
+    layer, made = node.operation, walk.read(node.input_tensors[0])
+    scaled = walk.graph.call_function(torch.mul, (made, walk.constant(layer.scale)))
+    return walk.graph.call_function(torch.add, (scaled, walk.constant(layer.offset)))
 
 
 _KINDS = {
