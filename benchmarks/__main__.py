@@ -17,6 +17,7 @@ from keras_transfer.runtime.paths import build_dir
 NAMES = (
     "start_up",
     "cache",
+    "ready",
     "fine_tuning_epoch",
     "growth",
     "extraction",

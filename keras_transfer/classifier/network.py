@@ -1,46 +1,74 @@
 """A classifier as a graph that gives its answers and its pooled features at once."""
 
+import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_transfer.features.extraction import LabeledFeatures
+from keras_transfer.features.inference import (
+    Network,
+    TensorFlowNetwork,
+    first_taken,
+    openvino_network,
+)
 from keras_transfer.models.blocks import cut, pooled_features
 from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.graph import single_output
 from keras_transfer.models.outputs import only_output
-from keras_transfer.models.precision import fast_copy
+from keras_transfer.models.precision import fast_copy, fast_dtype
 from keras_transfer.runtime.arguments import batched_dataset, keras_model, shown
-from keras_transfer.runtime.devices import on_all_devices
 
-# From a batch of images to the outputs, and the pooled features where there are any.
-Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Run a classifier, whose outputs and pooled features come side by side.
+
+    Attributes:
+        network: What gives them as one array.
+        channels: How many of its columns are features, the last ones; or `None`.
+    """
+
+    network: Network
+    channels: int | None
+
+    def stream(self, items: Iterable) -> Iterator[tuple]:
+        """Yield outputs, features or `None`, and what came with each batch."""
+        for made, along in self.network.stream(items):
+            if self.channels is None or not len(made):
+                yield made, None, along
+            else:
+                yield made[:, : -self.channels], made[:, -self.channels :], along
+
+
+class LayerByLayer:
+    """Call a model as it is: for a few images, tracing a graph takes longer."""
+
+    engine = "tensorflow"
+
+    def __init__(self, run: Callable):
+        self._run = run
+
+    def __call__(self, images) -> np.ndarray:
+        return np.asarray(self._run(tf.constant(images)))
+
+    def stream(self, items: Iterable) -> Iterator[tuple]:
+        for images, along in items:
+            yield (self(images) if len(images) else np.empty(0)), along
 
 
 def pooled_channels(model: keras.Model) -> int | None:
     """Return the number of pooled features that the head is given, if there are any."""
-    first, _ = _parts(model)
-    return None if first is None else first.output_shape[-1]
+    return _channels(_parts(model)[0])
 
 
 def as_it_is(model: keras.Model) -> Run:
-    """Return a function that calls a model layer by layer: for a few images.
-
-    Tracing a graph would take longer.
-    """
+    """Return what calls a model layer by layer: for a few images."""
     first, last = _parts(model)
-
-    def run(images):
-        images = images.astype("float32")
-        x = images if first is None else single_output(first, images)
-        features = None if first is None else keras.ops.convert_to_numpy(x)
-        outputs = only_output(last(x, training=False))
-        return keras.ops.convert_to_numpy(outputs), features
-
-    return run
+    return Run(LayerByLayer(_answer(first, last)), _channels(first))
 
 
 def compiled(
@@ -48,23 +76,38 @@ def compiled(
     image_size: int,
     dtype: typing.Any = None,
     pixels: tf.DType = tf.uint8,
+    engine: str = "auto",
 ) -> Run:
-    """Return a copy of a model as one graph for every batch size: for many images.
-
-    BatchNormalization is folded where it can be, as in `extract_features`.
+    """Return a model as one graph by the fastest engine: for many images.
 
     Args:
         model: The classifier, which stays as it is.
         image_size: Side of the square images, in pixels.
         dtype: Precision. Defaults to the faster one here of those that are safe.
         pixels: What the images are given as. Defaults to `tf.uint8`.
+        engine: As in `extract_features`. Defaults to `"auto"`.
     """
-    copy = fast_copy(model, dtype, frozen=True)
-    first, last = _parts(copy)
-    if first is None:
-        last = fold_batch_normalization(last)
-    else:
-        first = fold_batch_normalization(first)
+    signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
+
+    def by_tensorflow():
+        first, last = _parts(fast_copy(model, dtype, frozen=True))
+        if first is None:
+            last = fold_batch_normalization(last)
+        else:
+            first = fold_batch_normalization(first)
+        return TensorFlowNetwork(_answer(first, last), signature)
+
+    def by_openvino():
+        precision = fast_dtype(model, dtype, frozen=True)
+        answer = _answer(*_parts(model))
+        return openvino_network(model, answer, signature, precision, "answers")
+
+    network = first_taken(model, engine, by_openvino, by_tensorflow)
+    return Run(network, pooled_channels(model))
+
+
+def _answer(first: keras.Model | None, last: keras.Model) -> Callable:
+    """Return a function from images to outputs and features, side by side."""
 
     def answer(images):
         images = tf.cast(images, tf.float32)
@@ -73,18 +116,11 @@ def compiled(
         # As one tensor, which several devices can put together.
         return tf.concat([tf.cast(each, tf.float32) for each in made], axis=1)
 
-    signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
-    graph = tf.function(on_all_devices(answer), input_signature=[signature])
-    graph.get_concrete_function()  # Traced here, not while photos wait.
-    channels = None if first is None else first.output_shape[-1]
+    return answer
 
-    def run(images):
-        made = graph(images).numpy()
-        if channels is None:
-            return made, None
-        return made[:, :-channels], made[:, -channels:]
 
-    return run
+def _channels(first: keras.Model | None) -> int | None:
+    return None if first is None else first.output_shape[-1]
 
 
 def pooled_features_of(model: keras.Model, dataset: tf.data.Dataset) -> LabeledFeatures:
@@ -133,7 +169,7 @@ def pooled_features_of(model: keras.Model, dataset: tf.data.Dataset) -> LabeledF
             f"Received: dataset with images of shape {shape}"
         )
     run = compiled(model, shape[0], pixels=images.dtype)
-    made = [(run(x)[1], np.asarray(y)) for x, y in dataset]
+    made = [(features, np.asarray(y)) for _, features, y in run.stream(dataset)]
     if not made:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"

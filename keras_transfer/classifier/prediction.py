@@ -78,10 +78,16 @@ def predictions(
 
     The photos are closed with this generator.
     """
-    try:
+
+    def batches():
         while batch := [*itertools.islice(photos, batch_size)]:
             pixels = [photo.pixels for photo in batch if photo.error is None]
-            answers = iter(_answers(np.stack(pixels), run, meaning) if pixels else ())
+            yield (np.stack(pixels) if pixels else np.empty(0, "uint8")), batch
+
+    try:
+        for outputs, features, batch in run.stream(batches()):
+            readable = any(photo.error is None for photo in batch)
+            answers = iter(_answers(outputs, features, meaning) if readable else ())
             for photo in batch:
                 if photo.error is None:
                     yield dataclasses.replace(next(answers), path=photo.path)
@@ -163,8 +169,7 @@ def _checked_file(path: str | os.PathLike) -> pathlib.Path:
     return file
 
 
-def _answers(pixels: np.ndarray, run: Run, meaning: Meaning) -> list[Prediction]:
-    outputs, features = run(pixels)
+def _answers(outputs, features, meaning: Meaning) -> list[Prediction]:
     rows = meaning.probabilities(outputs)
     if not np.isfinite(rows).all():
         raise ValueError(

@@ -32,6 +32,7 @@ from keras_transfer.classifier.prediction import (
     read_photos,
 )
 from keras_transfer.classifier.unknown import UnknownDetector
+from keras_transfer.features.inference import ENGINES
 from keras_transfer.models.graph import image_shape
 from keras_transfer.models.outputs import (
     asked_outputs,
@@ -59,6 +60,8 @@ KNOWN = ("train", "validation")
 # And what was kept out of the test, because it is nearly the same as what is in it.
 LEFT_OUT = "left out"
 SHA256 = re.compile("[0-9a-f]{64}")
+# For fewer photos than this, a graph takes longer to make than it saves.
+FEW = 128
 # More names fit no line.
 SHOWN_NAMES = 10
 PACKAGES = ("keras", "tensorflow", "keras-transfer")
@@ -114,16 +117,20 @@ class Classifier:
         self,
         paths: str | os.PathLike | Iterable[str | os.PathLike],
         errors: str = "raise",
+        engine: str = "auto",
     ) -> list[Prediction]:
         """Predict the class of image files, decoded and resized as in training.
 
-        Probabilities are calibrated where the classifier has a temperature. For many
-        photos, `predict_stream` is faster.
+        Probabilities are calibrated where the classifier has a temperature. Of many
+        photos, `predict_stream` gives the first answers before it has read the last.
 
         Args:
             paths: Paths of image files, as `load_image` reads them, or a single one.
             errors: `"raise"`, or `"return"` for a `Prediction` with an `error` in place
                 of a file that cannot be read. Defaults to `"raise"`.
+            engine: As in `extract_features`; `"auto"` calls the model as it is for less
+                than 128 photos, which takes less time than to make a graph. Defaults
+                to `"auto"`.
 
         Returns:
             One `Prediction` a path, in the same order.
@@ -135,7 +142,10 @@ class Classifier:
         """
         raises = one_of("errors", errors, ERRORS) == "raise"
         files = _photo_paths(paths, raises)
-        run = as_it_is(self.model)
+        if one_of("engine", engine, ENGINES) == "auto" and len(files) < FEW:
+            run = as_it_is(self.model)
+        else:
+            run = compiled(self.model, self.image_size, "float32", engine=engine)
         return [*self._predictions(files, run, raises, BATCH_SIZE)]
 
     def predict_stream(
@@ -144,12 +154,13 @@ class Classifier:
         errors: str = "return",
         batch_size: int = BATCH_SIZE,
         dtype: typing.Any = None,
+        engine: str = "auto",
     ) -> Iterator[Prediction]:
         """Predict the class of any number of image files, in memory that stays flat.
 
-        Files are decoded by threads while the network works, in one graph with
-        BatchNormalization folded, which takes seconds to make. A file that cannot be
-        read has a `Prediction` with an `error` in its place.
+        Files are decoded by threads while the network works, in one graph, which takes
+        seconds to make the first time. A file that cannot be read has a `Prediction`
+        with an `error` in its place.
 
         Args:
             paths: Paths of image files, also an iterator that makes them one by one.
@@ -159,6 +170,7 @@ class Classifier:
             dtype: `"float32"` or `"bfloat16"`, which on some processors takes half the
                 time and moves probabilities by some hundredths. Defaults to the faster
                 one of them here.
+            engine: As in `extract_features`. Defaults to `"auto"`.
 
         Returns:
             An iterator over one `Prediction` a path, in the same order.
@@ -169,7 +181,7 @@ class Classifier:
         raises = one_of("errors", errors, ERRORS) == "raise"
         batch_size = whole_number("batch_size", batch_size, least=1)
         files = _path_iterator(paths)
-        run = compiled(self.model, self.image_size, dtype)
+        run = compiled(self.model, self.image_size, dtype, engine=engine)
         return self._predictions(files, run, raises, batch_size)
 
     def _predictions(

@@ -23,6 +23,7 @@ from keras_transfer.comparison.store import (
     run_path,
 )
 from keras_transfer.data.splits import Splits, checked_splits
+from keras_transfer.features.inference import engine_here
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
 from keras_transfer.runtime.processes import child_environment
 from keras_transfer.runtime.status_lines import say
@@ -39,6 +40,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     *,
     verbose: bool = True,
+    engine: str = "auto",
 ) -> Comparison:
     """Train several recipes on the same photos, and say what the difference is worth.
 
@@ -68,6 +70,8 @@ def compare(
         seeds: Different whole numbers from 0. Defaults to `(0, 1, 2)`.
         verbose: Whether to print one line for each recipe and seed. Defaults to
             `True`.
+        engine: What features and maps are computed by in all recipes, as in
+            `extract_features`. Defaults to `"auto"`.
 
     Returns:
         A `Comparison`, to print, to show in a notebook, or to draw with
@@ -95,9 +99,10 @@ def compare(
     _check(experiments, splits)
     seeds = _seeds(seeds)
     verbose = flag("verbose", verbose)
+    engine_here(engine)
     paths, runs, missing = {}, {}, {}
     for name, recipe in experiments.items():
-        paths[name] = {seed: run_path(recipe, splits, seed) for seed in seeds}
+        paths[name] = {seed: run_path(recipe, splits, seed, engine) for seed in seeds}
         runs[name] = {seed: read_run(path) for seed, path in paths[name].items()}
         for seed, run in runs[name].items():
             if run is None:
@@ -111,7 +116,15 @@ def compare(
         ready = ready_processes(len(missing))
         processes = stack.enter_context(contextlib.closing(ready))
         for name, process in zip(missing, processes, strict=False):
-            for seed in _run(process, name, experiments[name], given, missing[name]):
+            task = {
+                "recipe": describe(experiments[name]),
+                "runs": [(seed, str(path)) for seed, path in missing[name].items()],
+                "loader": given.loader,
+                "fingerprint": given.fingerprint,
+                "dtype_policy": keras.config.dtype_policy().name,
+                "engine": engine,
+            }
+            for seed in _run(process, name, experiments[name], task):
                 runs[name][seed] = read_run(paths[name][seed])
                 if verbose:
                     say(_line(name, seed, runs[name][seed]), flush=True)
@@ -119,17 +132,9 @@ def compare(
     return summarize(finished, seeds)
 
 
-def _run(process: "RecipeProcess", name, recipe, splits, missing) -> Iterator[int]:
+def _run(process: "RecipeProcess", name, recipe, task: dict) -> Iterator[int]:
     """Yield each seed as soon as its run is kept."""
-    yield from process.run(
-        {
-            "recipe": describe(recipe),
-            "runs": [(seed, str(path)) for seed, path in missing.items()],
-            "loader": splits.loader,
-            "fingerprint": splits.fingerprint,
-            "dtype_policy": keras.config.dtype_policy().name,
-        }
-    )
+    yield from process.run(task)
     if process.failure:
         raise RuntimeError(
             f"The process of {name!r} {process.failure}\nRuns that were finished are "

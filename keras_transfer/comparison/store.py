@@ -19,6 +19,7 @@ from keras_transfer.backbones.weights.files import content_digest
 from keras_transfer.backbones.weights.sources import weights_digest
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.data.splits import Splits
+from keras_transfer.features.inference import engine_here
 from keras_transfer.runtime import atomic_files, paths, profiles
 
 PACKAGE = pathlib.Path(__file__).parent.parent
@@ -45,14 +46,16 @@ class Run(typing.NamedTuple):
         return self.probabilities.argmax(axis=1) == self.labels
 
 
-def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
+def run_path(
+    recipe: Recipe | str, splits: Splits, seed: int, engine: str = "auto"
+) -> pathlib.Path:
     """Return where the run of a recipe with a seed is kept.
 
     The name holds all that the figures depend on: recipe, seed, data, precision,
-    device, the pretrained weights, the versions of Keras and TensorFlow and the source
-    files of this package; for a function also the source of its module and of what it
-    imports from beside it. What a function reads while it runs, and other packages that
-    it uses, are not seen.
+    device, engine, the pretrained weights, the versions of Keras and TensorFlow and the
+    source files of this package; for a function also the source of its module and of
+    what it imports from beside it. What a function reads while it runs, and other
+    packages that it uses, are not seen.
     """
     arguments = splits.loader["arguments"]
     described = {
@@ -63,6 +66,7 @@ def run_path(recipe: Recipe | str, splits: Splits, seed: int) -> pathlib.Path:
         "batches": [arguments["batch_size"], arguments["seed"]],
         "dtype_policy": keras.config.dtype_policy().name,
         "device": profiles.device_in_use()[0],
+        "engine": engine_here(engine),
         "versions": [keras.__version__, tf.__version__],
         "package": _digests(PACKAGE.rglob("*.py"), PACKAGE),
     }

@@ -40,13 +40,14 @@ class Trained(typing.NamedTuple):
     test: tf.data.Dataset
 
 
-def train(recipe: Recipe, splits: Splits, seed: int) -> Trained:
+def train(recipe: Recipe, splits: Splits, seed: int, engine: str = "auto") -> Trained:
     """Train a new classifier on the training photos of `splits`.
 
     Args:
         recipe: The `Recipe`.
         splits: `Splits` of photos.
         seed: Seed of what is drawn here. The caller sets that of Keras.
+        engine: As in `extract_features`. Defaults to `"auto"`.
     """
     ways = {
         "from_scratch": _from_scratch,
@@ -54,10 +55,10 @@ def train(recipe: Recipe, splits: Splits, seed: int) -> Trained:
         "fine_tuned": _fine_tuned,
         "gradual": _gradual,
     }
-    return ways[recipe.kind](recipe, splits, seed)
+    return ways[recipe.kind](recipe, splits, seed, engine)
 
 
-def _from_scratch(recipe, splits, seed) -> Trained:
+def _from_scratch(recipe, splits, seed, _) -> Trained:
     classes = len(splits.class_names)
     if recipe.backbone == SMALL:
         model = _small_convnet(splits.image_size, classes)
@@ -80,16 +81,18 @@ def _from_scratch(recipe, splits, seed) -> Trained:
     return Trained(model, model, splits.test)
 
 
-def _frozen(recipe, splits, _) -> Trained:
+def _frozen(recipe, splits, _, engine) -> Trained:
     model = _pretrained(recipe, splits)
-    features = extract_features(backbone_of(model), splits, verbose=False)
+    features = extract_features(
+        backbone_of(model), splits, verbose=False, engine=engine
+    )
     fit_head(model, features, epochs=recipe.epochs, learning_rate=recipe.learning_rate)
     head = keras.Model(model.get_layer(POOLING_NAME).output, model.output)
     test = tf.data.Dataset.from_tensor_slices(tuple(features.test)).batch(256)
     return Trained(model, head, test)
 
 
-def _fine_tuned(recipe, splits, seed) -> Trained:
+def _fine_tuned(recipe, splits, seed, engine) -> Trained:
     model = _pretrained(recipe, splits)
     before = _block_before(recipe, model)
     fine_tune(
@@ -102,16 +105,17 @@ def _fine_tuned(recipe, splits, seed) -> Trained:
         layer_decay=recipe.layer_decay,
         augmentation=_augmentation(recipe, 0 if before else seed),
         cache_prefix=before is not None,
+        engine=engine,
         verbose=0,
     )
     if before is None:
         return Trained(model, model, splits.test)
     first, last = split_at_block(model, before)
-    maps = extract_feature_maps(first, splits, verbose=False)
+    maps = extract_feature_maps(first, splits, verbose=False, engine=engine)
     return Trained(model, last, maps.test)
 
 
-def _gradual(recipe, splits, seed) -> Trained:
+def _gradual(recipe, splits, seed, engine) -> Trained:
     model = _pretrained(recipe, splits)
     before = _block_before(recipe, model)
     names = block_names(model)
@@ -124,7 +128,12 @@ def _gradual(recipe, splits, seed) -> Trained:
         # The copies are the same for every seed, so that they are kept but once.
         augmentation = _augmentation(recipe, 0)
         data = extract_feature_maps(
-            first, splits, augmentation=augmentation, seed=seed, verbose=False
+            first,
+            splits,
+            augmentation=augmentation,
+            seed=seed,
+            verbose=False,
+            engine=engine,
         )
         train = data.train
         learner = fast_copy(network)

@@ -28,7 +28,9 @@ from keras_transfer.runtime.devices import use_all_devices
 from keras_transfer.runtime.processes import peak_memory
 
 
-def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
+def run_once(
+    recipe: Recipe | str, splits: Splits, seed: int, engine: str = "auto"
+) -> Run:
     """Train a recipe, and predict the test photos.
 
     The seconds are those of the recipe: from building the network to the trained
@@ -37,7 +39,8 @@ def run_once(recipe: Recipe | str, splits: Splits, seed: int) -> Run:
     """
     with cache.spared_seconds() as spared:
         start = time.perf_counter()
-        trained = _by_function(recipe, splits, seed) or train(recipe, splits, seed)
+        trained = _by_function(recipe, splits, seed)
+        trained = trained or train(recipe, splits, seed, engine)
         seconds = time.perf_counter() - start + sum(spared.values())
     outputs, labels = zip(
         *((trained.network(x, training=False), y) for x, y in trained.test), strict=True
@@ -74,7 +77,8 @@ def main() -> None:
             keras.utils.clear_session()
             keras.utils.set_random_seed(seed)
             splits = load_again(task["loader"], task["fingerprint"])
-            save_run(pathlib.Path(path), run_once(recipe, splits, seed))
+            run = run_once(recipe, splits, seed, task["engine"])
+            save_run(pathlib.Path(path), run)
             print(seed, file=words, flush=True)
 
 

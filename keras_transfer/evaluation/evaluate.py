@@ -23,6 +23,12 @@ from keras_transfer.evaluation.statistics import (
     group_numbers,
     grouped_accuracy_interval,
 )
+from keras_transfer.features.inference import (
+    Network,
+    UnsupportedError,
+    engines,
+    openvino_network,
+)
 from keras_transfer.models.graph import as_graph
 from keras_transfer.models.outputs import (
     as_array,
@@ -40,9 +46,16 @@ from keras_transfer.runtime.arguments import (
 )
 from keras_transfer.runtime.devices import on_all_devices
 
+# For fewer batches than this, OpenVINO takes longer to compile than it saves.
+FEW_BATCHES = 8
+
 
 def evaluate_classifier(
-    model: keras.Model, dataset: tf.data.Dataset, class_names: Sequence[str]
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    class_names: Sequence[str],
+    *,
+    engine: str = "auto",
 ) -> ClassificationReport:
     """Measure how well a classifier does on a data set, in one pass over it.
 
@@ -59,6 +72,9 @@ def evaluate_classifier(
             several inputs, the first of each pair is a tuple or dict of them.
         class_names: Names in the order of the model's outputs, for example
             `splits.class_names`.
+        engine: As in `extract_features`, always in the precision of the model; for a
+            data set of less than 8 batches, or of unknown length, `"auto"` is
+            `"tensorflow"`, which is ready sooner. Defaults to `"auto"`.
 
     Returns:
         A `ClassificationReport`: accuracy with its 95 % interval, precision, recall and
@@ -91,6 +107,8 @@ def evaluate_classifier(
         checked_class_names(class_names, classifier_outputs(model).num_classes)
     inputs = _checked_inputs(model, dataset)
 
+    engines(model, engine)
+
     def answer(images):
         outputs = keras.tree.flatten(model(images, training=False))
         return outputs[0] if len(outputs) == 1 else outputs
@@ -104,10 +122,14 @@ def evaluate_classifier(
         f"images of shape {shapes}",
     ).num_classes
     names = checked_class_names(class_names, num_classes)
+    if network := _by_openvino(model, answer, inputs, dataset, engine):
+        made = network.stream(dataset)
+    else:
+        made = ((as_array(run(images)), given) for images, given in dataset)
     labels, outputs = [], []
-    for images, batch_labels in dataset:
+    for batch_outputs, batch_labels in made:
         labels.append(checked_labels(batch_labels, num_classes))
-        outputs.append(as_array(run(images)))
+        outputs.append(batch_outputs)
     if not labels:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"
@@ -220,6 +242,19 @@ def kept_figures(
     figures = calibrated(report, temperature).to_dict()
     del figures["mistakes"], figures["confusion_matrix"]
     return figures | {"temperature": temperature}
+
+
+def _by_openvino(model, answer, inputs, dataset, engine) -> Network | None:
+    """Return the model as OpenVINO runs it, where that is asked for or worth it."""
+    few = int(dataset.cardinality()) < FEW_BATCHES
+    if engines(model, engine)[0] != "openvino" or (engine == "auto" and few):
+        return None
+    try:
+        return openvino_network(model, answer, inputs, "float32", "outputs")
+    except UnsupportedError:
+        if engine == "openvino":
+            raise
+        return None
 
 
 def _by_class(labels, probabilities, predicted, class_names) -> list[dict]:

@@ -6,59 +6,77 @@ import math
 import os
 import pathlib
 import time
+import typing
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from keras_transfer.features.inference import Network
 from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.arguments import shown
 
 
-def write_outputs(
-    run: Callable,
-    batches: Callable[[int], Iterable],
-    outputs: pathlib.Path,
-    labels: pathlib.Path,
-    shape: tuple[int, ...],
-    dtype: type,
-) -> float:
-    """Write what `run` makes of each batch into a file, and the labels into another.
+class Outputs(typing.NamedTuple):
+    """Say what is to be written, and where.
+
+    Attributes:
+        outputs: Path of the file of outputs.
+        labels: Path of the file of labels.
+        shape: Shape of all outputs together.
+        dtype: What they are kept as.
+        batches: Function from the number of the first image to batches of images and
+            integer labels from there on.
+    """
+
+    outputs: pathlib.Path
+    labels: pathlib.Path
+    shape: tuple[int, ...]
+    dtype: type
+    batches: Callable[[int], Iterable]
+
+
+def write_outputs(network: Network, parts: Sequence[Outputs]) -> float:
+    """Write what `network` makes of batches into files, and their labels into others.
 
     Written as they come, so memory does not grow with the number of images. What an
     interrupted run has finished of both files is kept, if it is whole.
 
     Args:
-        run: Function from a batch of images to an array.
-        batches: Function from the number of the first image to batches of images and
-            integer labels from there on, cut as they are from the beginning.
-        outputs: Path of the file of outputs.
-        labels: Path of the file of labels.
-        shape: Shape of all outputs together.
-        dtype: What they are kept as.
+        network: What runs the batches, those of one part behind those of another.
+        parts: What is to be written.
 
     Returns:
-        Seconds that the part cost which was there already.
+        Seconds that the parts cost which were there already.
     """
-    count = shape[0]
-    with _Pair(outputs, labels, shape, dtype) as files:
-        if files.done == count:
-            return files.seconds
-        spared = files.seconds
-        for images, batch_labels in batches(files.done):
-            values = np.asarray(run(images))
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_Pair(part)) for part in parts]
+        spared = sum(pair.seconds for pair in files)
+
+        def batches():
+            for part, pair in zip(parts, files, strict=True):
+                if pair.done == part.shape[0]:
+                    continue
+                for images, labels in part.batches(pair.done):
+                    yield images, (pair, np.asarray(labels), images)
+
+        for values, (pair, labels, images) in network.stream(batches()):
+            with np.errstate(over="ignore"):  # Which is looked for.
+                values = values.astype(pair.part.dtype, copy=False)
             if not np.isfinite(values).all():
                 raise ValueError(
                     "The network made numbers that are not finite, or that "
-                    f"{np.dtype(dtype).name} cannot hold. Check its weights and its "
+                    f"{values.dtype.name} cannot hold. Check its weights and its "
                     "precision, and that its images are RGB from 0 to 255. "
                     f"Received: images from {np.min(images)} to {np.max(images)}"
                 )
-            files.append(values, np.asarray(batch_labels))
-        if files.done != count:
-            raise ValueError(
-                f"Expected {count} images, as counted before. Received: {files.done}"
-            )
+            pair.append(values, labels)
+        for part, pair in zip(parts, files, strict=True):
+            if pair.done != part.shape[0]:
+                raise ValueError(
+                    f"Expected {part.shape[0]} images, as counted before. "
+                    f"Received: {pair.done}"
+                )
         return spared
 
 
@@ -70,11 +88,13 @@ class _Pair:
     does not matter what of it all has reached the disk when a machine stops.
     """
 
-    def __init__(self, outputs, labels, shape: tuple[int, ...], dtype: type):
+    def __init__(self, part: Outputs):
+        self.part, shape = part, part.shape
         self._shape = shape
-        self._dtypes = np.dtype(dtype), np.dtype(np.int32)
-        self._headers = _header(shape, dtype), _header(shape[:1], np.int32)
-        self._paths = outputs, labels, outputs.with_suffix(atomic_files.PROGRESS)
+        self._dtypes = np.dtype(part.dtype), np.dtype(np.int32)
+        self._headers = _header(shape, part.dtype), _header(shape[:1], np.int32)
+        record = part.outputs.with_suffix(atomic_files.PROGRESS)
+        self._paths = part.outputs, part.labels, record
         self.done, self.seconds = 0, 0.0
 
     def __enter__(self) -> "_Pair":

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer.data.decoding import RESIZE_RULE
 from keras_transfer.data.splits import Splits
-from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.graph import (
     as_graph,
     input_shape,
@@ -26,7 +24,6 @@ from keras_transfer.models.graph import (
 )
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, flag, keras_model, whole_number
-from keras_transfer.runtime.devices import on_all_devices
 from keras_transfer.runtime.keras_internals import nodes
 
 # Hashing a larger file on each reading would take longer than it protects.
@@ -86,38 +83,6 @@ def _count(folder: pathlib.Path, seconds: float) -> None:
         counter.setdefault(folder, seconds)
 
 
-def compiled(
-    model: keras.Model,
-    dtype: tf.DType,
-    image_shape: tuple | None = None,
-    *,
-    pooled: bool = False,
-) -> Callable:
-    """Return a frozen `model` as one graph for every batch size.
-
-    Each BatchNormalization that can be folded into a convolution is, so TensorFlow
-    fuses the convolution with its bias and its activation. The weights stay variables:
-    as constants of the graph they gained nothing beyond noise, and cost ResNet50 1 GB
-    of memory and 4 s of tracing.
-
-    Args:
-        model: Network with one input and one output.
-        dtype: What the outputs are given out as.
-        image_shape: Shape of an image. Defaults to that of the model's input.
-        pooled: Whether to average over height and width. Defaults to `False`.
-    """
-    folded = fold_batch_normalization(model)
-    pooling = keras.layers.GlobalAveragePooling2D(dtype="float32")
-
-    def run(images):
-        outputs = single_output(folded, images)
-        return tf.cast(pooling(outputs) if pooled else outputs, dtype)
-
-    shape = (None, *(image_shape or input_shape(model)[1:]))
-    signature = tf.TensorSpec(shape, tf.float32)
-    return tf.function(on_all_devices(run), input_signature=[signature])
-
-
 def image_shape(splits: Splits) -> tuple:
     """Return the shape of one image, or feature map, of `splits`."""
     return tuple(splits.train.element_spec[0].shape[1:])
@@ -163,6 +128,27 @@ def is_verbose(verbose: typing.Any) -> bool:
         return bool(whole_number("verbose", verbose, 0, 2))
     except ValueError:
         return flag("verbose", verbose)
+
+
+def computed_by(dtype: str, engine: str) -> list[str]:
+    """Return what the key holds of how values were computed."""
+    # Keys of before there were engines name none.
+    return [dtype] if engine == "tensorflow" else [dtype, engine]
+
+
+def with_kept(folders: dict[str, pathlib.Path], parts: str = "") -> str:
+    """Return the first engine whose folder is there, or else the first one.
+
+    Args:
+        folders: The folder of each engine.
+        parts: What the names of its parts have behind its own, where these count too.
+    """
+    for engine, folder in folders.items():
+        if (folder / "manifest.json").exists():
+            return engine
+        if parts and any(folder.parent.glob(f"{folder.name}{parts}*")):
+            return engine
+    return next(iter(folders))
 
 
 def key(

@@ -5,22 +5,26 @@ import os
 import pathlib
 import re
 import typing
-from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
-from keras_transfer.features.array_files import write_outputs
-from keras_transfer.features.inference import check_openvino, openvino_network
-from keras_transfer.models.precision import described, fast_copy, fast_dtype
+from keras_transfer.features.array_files import Outputs, write_outputs
+from keras_transfer.features.inference import (
+    Network,
+    UnsupportedError,
+    engines,
+    frozen_network,
+)
+from keras_transfer.models.precision import described, fast_dtype
 from keras_transfer.runtime import paths
-from keras_transfer.runtime.arguments import elements, one_of, shown, whole_number
+from keras_transfer.runtime.arguments import elements, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 
-ENGINES = ("tensorflow", "openvino")
+# What the names of the parts of a folder have behind its own.
+PARTS = "-part-"
 
 
 class LabeledFeatures(typing.NamedTuple):
@@ -60,7 +64,7 @@ def extract_features(
     *,
     dtype: typing.Any = None,
     shard: tuple[int, int] | None = None,
-    engine: str = "tensorflow",
+    engine: str = "auto",
 ) -> Features:
     """Run the frozen backbone once and return globally averaged features.
 
@@ -86,8 +90,10 @@ def extract_features(
             equal ones. Each machine makes another part; where all parts lie in one
             `cache_dir`, the call without `shard` puts them together. Defaults to all
             images.
-        engine: `"tensorflow"`, or `"openvino"` where it is installed: on some
-            processors it is faster. Defaults to `"tensorflow"`.
+        engine: `"openvino"`, `"tensorflow"`, or `"auto"` for the faster one: on a
+            processor OpenVINO where it is installed and takes the network, else
+            TensorFlow; features of either that are there already are read back. The
+            printed line says which. Defaults to `"auto"`.
 
     Returns:
         `Features`: float32 arrays of shape `(count, channels)` and integer labels of
@@ -111,40 +117,46 @@ def extract_features(
     checked_splits(splits)
     channels = cache.check_network(backbone, splits)[-1]
     verbose = cache.is_verbose(verbose)
-    one_of("engine", engine, ENGINES)
+    candidates = engines(backbone, engine)
     dtype = fast_dtype(backbone, dtype, frozen=True)
-    settings, how = [dtype], f"computed in {described(backbone, dtype)}"
-    if engine == "openvino":
-        check_openvino(backbone)
-        settings.append(engine)
-        how += f" by {engine}"
     cache_dir = cache.folder_of("cache_dir", cache_dir, "features")
+    shard = None if shard is None else checked_shard(shard, splits)
     weights = cache.checksums(backbone)
-    name = cache.key(backbone, splits, *settings, weights=weights)
-    folder = cache_dir / name
+
+    def folder_of(engine):
+        settings = cache.computed_by(dtype, engine)
+        folder = cache_dir / cache.key(backbone, splits, *settings, weights=weights)
+        return part_folder(folder, *shard) if shard else folder
+
+    folders = {each: folder_of(each) for each in candidates}
+    chosen = cache.with_kept(folders, parts="" if shard else PARTS)
+    folder, how = (
+        folders[chosen],
+        f"computed in {described(backbone, dtype)} by {chosen}",
+    )
+    if shard:
+        how += f", part {shard[0]} of {shard[1]}"
     files = [
         f"{split}_{part}" for split in splits.counts for part in LabeledFeatures._fields
     ]
-    if shard is not None:
-        shard = checked_shard(shard, splits)
-        folder = part_folder(folder, *shard)
-        how += f", part {shard[0]} of {shard[1]}"
 
     def write(path):
         nonlocal how
         parts = [] if shard else find_parts(folder, files)
-        if not parts:
-            shape = cache.image_shape(splits)
-            run = _compiled(backbone, dtype, engine, shape)
-            return _extract(run, splits, path, shard or (0, 1), channels)
-        how = f"put together from {len(parts)} parts"
-        for name in files:
-            np.save(
-                path / f"{name}.npy", np.concatenate([part[name] for part in parts])
-            )
-        return 0.0
+        if parts:
+            how = f"put together from {len(parts)} parts"
+            return _put_together(parts, path)
+        shape = cache.image_shape(splits)
+        network = frozen_network(backbone, shape, dtype, chosen, pooled=True)
+        return _extract(network, splits, path, shard or (0, 1), channels)
 
-    arrays, found = cache.keep(folder, files, write)
+    try:
+        arrays, found = cache.keep(folder, files, write)
+    except UnsupportedError:
+        if chosen == candidates[-1]:
+            raise
+        settings = {"dtype": dtype, "shard": shard, "engine": candidates[-1]}
+        return extract_features(backbone, splits, cache_dir, verbose, **settings)
     if verbose and found:
         say(f"Features: read back from {folder}")
     elif verbose:
@@ -167,17 +179,14 @@ def extract_features(
     )
 
 
-def _compiled(
-    backbone: keras.Model, dtype: str, engine: str, image_shape: tuple
-) -> Callable:
-    if engine == "openvino":  # OpenVINO changes the precision itself.
-        return openvino_network(backbone, dtype, image_shape)
-    frozen = fast_copy(backbone, dtype, frozen=True)
-    return cache.compiled(frozen, tf.float32, image_shape, pooled=True)
+def _put_together(parts: list[dict[str, np.ndarray]], folder: pathlib.Path) -> float:
+    for name in parts[0]:
+        np.save(folder / f"{name}.npy", np.concatenate([part[name] for part in parts]))
+    return 0.0
 
 
 def _extract(
-    run: Callable,
+    network: Network,
     splits: Splits,
     folder: pathlib.Path,
     shard: tuple[int, int],
@@ -187,21 +196,16 @@ def _extract(
     count = sum(stop - start for start, stop in parts.values())
     there = sum(path.stat().st_size for path in folder.iterdir())
     paths.check_room(folder, 4 * count * (channels + 1) - there)
-    spared = 0.0
+    outputs = []
     for split, (start, stop) in parts.items():
 
         def batches(done, split=split, start=start, stop=stop):
             return splits.ordered(split, start + done, stop)
 
-        spared += write_outputs(
-            run,
-            batches,
-            folder / f"{split}_features.npy",
-            folder / f"{split}_labels.npy",
-            (stop - start, channels),
-            np.float32,
-        )
-    return spared
+        files = (folder / f"{split}_{name}.npy" for name in LabeledFeatures._fields)
+        shape = (stop - start, channels)
+        outputs.append(Outputs(*files, shape, np.float32, batches))
+    return write_outputs(network, outputs)
 
 
 def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:
@@ -221,7 +225,7 @@ def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:
 
 def part_folder(folder: pathlib.Path, index: int, count: int) -> pathlib.Path:
     """Return where a part of the features of `folder` is kept."""
-    return folder.with_name(f"{folder.name}-part-{index}-of-{count}")
+    return folder.with_name(f"{folder.name}{PARTS}{index}-of-{count}")
 
 
 def bounds(images: int, index: int, count: int) -> tuple[int, int]:
@@ -236,7 +240,7 @@ def find_parts(folder: pathlib.Path, files: list[str]) -> list[dict[str, np.ndar
         ValueError: If a part is missing, damaged, or there twice.
     """
     there = {}
-    for path in sorted(folder.parent.glob(f"{folder.name}-part-*")):
+    for path in sorted(folder.parent.glob(f"{folder.name}{PARTS}*")):
         numbers = re.search(r"-part-(\d+)-of-(\d+)", path.name)
         if not numbers:
             continue  # Somebody else's.

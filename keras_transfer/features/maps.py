@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -15,8 +15,13 @@ from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
-from keras_transfer.features.array_files import write_outputs
-from keras_transfer.models.precision import described, fast_copy, fast_dtype
+from keras_transfer.features.array_files import Outputs, write_outputs
+from keras_transfer.features.inference import (
+    UnsupportedError,
+    engines,
+    frozen_network,
+)
+from keras_transfer.models.precision import described, fast_dtype
 from keras_transfer.models.training_state import random_states
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import shown, whole_number
@@ -60,6 +65,7 @@ def extract_feature_maps(  # noqa: PLR0913
     batch_size: int = 32,
     seed: int = 0,
     dtype: typing.Any = None,
+    engine: str = "auto",
     cache_dir: str | os.PathLike | None = None,
     verbose: bool | int | str = True,
 ) -> FeatureMaps:
@@ -81,6 +87,7 @@ def extract_feature_maps(  # noqa: PLR0913
         batch_size: Feature maps in a batch. Defaults to `32`.
         seed: Seed of the order of the training data. Defaults to `0`.
         dtype: Precision of the computation, as in `extract_features`.
+        engine: What computes it, as in `extract_features`. Defaults to `"auto"`.
         cache_dir: Folder that keeps the maps. Defaults to `data/feature_maps`.
         verbose: Whether to print what was done. Defaults to `True`.
 
@@ -112,24 +119,21 @@ def extract_feature_maps(  # noqa: PLR0913
     dtype = fast_dtype(network, dtype, frozen=True)
     cache_dir = cache.folder_of("cache_dir", cache_dir, _FOLDER)
     weights = cache.checksums(network)
-    parts = _parts(network, splits, dtype, augmentation, copies, weights)
-    sizes = {part: (splits.counts[part.split], *shape) for part in parts}
-    missing = [part for part in parts if not cache.read(cache_dir / part.key, FILES)]
-    run = None
-    if missing:
-        # All of it is asked for before any of it is computed.
-        needed = _needed(missing, sizes, cache_dir)
-        free = paths.check_room(cache_dir, needed)
-        if verbose:
-            say(
-                f"Feature maps: {needed / 1e6:,.0f} MB to keep in {cache_dir} "
-                f"({free / 1e6:,.0f} MB free)"
-            )
-        frozen = fast_copy(network, dtype, frozen=True)
-        image_shape = cache.image_shape(splits)
-        run = cache.compiled(frozen, tf.float16, image_shape)
+    settings = (network, splits, dtype, augmentation, copies, weights)
+    plans = _plans(cache_dir, engines(network, engine), *settings)
+    # All of it is asked for before any of it is computed.
+    free = paths.check_room(cache_dir, plans[0].needed)
+    image_shape = cache.image_shape(splits)
+    plan, run = _first_ready(
+        plans, lambda engine: frozen_network(network, image_shape, dtype, engine)
+    )
+    if verbose and run:
+        say(
+            f"Feature maps: {plan.needed / 1e6:,.0f} MB to keep in {cache_dir} "
+            f"({free / 1e6:,.0f} MB free)"
+        )
     arrays, labels = {}, {}
-    for part in parts:
+    for part in plan.parts:
 
         def write(path, part=part):
             def batches(done):
@@ -140,29 +144,30 @@ def extract_feature_maps(  # noqa: PLR0913
                 return _after(_augmented(dataset, augmentation, part.copy), done)
 
             files = (path / f"{name}.npy" for name in FILES)
-            return write_outputs(run, batches, *files, sizes[part], np.float16)
+            outputs = Outputs(*files, part.shape, np.float16, batches)
+            return write_outputs(run, [outputs])
 
         found, was_there = cache.keep(cache_dir / part.key, FILES, write)
         arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
         if verbose:
-            how = (
-                "read back" if was_there else f"computed in {described(network, dtype)}"
-            )
+            how = "read back"
+            if not was_there:
+                how = f"computed in {described(network, dtype)} by {run.engine}"
             say(
-                f"Feature maps: {sizes[part][0]:,} {part.split} images x {shape}"
+                f"Feature maps: {part.shape[0]:,} {part.split} images x {shape}"
                 f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
                 f"{found['maps'].nbytes / 1e6:,.0f} MB"
             )
 
     def in_order(split):
-        maps = next(arrays[part] for part in parts if part.split == split)
+        maps = next(arrays[part] for part in plan.parts if part.split == split)
         return lambda start, stop: _dataset(
             [maps[start:stop]], labels[split][start:stop], batch_size
         )
 
     ordered = {split: in_order(split) for split in splits.counts}
     whole = {split: ordered[split](0, count) for split, count in splits.counts.items()}
-    train = [arrays[part] for part in parts if part.split == "train"]
+    train = [arrays[part] for part in plan.parts if part.split == "train"]
     passes = Passes(seed)
     return FeatureMaps(
         train=_dataset(train, labels["train"], batch_size, passes),
@@ -172,7 +177,7 @@ def extract_feature_maps(  # noqa: PLR0913
         counts=splits.counts,
         name=splits.name,
         source=f"{splits.source}; feature maps {shape} of {network.name}",
-        fingerprint=cache.key(network, splits, dtype, weights=weights),
+        fingerprint=cache.key(network, splits, *plan.computed_by, weights=weights),
         image_size=shape[0],
         _ordered=ordered,
         passes=passes,
@@ -187,18 +192,11 @@ def missing_bytes(
     augmented_copies: int,
 ) -> int:
     """Return how much `extract_feature_maps` would have to write into `data/`."""
-    shape = cache.check_network(network, splits)
+    cache.check_network(network, splits)
     folder = cache.folder_of("cache_dir", None, _FOLDER)
     dtype, weights = fast_dtype(network, frozen=True), cache.checksums(network)
-    parts = _parts(network, splits, dtype, augmentation, augmented_copies, weights)
-    sizes = {part: (splits.counts[part.split], *shape) for part in parts}
-    missing = [part for part in parts if not cache.read(folder / part.key, FILES)]
-    return _needed(missing, sizes, folder)
-
-
-def _needed(missing, sizes, folder) -> int:
-    left = sum(atomic_files.left_bytes(folder / part.key) for part in missing)
-    return sum(2 * math.prod(sizes[part]) for part in missing) - left
+    settings = (network, splits, dtype, augmentation, augmented_copies, weights)
+    return _plans(folder, engines(network), *settings)[0].needed
 
 
 class _Part(typing.NamedTuple):
@@ -207,22 +205,73 @@ class _Part(typing.NamedTuple):
     split: str
     copy: int
     key: str
+    shape: tuple[int, ...]
 
 
-def _parts(network, splits, dtype, augmentation, copies, weights) -> list[_Part]:
+class _Plan(typing.NamedTuple):
+    """Hold what an engine would have to do.
+
+    Attributes:
+        engine: Its name.
+        computed_by: What the keys hold of how maps are computed.
+        parts: All parts.
+        missing: Those that are not there.
+        needed: Bytes that are to be written.
+    """
+
+    engine: str
+    computed_by: list[str]
+    parts: list[_Part]
+    missing: list[_Part]
+    needed: int
+
+
+def _plans(cache_dir, engines, network, splits, dtype, *settings) -> list[_Plan]:
+    """Return what each engine would have to do, before all others one that began."""
+    found = []
+    for engine in engines:
+        computed_by = cache.computed_by(dtype, engine)
+        parts = _parts(network, splits, computed_by, *settings)
+        missing = [
+            part for part in parts if not cache.read(cache_dir / part.key, FILES)
+        ]
+        needed = sum(
+            2 * math.prod(part.shape) - atomic_files.left_bytes(cache_dir / part.key)
+            for part in missing
+        )
+        found.append(_Plan(engine, computed_by, parts, missing, needed))
+    return sorted(found, key=lambda plan: len(plan.missing) == len(plan.parts))
+
+
+def _first_ready(plans: list[_Plan], make: Callable):
+    """Return the first plan whose engine takes the network, and what runs it."""
+    for plan in plans:
+        if not plan.missing:
+            return plan, None
+        try:
+            return plan, make(plan.engine)
+        except UnsupportedError:
+            if plan is plans[-1]:
+                raise
+    raise AssertionError("There is always an engine.")
+
+
+def _parts(network, splits, computed_by, augmentation, copies, weights) -> list[_Part]:
     changed = []
     if copies:
         changed = [cache.nameless(_serialized(augmentation))]
         if augmentation.weights:
             changed.append(cache.checksums(augmentation))
+    shape = cache.check_network(network, splits)
 
-    def key(split, copy):
-        more = [dtype, split, *([copy, *changed] if copy else [])]
-        return cache.key(network, splits, *more, weights=weights)
+    def part(split, copy):
+        more = [*computed_by, split, *([copy, *changed] if copy else [])]
+        key = cache.key(network, splits, *more, weights=weights)
+        return _Part(split, copy, key, (splits.counts[split], *shape))
 
     pairs = [(split, 0) for split in splits.counts]
     pairs += [("train", copy) for copy in range(1, copies + 1)]
-    return [_Part(split, copy, key(split, copy)) for split, copy in pairs]
+    return [part(split, copy) for split, copy in pairs]
 
 
 def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:

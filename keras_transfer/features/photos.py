@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_transfer.data.photo_files import PhotoFile, photo_dataset
 from keras_transfer.features import cache
-from keras_transfer.features.array_files import write_outputs
+from keras_transfer.features.array_files import Outputs, write_outputs
+from keras_transfer.features.inference import frozen_network
 from keras_transfer.models.graph import output_shape
-from keras_transfer.models.precision import fast_copy, fast_dtype
+from keras_transfer.models.precision import fast_dtype
 from keras_transfer.runtime import paths
 from keras_transfer.runtime.progress import progress_bar
 from keras_transfer.runtime.status_lines import say
@@ -46,27 +46,19 @@ def photo_features(
 
     def write(path):
         paths.check_room(path, 4 * math.prod(shape_of_all))
-        frozen = fast_copy(backbone, dtype, frozen=True)
-        run = cache.compiled(frozen, tf.float32, shape, pooled=True)
+        network = frozen_network(backbone, shape, dtype, pooled=True)
         labels = path / "labels.npy"
         with progress_bar(len(in_order), "features") as bar:
 
-            def counted(images):
-                bar.update(len(images))
-                return run(images)
-
             def batches(done):
                 bar.update(done)
-                return photo_dataset(in_order[done:], image_size)
+                for images, numbers in photo_dataset(in_order[done:], image_size):
+                    yield images, numbers
+                    bar.update(len(numbers))
 
-            spared = write_outputs(
-                counted,
-                batches,
-                path / "features.npy",
-                labels,
-                shape_of_all,
-                np.float32,
-            )
+            outputs = path / "features.npy"
+            part = Outputs(outputs, labels, shape_of_all, np.float32, batches)
+            spared = write_outputs(network, [part])
         # They belong to no photo for good, and are known.
         labels.unlink()
         return spared

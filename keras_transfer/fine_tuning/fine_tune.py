@@ -10,6 +10,7 @@ from keras_transfer.data.augmentation import augmented, checked_augmentation
 from keras_transfer.data.mixing import mix, soften
 from keras_transfer.data.splits import Splits, checked_splits, train_labels
 from keras_transfer.features.extraction import extract_features
+from keras_transfer.features.inference import engines
 from keras_transfer.features.maps import extract_feature_maps
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
@@ -58,6 +59,7 @@ def fine_tune(  # noqa: PLR0913
     cache_prefix: bool = False,
     augmented_copies: int = 2,
     dtype: str | None = None,
+    engine: str = "auto",
     callbacks: list[keras.callbacks.Callback] | None = None,
     verbose: int | str = "auto",
 ) -> keras.callbacks.History:
@@ -113,6 +115,8 @@ def fine_tune(  # noqa: PLR0913
             versions of each training photo. Defaults to `2`.
         dtype: Precision of what is computed from kept features or maps, as in
             `extract_features`. The precision of the model and of its weights stays.
+        engine: What features and maps are computed by, as in `extract_features`.
+            Defaults to `"auto"`.
         callbacks: One Keras callback or a list, for the second stage. With
             `cache_prefix` their model is the part that is trained, from `from_block`
             on. With `keras.callbacks.BackupAndRestore` a run that was killed goes on
@@ -168,6 +172,7 @@ def fine_tune(  # noqa: PLR0913
     )
     verbose = arguments.verbosity(verbose)
     fast_dtype(model, dtype)
+    engines(model, engine)
     # Made before they are needed, because they check rates, optimizer and head.
     discriminative_learning_rates(model, learning_rate, layer_decay, optimizer)
     split_at_head(model)
@@ -186,6 +191,7 @@ def fine_tune(  # noqa: PLR0913
                 augmentation=augmentation,
                 augmented_copies=augmented_copies,
                 dtype=dtype,
+                engine=engine,
                 verbose=bool(verbose),
             )
         if freeze_epochs:
@@ -196,6 +202,7 @@ def fine_tune(  # noqa: PLR0913
                 settings={"epochs": freeze_epochs, "class_weight": class_weight},
                 learning_rate=head_learning_rate,
                 dtype=dtype,
+                engine=engine,
                 verbose=bool(verbose),
             )
         unfreeze(model, from_block, train_batch_normalization=train_batch_normalization)
