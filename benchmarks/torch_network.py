@@ -46,7 +46,7 @@ class _Walk:
         if node.is_input:
             self.made[id(output)] = self.graph.placeholder("images")
             return
-        kind = type(node.operation).__name__
+        kind = type(node.operation).__name__.lower()
         if kind not in _KINDS:
             raise ValueError(f"No layer of PyTorch is known here for {kind}.")
         self.made[id(output)] = _KINDS[kind](self, node)
@@ -190,14 +190,14 @@ def _rescaling(walk: _Walk, node):
 
 
 _KINDS = {
-    "Conv2D": _convolution,
-    "DepthwiseConv2D": _convolution,
-    "BatchNormalization": _batch_normalization,
-    "MaxPooling2D": _max_pooling,
-    "ZeroPadding2D": _zero_padding,
-    "ReLU": _relu,
-    "Activation": _activation,
-    "Add": _add,
-    "Flip": _flip,
-    "Rescaling": _rescaling,
+    "conv2d": _convolution,
+    "depthwiseconv2d": _convolution,
+    "batchnormalization": _batch_normalization,
+    "maxpooling2d": _max_pooling,
+    "zeropadding2d": _zero_padding,
+    "relu": _relu,
+    "activation": _activation,
+    "add": _add,
+    "flip": _flip,
+    "rescaling": _rescaling,
 }
