@@ -71,7 +71,7 @@ def compare_networks(network: keras.Model, batches: list, dtype: str, options) -
     """Compare the bare network on tensors in memory in all frameworks."""
     settings = {"pixels": options.image_size, "batch": BATCH, "batches": len(batches)}
     measurement = Measurement(
-        f"extraction of {network.name} in {dtype}", options, kind_of_photos(), settings
+        f"extraction: {network.name}, {dtype}", options, kind_of_photos(), settings
     )
     own = frozen_network(network, batches[0].shape[1:], dtype, pooled=True)
     ways, there = {OURS: lambda batches: lambda: stream(own, batches)}, []
@@ -108,7 +108,8 @@ def compare_networks(network: keras.Model, batches: list, dtype: str, options) -
             ratio(seconds[best], ours),
             at_least=OF_BEST_PEER,
         )
-    measurement.remarks.append(described(there))
+    if there:
+        measurement.remarks.append(described(there))
     measurement.keep()
 
 
@@ -117,7 +118,7 @@ def compare_files(network: keras.Model, splits, folder, options) -> None:
     dtype = fast_dtype(network, frozen=True)
     settings = {"pixels": options.image_size, "batch": BATCH, "files": options.files}
     measurement = Measurement(
-        f"extraction of {network.name} from files", options, kind_of_photos(), settings
+        f"extraction: {network.name}, files", options, kind_of_photos(), settings
     )
     shape = splits.train.element_spec[0].shape[1:]
     own = frozen_network(network, shape, dtype, pooled=True)
@@ -142,8 +143,8 @@ def compare_files(network: keras.Model, splits, folder, options) -> None:
     ways = {
         "ours, JPEG files": files,
         "ours, tensors": lambda: stream(own, tensors),
-        "ours, JPEG files decoded and resized": decoding,
-        "ours, extract_features with its key and tracing": whole_call,
+        "ours, decoding alone": decoding,
+        "ours, extract_features": whole_call,
     }
     files()  # Brings the files into memory.
     seconds = interleaved(ways, options.rounds)
