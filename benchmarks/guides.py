@@ -87,6 +87,7 @@ def torch_tutorial(network, splits, epochs: int, seed: int, needed: float):
             [sys.executable, str(script), str(path), str(photos), *words],
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             check=True,
         )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
