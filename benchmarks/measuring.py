@@ -3,10 +3,13 @@
 import argparse
 import dataclasses
 import datetime
+import math
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+import keras
 
 import report
 from keras_transfer.lessons.report import machine
@@ -87,9 +90,30 @@ class Measurement:
         print(f"\n{report.markdown({self.name: entry})}\n")
 
 
+class Clock(keras.callbacks.Callback):
+    """Note seconds and test accuracy of each epoch; the clock stands still for it.
+
+    Training ends with the first epoch whose test accuracy is what is needed.
+    """
+
+    def __init__(self, test, needed: float = math.inf):
+        super().__init__()
+        self.test, self.needed, self.reached = test, needed, False
+        self.seconds, self.accuracies = [], []
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.perf_counter()
+        self.seconds.append(now - self.start)
+        self.accuracies.append(self.model.evaluate(self.test, verbose=0)[1])
+        self.reached = self.accuracies[-1] >= self.needed
+        self.model.stop_training |= self.reached
+        self.start += time.perf_counter() - now
+
+
 def interleaved(
-    ways: Mapping[str, Callable[[], object]], rounds: int
-) -> dict[str, list[float]]:
+    ways: Mapping[Hashable, Callable[[], object]], rounds: int
+) -> dict[Hashable, list[float]]:
     """Return the seconds of each way, timed in turn: A B A B, not A A B B.
 
     What else the machine does then falls on all ways alike.
@@ -101,6 +125,18 @@ def interleaved(
             run()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def fastest(ways: Iterable[Callable[[], object]]) -> int:
+    """Return the index of the way whose second run takes least.
+
+    The first run sets up what later ones reuse.
+    """
+    ways = list(ways)
+    for run in ways:
+        run()
+    seconds = interleaved(dict(enumerate(ways)), 1)
+    return min(seconds, key=seconds.get)
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float | None:

@@ -72,7 +72,9 @@ def draw(report: dict[str, dict]) -> plt.Figure:
     for name, entry in report.items():
         for figure in entry["figures"]:
             if figure["values"]:
-                title = f"{name.replace('_', ' ').capitalize()}: {figure['unit']}"
+                # Parts of one benchmark, "extraction: ...", share a panel.
+                subject = name.split(":")[0].replace("_", " ").capitalize()
+                title = f"{subject}: {figure['unit']}"
                 panels.setdefault(title, []).append(figure)
     columns = _columns(panels)
     rows = max(sum(_height(panels[title]) for title in column) for column in columns)
