@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_transfer.features.extraction import LabeledFeatures
 from keras_transfer.features.inference import (
+    BATCH,
     Network,
     TensorFlowNetwork,
     first_taken,
@@ -77,6 +78,7 @@ def compiled(
     dtype: typing.Any = None,
     pixels: tf.DType = tf.uint8,
     engine: str = "auto",
+    batch_size: int = BATCH,
 ) -> Run:
     """Return a model as one graph by the fastest engine: for many images.
 
@@ -86,6 +88,7 @@ def compiled(
         dtype: Precision. Defaults to the faster one here of those that are safe.
         pixels: What the images are given as. Defaults to `tf.uint8`.
         engine: As in `extract_features`. Defaults to `"auto"`.
+        batch_size: Images that come at once. Defaults to `32`.
     """
     signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
 
@@ -100,7 +103,8 @@ def compiled(
     def by_openvino():
         precision = fast_dtype(model, dtype, frozen=True)
         answer = _answer(*_parts(model))
-        return openvino_network(model, answer, signature, precision, "answers")
+        kind = "answers"
+        return openvino_network(model, answer, signature, precision, kind, batch_size)
 
     network = first_taken(model, engine, by_openvino, by_tensorflow)
     return Run(network, pooled_channels(model))

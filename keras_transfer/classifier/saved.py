@@ -181,7 +181,9 @@ class Classifier:
         raises = one_of("errors", errors, ERRORS) == "raise"
         batch_size = whole_number("batch_size", batch_size, least=1)
         files = _path_iterator(paths)
-        run = compiled(self.model, self.image_size, dtype, engine=engine)
+        run = compiled(
+            self.model, self.image_size, dtype, engine=engine, batch_size=batch_size
+        )
         return self._predictions(files, run, raises, batch_size)
 
     def _predictions(

@@ -34,8 +34,8 @@ ENGINES = ("auto", "tensorflow", "openvino")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 # How far outputs may be from those of the model itself, as a part of the largest one.
 LARGEST_DIFFERENCE = {"f32": 1e-4, "bf16": 0.25}
-# Images that OpenVINO is given at once: for one fixed number it plans ahead, which
-# gains up to an eighth.
+# Images that OpenVINO is given at once: for one fixed number it plans ahead, and gains
+# up to an eighth.
 BATCH = 32
 # Networks that stay on disk; those that were not used for longest go first.
 KEPT = 12
@@ -193,7 +193,7 @@ class TensorFlowNetwork:
 
 
 class OpenVINONetwork:
-    """Run a network that OpenVINO has compiled for batches of `BATCH` images.
+    """Run a network that OpenVINO has compiled for batches of one size.
 
     Several batches are worked on at once, so that none waits for the other's slowest
     core, and meanwhile the next one is read. Smaller ones are put together.
@@ -201,8 +201,8 @@ class OpenVINONetwork:
 
     engine = "openvino"
 
-    def __init__(self, compiled, dtype):
-        self.dtype = dtype
+    def __init__(self, compiled, signature: tf.TensorSpec, batch: int):
+        self._dtype, self._batch = signature.dtype.as_numpy_dtype, batch
         count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 
@@ -218,14 +218,14 @@ class OpenVINONetwork:
                 count, along = waiting.popleft()
                 yield made.take(count), along
 
-        for values in self._computed(_full(self._noted(items, waiting))):
+        for values in self._computed(_full(self._noted(items, waiting), self._batch)):
             made.append(values)
             yield from ready()
         yield from ready()
 
     def _noted(self, items, waiting) -> Iterator[np.ndarray]:
         for images, along in items:
-            images = np.asarray(images, self.dtype)
+            images = np.asarray(images, self._dtype)
             waiting.append((len(images), along))
             yield images
 
@@ -239,8 +239,16 @@ class OpenVINONetwork:
             free.append(request)
             return request.get_output_tensor().data[:count].copy()
 
+        failure, batches = None, iter(batches)
         try:
-            for images, count in batches:
+            while True:
+                try:
+                    images, count = next(batches)
+                except StopIteration:
+                    break
+                except Exception as error:  # Behind what came before it.
+                    failure = error
+                    break
                 done = None if free else finished()
                 request = free.popleft()
                 request.start_async({0: images}, share_inputs=True)
@@ -252,6 +260,8 @@ class OpenVINONetwork:
         finally:
             for request, *_ in busy:  # Somebody has ended the pass.
                 request.wait()
+        if failure is not None:
+            raise failure
 
 
 class _Rows:
@@ -282,16 +292,16 @@ class _Rows:
         return np.concatenate(taken) if taken else np.empty(0)
 
 
-def _full(batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield batches of `BATCH` images, the last one filled up, and how many count."""
+def _full(batches: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield full batches of images, the last one filled up, and how many count."""
     rows = _Rows()
     for images in batches:
         rows.append(images)
-        while len(rows) >= BATCH:
-            yield np.ascontiguousarray(rows.take(BATCH)), BATCH
+        while len(rows) >= size:
+            yield np.ascontiguousarray(rows.take(size)), size
     if count := len(rows):
         images = rows.take(count)
-        yield np.concatenate([images, *[images[:1]] * (BATCH - count)]), count
+        yield np.concatenate([images, *[images[:1]] * (size - count)]), count
 
 
 def openvino_network(
@@ -300,6 +310,7 @@ def openvino_network(
     signature: tf.TensorSpec,
     dtype: str,
     kind: str,
+    batch: int = BATCH,
 ) -> OpenVINONetwork:
     """Return a function of images that uses the layers of `model`, run by OpenVINO.
 
@@ -311,6 +322,7 @@ def openvino_network(
         signature: What it is called with.
         dtype: Precision of the computation.
         kind: What `run` does with the model, which is a part of the key.
+        batch: Images that it is given at once. Defaults to `32`.
 
     Raises:
         UnsupportedError: If OpenVINO does not take it.
@@ -325,7 +337,7 @@ def openvino_network(
     shape = tuple(signature.shape[1:])
     if None in shape:
         raise _unsupported(model, "images of one size are needed")
-    settings = (kind, signature.dtype.name, BATCH, sorted(properties.items()))
+    settings = (kind, signature.dtype.name, batch, sorted(properties.items()))
     key = cache.key_of(model, "openvino", library.__version__, shape, *settings)
     path = paths.data_dir() / _FOLDER / f"{key}.blob"
     core = library.Core()
@@ -333,10 +345,10 @@ def openvino_network(
     if compiled is None:
         network = _converted(core, model, run, signature)
         _check(core, network, model, run, signature, properties)
-        network.reshape([BATCH, *shape])
+        network.reshape([batch, *shape])
         compiled = core.compile_model(network, "CPU", properties)
         _keep(path, compiled)
-    return OpenVINONetwork(compiled, signature.dtype.as_numpy_dtype)
+    return OpenVINONetwork(compiled, signature, batch)
 
 
 def _converted(core, model: keras.Model, run: Callable, signature: tf.TensorSpec):
