@@ -113,11 +113,12 @@ def fine_tune(  # noqa: PLR0913
         train_batch_normalization: As in `unfreeze`. Defaults to `False`.
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
-            `"auto"`: where that changes nothing but the time, and one line says why.
-            So not with augmentation, mixup, cutmix or other random numbers before
-            `from_block`, with callbacks that look at the model or save it, with a
-            `splits.train` of your own, where it takes over half of the free disk, or
-            where so few epochs do not pay. Defaults to `"auto"`.
+            `"auto"`: where that saves time and changes no more than an order of
+            shuffling and rounding; one line says what was decided, and why. So not with
+            augmentation, mixup, cutmix or other random numbers before `from_block`,
+            with callbacks that look at the model or save it, with a `splits.train` of
+            your own, where it takes over half of the free disk, or where so few epochs
+            do not pay. Defaults to `"auto"`.
         augmented_copies: With `cache_prefix=True` and `augmentation`, the number of
             changed versions of each training photo. Defaults to `2`.
         dtype: Precision of what is computed from kept features or maps, as in
