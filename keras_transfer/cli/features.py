@@ -23,6 +23,12 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="the same on all machines; default: the faster one here",
     )
     features.add_argument(
+        "--engine",
+        choices=("auto", "tensorflow", "openvino"),
+        default="auto",
+        help="the same on all machines; default: the faster one here",
+    )
+    features.add_argument(
         "--cache-dir", type=path_argument, help="default: data/features"
     )
 
@@ -44,6 +50,7 @@ def _features(options: argparse.Namespace) -> int:
         options.cache_dir,
         dtype=options.dtype,
         shard=tuple(map(int, numbers)) if options.shard else None,
+        engine=options.engine,
     )
     say(features.path)
     return 0

@@ -40,6 +40,8 @@ BATCH = 32
 # Networks that stay on disk; those that were not used for longest go first.
 KEPT = 12
 _FOLDER = "networks"
+# Name of what a traced graph returns.
+_OUTPUT = "openvino_output"
 
 # A function of a batch of images, and of what else is to be taken along with it.
 Item = tuple[typing.Any, typing.Any]
@@ -310,7 +312,7 @@ def openvino_network(
     signature: tf.TensorSpec,
     dtype: str,
     kind: str,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> OpenVINONetwork:
     """Return a function of images that uses the layers of `model`, run by OpenVINO.
 
@@ -334,7 +336,7 @@ def openvino_network(
         # More at once would take more memory and gain nothing on batches as large.
         "NUM_STREAMS": min(2, os.cpu_count() or 1),
     }
-    shape = tuple(signature.shape[1:])
+    shape, batch = tuple(signature.shape[1:]), batch or BATCH
     if None in shape:
         raise _unsupported(model, "images of one size are needed")
     settings = (kind, signature.dtype.name, batch, sorted(properties.items()))
@@ -362,7 +364,7 @@ def _converted(core, model: keras.Model, run: Callable, signature: tf.TensorSpec
     def with_constants(images):
         values = [(variable, tf.constant(value)) for variable, value in weights]
         with keras.StatelessScope(state_mapping=values):
-            return run(images)
+            return tf.identity(run(images), name=_OUTPUT)
 
     function = tf.function(with_constants, input_signature=[signature], autograph=False)
     try:
@@ -371,7 +373,14 @@ def _converted(core, model: keras.Model, run: Callable, signature: tf.TensorSpec
             path = pathlib.Path(folder, "network.pb")
             path.write_bytes(graph.SerializeToString())
             # Read whole, for the folder goes.
-            return core.read_model(path, config={"ENABLE_MMAP": False})
+            network = core.read_model(path, config={"ENABLE_MMAP": False})
+        # What nothing reads, such as a mask, would be an output as well.
+        (output,) = (
+            output
+            for output in network.outputs
+            if any(name.partition(":")[0] == _OUTPUT for name in output.names)
+        )
+        return openvino().Model([output.node], network.get_parameters())
     except Exception as error:  # An operation that it does not know, or over 2 GB.
         raise _unsupported(model, reason(error)) from error
 

@@ -24,6 +24,7 @@ from keras_transfer.evaluation.statistics import (
     paired_p_value,
 )
 from keras_transfer.features import cache
+from keras_transfer.features.inference import engine_here
 
 FUNCTIONS = "tests.helpers.comparison_functions"
 
@@ -314,8 +315,11 @@ def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch)
         run_path(recipe, fuller, 0),
         run_path(dataclasses.replace(recipe, epochs=5), photos, 0),
         run_path(f"{FUNCTIONS}:good", photos, 0),
+        run_path(recipe, photos, 0, "tensorflow"),
     ]
     assert len({*paths}) == len(paths)
+    default = engine_here()
+    assert run_path(recipe, photos, 0, default) in paths
     assert run_path(kt.Recipe("frozen", epochs=30), photos, 0) == paths[0]
     save_run(paths[0], run([True, False]))
     assert read_run(paths[0]).right.tolist() == [True, False]

@@ -99,6 +99,21 @@ def test_a_cached_prefix_trains_the_same_blocks_and_the_whole_model_has_learnt(d
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_both_stages_compute_by_the_engine_that_is_named(
+    engine, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    fine_tune(classifier(), 1, cache_prefix=True, engine=engine, verbose=1)
+    said = capsys.readouterr().out
+    assert f"by {engine}" in said
+    assert {"openvino": "by tensorflow", "tensorflow": "by openvino"}[
+        engine
+    ] not in said
+
+
 def test_batch_normalization_stands_still():
     model = classifier()
     before = values(model)

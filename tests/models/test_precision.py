@@ -248,9 +248,14 @@ def test_the_doctor(policy, splits):
     assert serious == {"size of the test split", "backbone"}
 
 
-def test_a_real_backbone_in_mixed_float16(capsys):
-    before = keras.config.dtype_policy()
-    splits = kt.load_dataset("sample_cats_vs_dogs", image_size=32, max_images=20)
+@pytest.fixture(scope="module")
+def drawn():
+    """Return photos that are read where all tests have them."""
+    return kt.load_dataset("sample_cats_vs_dogs", image_size=32, max_images=20)
+
+
+def test_a_real_backbone_in_mixed_float16(drawn, capsys):
+    before, splits = keras.config.dtype_policy(), drawn
     plain = kt.build_backbone("efficientnet_lite0", image_size=32)
     expected = kt.extract_features(plain, splits, dtype="float32").test.features
     keras.config.set_dtype_policy("mixed_float16")
