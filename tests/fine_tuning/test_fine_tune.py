@@ -103,6 +103,7 @@ def test_a_cached_prefix_trains_the_same_blocks_and_the_whole_model_has_learnt(d
 def test_both_stages_compute_by_the_engine_that_is_named(
     engine, capsys, tmp_path, monkeypatch
 ):
+    splits()  # Where all tests have them.
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
     if engine == "openvino":
         pytest.importorskip("openvino")
