@@ -133,8 +133,9 @@ def compare_files(network: keras.Model, splits, folder, options) -> None:
                 pass
 
     def files() -> None:
-        for split in splits.counts:
-            stream(own, splits.ordered(split))
+        # One split behind the other, as `extract_features` has them.
+        parts = (splits.ordered(split) for split in splits.counts)
+        stream(own, itertools.chain.from_iterable(parts))
 
     def whole_call() -> None:
         target = tempfile.mkdtemp(dir=folder)
