@@ -13,6 +13,7 @@ from keras_transfer.features.inference import (
     BATCH,
     Network,
     TensorFlowNetwork,
+    Use,
     first_taken,
     openvino_network,
 )
@@ -88,7 +89,8 @@ def compiled(
         dtype: Precision. Defaults to the faster one here of those that are safe.
         pixels: What the images are given as. Defaults to `tf.uint8`.
         engine: As in `extract_features`. Defaults to `"auto"`.
-        batch_size: Images that come at once. Defaults to `32`.
+        batch_size: Images that come at once; of more than 32, OpenVINO gets 32 at a
+            time. Defaults to `32`.
     """
     signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
 
@@ -103,8 +105,13 @@ def compiled(
     def by_openvino():
         precision = fast_dtype(model, dtype, frozen=True)
         answer = _answer(*_parts(model))
-        kind = "answers"
-        return openvino_network(model, answer, signature, precision, kind, batch_size)
+        channels = pooled_channels(model)
+        use = Use(
+            "answers",
+            min(batch_size, BATCH),
+            parts=() if channels is None else (-channels,),
+        )
+        return openvino_network(model, answer, signature, precision, use)
 
     network = first_taken(model, engine, by_openvino, by_tensorflow)
     return Run(network, pooled_channels(model))
@@ -173,7 +180,11 @@ def pooled_features_of(model: keras.Model, dataset: tf.data.Dataset) -> LabeledF
             f"Received: dataset with images of shape {shape}"
         )
     run = compiled(model, shape[0], pixels=images.dtype)
-    made = [(features, np.asarray(y)) for _, features, y in run.stream(dataset)]
+    made = [
+        (features, np.asarray(y))
+        for _, features, y in run.stream(dataset)
+        if features is not None
+    ]
     if not made:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"

@@ -159,7 +159,8 @@ class Classifier:
         """Predict the class of any number of image files, in memory that stays flat.
 
         Files are decoded by threads while the network works, in one graph, which takes
-        seconds to make the first time. A file that cannot be read has a `Prediction`
+        seconds to make the first time; a list of less than 128 paths goes without. Up
+        to four batches are on their way. A file that cannot be read has a `Prediction`
         with an `error` in its place.
 
         Args:
@@ -180,10 +181,14 @@ class Classifier:
         """
         raises = one_of("errors", errors, ERRORS) == "raise"
         batch_size = whole_number("batch_size", batch_size, least=1)
+        few = isinstance(paths, Sequence) and len(paths) < FEW
         files = _path_iterator(paths)
-        run = compiled(
-            self.model, self.image_size, dtype, engine=engine, batch_size=batch_size
-        )
+        if one_of("engine", engine, ENGINES) == "auto" and few and dtype is None:
+            run = as_it_is(self.model)
+        else:
+            run = compiled(
+                self.model, self.image_size, dtype, engine=engine, batch_size=batch_size
+            )
         return self._predictions(files, run, raises, batch_size)
 
     def _predictions(

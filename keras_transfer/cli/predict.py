@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import csv
+import itertools
 import json
 import os
 import pathlib
@@ -68,6 +69,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from keras_transfer.classifier.saved import FEW
     from keras_transfer.data.photo_folders import well_formed
 
     classifier = load_model(options.model)
@@ -84,7 +86,11 @@ def _predict(options: argparse.Namespace) -> int:
     try:
         write = WRITERS[options.format](top, options.unknown)
         with _progress(options) as bar:
-            for found in classifier.predict_stream(_photos(options.paths, problems)):
+            photos = _photos(options.paths, problems)
+            first = [*itertools.islice(photos, FEW)]
+            # Of a list, it is known how few they are.
+            photos = first if len(first) < FEW else itertools.chain(first, photos)
+            for found in classifier.predict_stream(photos):
                 error = problems.pop(found.path, found.error)
                 row = {"path": well_formed(found.path)}
                 if error is None:

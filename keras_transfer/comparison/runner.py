@@ -71,7 +71,8 @@ def compare(
         verbose: Whether to print one line for each recipe and seed. Defaults to
             `True`.
         engine: What features and maps are computed by in all recipes, as in
-            `extract_features`. Defaults to `"auto"`.
+            `extract_features`; a function of your own chooses for itself. Defaults to
+            `"auto"`.
 
     Returns:
         A `Comparison`, to print, to show in a notebook, or to draw with

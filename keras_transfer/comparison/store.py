@@ -19,7 +19,7 @@ from keras_transfer.backbones.weights.files import content_digest
 from keras_transfer.backbones.weights.sources import weights_digest
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.data.splits import Splits
-from keras_transfer.features.inference import engine_here
+from keras_transfer.features.inference import described_engine
 from keras_transfer.runtime import atomic_files, paths, profiles
 
 PACKAGE = pathlib.Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def run_path(
         "batches": [arguments["batch_size"], arguments["seed"]],
         "dtype_policy": keras.config.dtype_policy().name,
         "device": profiles.device_in_use()[0],
-        "engine": engine_here(engine),
+        "engine": described_engine(engine),
         "versions": [keras.__version__, tf.__version__],
         "package": _digests(PACKAGE.rglob("*.py"), PACKAGE),
     }

@@ -26,6 +26,7 @@ from keras_transfer.evaluation.statistics import (
 from keras_transfer.features.inference import (
     Network,
     UnsupportedError,
+    Use,
     engines,
     openvino_network,
 )
@@ -129,7 +130,8 @@ def evaluate_classifier(
     labels, outputs = [], []
     for batch_outputs, batch_labels in made:
         labels.append(checked_labels(batch_labels, num_classes))
-        outputs.append(batch_outputs)
+        if len(batch_outputs):
+            outputs.append(batch_outputs)
     if not labels:
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"
@@ -250,7 +252,9 @@ def _by_openvino(model, answer, inputs, dataset, engine) -> Network | None:
     if engines(model, engine)[0] != "openvino" or (engine == "auto" and few):
         return None
     try:
-        return openvino_network(model, answer, inputs, "float32", "outputs")
+        # Another training makes another model: this one is not kept.
+        use = Use("outputs", keep=False)
+        return openvino_network(model, answer, inputs, "float32", use)
     except UnsupportedError:
         if engine == "openvino":
             raise

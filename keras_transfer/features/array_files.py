@@ -57,6 +57,7 @@ def write_outputs(network: Network, parts: Sequence[Outputs]) -> float:
             for part, pair in zip(parts, files, strict=True):
                 if pair.done == part.shape[0]:
                     continue
+                pair.start()
                 for images, labels in part.batches(pair.done):
                     yield images, (pair, np.asarray(labels), images)
 
@@ -111,8 +112,11 @@ class _Pair:
             file.truncate()
         self._record.seek(kept)
         self._record.truncate()
-        self._start = time.perf_counter() - self.seconds
         return self
+
+    def start(self) -> None:
+        """Count the seconds from here on, behind those of before."""
+        self._start = time.perf_counter() - self.seconds
 
     def _find_whole(self) -> int:
         """Set `done` to what is whole, and return the length of its record."""

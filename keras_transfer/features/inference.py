@@ -5,9 +5,12 @@ BatchNormalization is folded into its convolution. OpenVINO folds by itself.
 """
 
 import collections
+import contextlib
+import hashlib
 import io
 import os
 import pathlib
+import platform
 import tempfile
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -40,10 +43,12 @@ BATCH = 32
 # Networks that stay on disk; those that were not used for longest go first.
 KEPT = 12
 _FOLDER = "networks"
+# Bytes of the checksum before a kept network.
+_DIGEST = 32
 # Name of what a traced graph returns.
 _OUTPUT = "openvino_output"
 
-# A function of a batch of images, and of what else is to be taken along with it.
+# A batch of images, or what is made of it, and what came along with it.
 Item = tuple[typing.Any, typing.Any]
 
 
@@ -115,6 +120,13 @@ def engine_here(engine: typing.Any = "auto") -> str:
     return "openvino" if is_installed() and _on_processor() else "tensorflow"
 
 
+def described_engine(engine: typing.Any = "auto") -> str:
+    """Return the engine that an argument stands for here, with its version."""
+    name = engine_here(engine)
+    library = openvino() if name == "openvino" else tf
+    return f"{name} {library.__version__}"
+
+
 def frozen_network(
     model: keras.Model,
     image_shape: tuple,
@@ -149,8 +161,8 @@ def frozen_network(
         return TensorFlowNetwork(answer(copy), signature)
 
     def by_openvino():
-        kind = "pooled" if pooled else "maps"
-        return openvino_network(model, answer(model), signature, dtype, kind)
+        use = Use("pooled" if pooled else "maps")
+        return openvino_network(model, answer(model), signature, dtype, use)
 
     return first_taken(model, engine, by_openvino, by_tensorflow)
 
@@ -306,13 +318,28 @@ def _full(batches: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray
         yield np.concatenate([images, *[images[:1]] * (size - count)]), count
 
 
+class Use(typing.NamedTuple):
+    """Say what a network is compiled for.
+
+    Attributes:
+        kind: What is done with the model, as a part of the key.
+        batch: Images that it is given at once. Defaults to `32`.
+        keep: Whether to keep it on disk for the next process.
+        parts: Columns at which the outputs are cut into what is compared by itself.
+    """
+
+    kind: str
+    batch: int | None = None
+    keep: bool = True
+    parts: tuple[int, ...] = ()
+
+
 def openvino_network(
     model: keras.Model,
     run: Callable,
     signature: tf.TensorSpec,
     dtype: str,
-    kind: str,
-    batch: int | None = None,
+    use: Use,
 ) -> OpenVINONetwork:
     """Return a function of images that uses the layers of `model`, run by OpenVINO.
 
@@ -323,33 +350,50 @@ def openvino_network(
         run: Function of a batch of images.
         signature: What it is called with.
         dtype: Precision of the computation.
-        kind: What `run` does with the model, which is a part of the key.
-        batch: Images that it is given at once. Defaults to `32`.
+        use: What `run` does with the model, and how it is to be run.
 
     Raises:
         UnsupportedError: If OpenVINO does not take it.
     """
+    if None in signature.shape[1:]:
+        raise _unsupported(model, "images of one size are needed")
+    try:
+        return _compiled(model, run, signature, dtype, use)
+    except UnsupportedError:
+        raise
+    except Exception as error:  # A broken installation, an operation, over 2 GB.
+        raise _unsupported(model, reason(error)) from error
+
+
+def _compiled(model, run, signature, dtype: str, use: Use) -> OpenVINONetwork:
     library = openvino()
+    core, shape = library.Core(), tuple(signature.shape[1:])
+    batch = use.batch or BATCH
     properties = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "PERFORMANCE_HINT": "THROUGHPUT",
         # More at once would take more memory and gain nothing on batches as large.
         "NUM_STREAMS": min(2, os.cpu_count() or 1),
     }
-    shape, batch = tuple(signature.shape[1:]), batch or BATCH
-    if None in shape:
-        raise _unsupported(model, "images of one size are needed")
-    settings = (kind, signature.dtype.name, batch, sorted(properties.items()))
-    key = cache.key_of(model, "openvino", library.__version__, shape, *settings)
+    key = cache.key_of(
+        model,
+        "openvino",
+        library.__version__,
+        shape,
+        (use.kind, signature.dtype.name, batch, sorted(properties.items())),
+        # What is compiled for one processor may not run on another.
+        (platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME")),
+    )
     path = paths.data_dir() / _FOLDER / f"{key}.blob"
-    core = library.Core()
     compiled = _kept(core, path, properties)
     if compiled is None:
         network = _converted(core, model, run, signature)
-        _check(core, network, model, run, signature, properties)
+        expected, found = _both(core, network, run, signature, properties)
+        _check(model, expected, found, properties, use.parts)
         network.reshape([batch, *shape])
         compiled = core.compile_model(network, "CPU", properties)
-        _keep(path, compiled)
+        if use.keep:
+            _keep(path, compiled)
     return OpenVINONetwork(compiled, signature, batch)
 
 
@@ -367,36 +411,40 @@ def _converted(core, model: keras.Model, run: Callable, signature: tf.TensorSpec
             return tf.identity(run(images), name=_OUTPUT)
 
     function = tf.function(with_constants, input_signature=[signature], autograph=False)
-    try:
-        graph = function.get_concrete_function().graph.as_graph_def()
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "network.pb")
-            path.write_bytes(graph.SerializeToString())
-            # Read whole, for the folder goes.
-            network = core.read_model(path, config={"ENABLE_MMAP": False})
-        # What nothing reads, such as a mask, would be an output as well.
-        (output,) = (
-            output
-            for output in network.outputs
-            if any(name.partition(":")[0] == _OUTPUT for name in output.names)
-        )
-        return openvino().Model([output.node], network.get_parameters())
-    except Exception as error:  # An operation that it does not know, or over 2 GB.
-        raise _unsupported(model, reason(error)) from error
+    graph = function.get_concrete_function().graph.as_graph_def()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "network.pb")
+        path.write_bytes(graph.SerializeToString())
+        # Read whole, for the folder goes.
+        network = core.read_model(path, config={"ENABLE_MMAP": False})
+    # What nothing reads, such as a mask, would be an output as well.
+    (output,) = (
+        output
+        for output in network.outputs
+        if any(name.partition(":")[0] == _OUTPUT for name in output.names)
+    )
+    return openvino().Model([output.node], network.get_parameters())
 
 
-def _check(core, network, model, run, signature, properties) -> None:
-    """Compare what OpenVINO makes of two images with what the model itself does."""
+def _both(core, network, run, signature, properties) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the model itself makes of two images of noise, and OpenVINO."""
     shape = (2, *signature.shape[1:])
     noise = np.random.default_rng(0).uniform(0, 255, shape)
     noise = noise.round().astype(signature.dtype.as_numpy_dtype)
     network.reshape([*shape])
     compiled = core.compile_model(network, "CPU", properties)
-    expected = np.asarray(run(tf.constant(noise)), "float32")
-    far = np.abs(compiled([noise])[0] - expected).max() / np.abs(expected).max()
-    precision = properties["INFERENCE_PRECISION_HINT"]
-    if not far <= LARGEST_DIFFERENCE[precision]:
-        raise _unsupported(model, f"its outputs are {far:.2g} of the largest away")
+    return np.asarray(run(tf.constant(noise)), "float32"), compiled([noise])[0]
+
+
+def _check(model, expected, found, properties: dict, parts: tuple[int, ...]) -> None:
+    """Raise an error if any part of the outputs is not what the model makes."""
+    most = LARGEST_DIFFERENCE[properties["INFERENCE_PRECISION_HINT"]]
+    split = (np.split(each, parts, axis=-1) for each in (expected, found))
+    for right, made in zip(*split, strict=True):
+        largest = max(np.abs(right).max(initial=0), np.finfo("float32").tiny)
+        far = np.abs(made - right).max(initial=0) / largest
+        if not far <= most:
+            raise _unsupported(model, f"its outputs are {far:.2g} of the largest away")
 
 
 def _unsupported(model: keras.Model, why: str) -> UnsupportedError:
@@ -408,28 +456,33 @@ def _unsupported(model: keras.Model, why: str) -> UnsupportedError:
 
 def _kept(core, path: pathlib.Path, properties: dict):
     try:
-        data = path.read_bytes()
+        kept = path.read_bytes()
+        digest, data = kept[:_DIGEST], kept[_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
         compiled = core.import_model(data, "CPU", properties)
-        path.touch()
-        return compiled
-    except (OSError, RuntimeError):  # Not there, or of another version or machine.
+    except (OSError, RuntimeError):  # Not there, or of another version.
         return None
+    with contextlib.suppress(OSError):  # Of a folder that is only read.
+        path.touch()
+    return compiled
 
 
 def _keep(path: pathlib.Path, compiled) -> None:
     """Keep a network for the next process, if there is room, and few of them."""
-    stream = io.BytesIO()
-    compiled.export_model(stream)
-    data = stream.getvalue()
     try:
+        stream = io.BytesIO()
+        compiled.export_model(stream)
+        data = stream.getvalue()
         paths.make_folder(path.parent)
         paths.check_room(path.parent, 2 * len(data))
         with atomic_files.written_whole(path) as temporary:
-            temporary.write_bytes(data)
-        kept = sorted(path.parent.glob("*.blob"), key=lambda x: x.stat().st_mtime)
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
+        kept = [each for each in path.parent.glob("*.blob") if each.name[0] != "."]
+        kept.sort(key=lambda each: each.stat().st_mtime)
         for old in kept[:-KEPT]:
             old.unlink(missing_ok=True)
-    except OSError:  # Then the next process compiles it again.
+    except (OSError, RuntimeError):  # Then the next process compiles it again.
         return
 
 

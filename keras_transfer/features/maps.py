@@ -122,11 +122,12 @@ def extract_feature_maps(  # noqa: PLR0913
     settings = (network, splits, dtype, augmentation, copies, weights)
     plans = _plans(cache_dir, engines(network, engine), *settings)
     # All of it is asked for before any of it is computed.
-    free = paths.check_room(cache_dir, plans[0].needed)
+    paths.check_room(cache_dir, plans[0].needed)
     image_shape = cache.image_shape(splits)
     plan, run = _first_ready(
         plans, lambda engine: frozen_network(network, image_shape, dtype, engine)
     )
+    free = paths.check_room(cache_dir, plan.needed)
     if verbose and run:
         say(
             f"Feature maps: {plan.needed / 1e6:,.0f} MB to keep in {cache_dir} "

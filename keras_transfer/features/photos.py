@@ -10,7 +10,11 @@ import numpy as np
 from keras_transfer.data.photo_files import PhotoFile, photo_dataset
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Outputs, write_outputs
-from keras_transfer.features.inference import frozen_network
+from keras_transfer.features.inference import (
+    UnsupportedError,
+    engines,
+    frozen_network,
+)
 from keras_transfer.models.graph import output_shape
 from keras_transfer.models.precision import fast_dtype
 from keras_transfer.runtime import paths
@@ -19,7 +23,10 @@ from keras_transfer.runtime.status_lines import say
 
 
 def photo_features(
-    backbone: keras.Model, files: Sequence[PhotoFile], image_size: int
+    backbone: keras.Model,
+    files: Sequence[PhotoFile],
+    image_size: int,
+    engine: str = "auto",
 ) -> np.ndarray:
     """Return the pooled features of photos, in their order.
 
@@ -31,6 +38,7 @@ def photo_features(
         backbone: Network from RGB images 0-255 to a feature map.
         files: Readable photos.
         image_size: Side of the square images, in pixels.
+        engine: As in `extract_features`. Defaults to `"auto"`.
 
     Returns:
         float32 array of shape `(count, channels)`.
@@ -41,12 +49,22 @@ def photo_features(
     shape_of_all = (len(in_order), output_shape(backbone, shape)[-1])
     dtype = fast_dtype(backbone, None, frozen=True)
     content = hashlib.sha256("".join(sorted(different)).encode()).hexdigest()
-    folder = cache.folder_of("cache_dir", None, "features")
-    folder /= cache.key_of(backbone, "photos", content, shape, dtype)
+    cache_dir = cache.folder_of("cache_dir", None, "features")
+    weights = cache.checksums(backbone)
+
+    def folder_of(engine):
+        by = cache.computed_by(dtype, engine)
+        return cache_dir / cache.key_of(
+            backbone, "photos", content, shape, *by, weights=weights
+        )
+
+    folders = {each: folder_of(each) for each in engines(backbone, engine)}
+    chosen = cache.with_kept(folders)
+    folder = folders[chosen]
 
     def write(path):
         paths.check_room(path, 4 * math.prod(shape_of_all))
-        network = frozen_network(backbone, shape, dtype, pooled=True)
+        network = frozen_network(backbone, shape, dtype, chosen, pooled=True)
         labels = path / "labels.npy"
         with progress_bar(len(in_order), "features") as bar:
 
@@ -63,11 +81,19 @@ def photo_features(
         labels.unlink()
         return spared
 
-    arrays, found = cache.keep(folder, ["features"], write)
+    try:
+        arrays, found = cache.keep(folder, ["features"], write)
+    except UnsupportedError:
+        if chosen == (last := [*folders][-1]):
+            raise
+        return photo_features(backbone, files, image_size, last)
     if found:
         say(f"Features: read back from {folder}")
     else:
         count, channels = shape_of_all
-        say(f"Features: {count:,} photos x {channels} from {backbone.name}, {dtype}")
+        say(
+            f"Features: {count:,} photos x {channels} from {backbone.name}, computed "
+            f"in {dtype} by {chosen}"
+        )
     rows = {file.sha256: row for row, file in enumerate(in_order)}
     return arrays["features"][[rows[file.sha256] for file in files]]

@@ -114,7 +114,8 @@ def fine_tune(  # noqa: PLR0913
         cache_prefix: Whether the blocks before `from_block` are run once and their
             output kept on disk, so that an epoch computes only what is trained.
             `"auto"`: where that saves time and changes no more than an order of
-            shuffling and rounding; one line says what was decided, and why. So not with
+            shuffling, which is then the same in every call, and rounding, of bfloat16
+            where `dtype` is that; one line says what was decided, and why. So not with
             augmentation, mixup, cutmix or other random numbers before `from_block`,
             with callbacks that look at the model or save it, with a `splits.train` of
             your own, where it takes over half of the free disk, or where so few epochs
@@ -186,7 +187,7 @@ def fine_tune(  # noqa: PLR0913
     from_block = from_block or blocks[0]
     if cache_prefix == "auto":
         draws = _draws(*mixing[:2], augmentation, augmented_copies)
-        plan = Plan(from_block, epochs, freeze_epochs, callbacks, dtype, draws)
+        plan = Plan(from_block, epochs, freeze_epochs, callbacks, dtype, draws, engine)
         cache_prefix = decide(model, splits, plan, bool(verbose))
     network, data, histories = model, splits, {}
     before = ModelState(model)

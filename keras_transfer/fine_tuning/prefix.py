@@ -11,7 +11,7 @@ from keras_transfer.classifier.head import split_at_head
 from keras_transfer.data.splits import Splits
 from keras_transfer.features.maps import missing_bytes
 from keras_transfer.models.graph import layers_of, own_parts
-from keras_transfer.models.training_state import TrainingState, random_states
+from keras_transfer.models.training_state import random_states
 from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import reason
 from keras_transfer.runtime.keras_internals import is_distributed
@@ -30,7 +30,6 @@ WITHOUT_A_VIEW = (
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.RemoteMonitor,
     keras.callbacks.TerminateOnNaN,
-    TrainingState,
 )
 
 
@@ -44,6 +43,7 @@ class Plan(typing.NamedTuple):
         callbacks: List of callbacks.
         dtype: As in `extract_feature_maps`.
         draws: What changes the photos anew in each epoch, in words, or nothing.
+        engine: As in `extract_feature_maps`.
     """
 
     from_block: str
@@ -52,6 +52,7 @@ class Plan(typing.NamedTuple):
     callbacks: list
     dtype: typing.Any
     draws: str = ""
+    engine: str = "auto"
 
 
 class Room(typing.NamedTuple):
@@ -66,9 +67,11 @@ class Room(typing.NamedTuple):
         return self.needed <= ROOM * self.free
 
 
-def room_for(frozen, splits, augmentation=None, copies=0, dtype=None) -> Room:
+def room_for(
+    frozen, splits, augmentation=None, copies=0, dtype=None, engine="auto"
+) -> Room:
     """Return the room that the feature maps of `frozen` need, as far as missing."""
-    needed = missing_bytes(frozen, splits, augmentation, copies, dtype)
+    needed = missing_bytes(frozen, splits, augmentation, copies, dtype, engine)
     folder = paths.existing_parent(paths.data_dir())
     return Room(needed, shutil.disk_usage(folder).free)
 
@@ -130,7 +133,7 @@ def _room(model, splits, plan) -> tuple[Room | None, str | None]:
     try:
         split_at_block(model, last)
         frozen, _ = split_at_block(split_at_head(model)[0], last)
-        room = room_for(frozen, splits, dtype=plan.dtype)
+        room = room_for(frozen, splits, dtype=plan.dtype, engine=plan.engine)
     except ValueError as error:
         return None, f"the model cannot be cut behind {last} ({reason(error)})"
     return room, _at_a_cut(frozen, splits, plan, room)

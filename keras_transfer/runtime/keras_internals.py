@@ -42,6 +42,9 @@ def set_path(variable: "keras.Variable", path: str) -> None:
     variable._path = path
 
 
+_BUILDING = threading.RLock()
+
+
 @contextlib.contextmanager
 def without_random_values() -> Iterator[None]:
     """Give new variables zeros where their layer would draw random values.
@@ -55,21 +58,23 @@ def without_random_values() -> Iterator[None]:
     from keras.src.backend.tensorflow.core import Variable
     from keras.src.initializers.random_initializers import RandomInitializer
 
-    own, here = Variable._initialize_with_initializer, threading.get_ident()
-    zeros = keras.initializers.Zeros()
+    here, zeros = threading.get_ident(), keras.initializers.Zeros()
+    # Who leaves last must put back what was there before the first: one at a time.
+    with _BUILDING:
+        own = Variable._initialize_with_initializer
 
-    def initialize(variable, initializer):
-        drawn = isinstance(initializer, RandomInitializer)
-        # A generator of seeds is to go on as if it had drawn.
-        if drawn and isinstance(initializer.seed, int):
-            initializer = zeros if threading.get_ident() == here else initializer
-        own(variable, initializer)
+        def initialize(variable, initializer):
+            drawn = isinstance(initializer, RandomInitializer)
+            # A generator of seeds is to go on as if it had drawn.
+            if drawn and isinstance(initializer.seed, int):
+                initializer = zeros if threading.get_ident() == here else initializer
+            own(variable, initializer)
 
-    Variable._initialize_with_initializer = initialize
-    try:
-        yield
-    finally:
-        Variable._initialize_with_initializer = own
+        Variable._initialize_with_initializer = initialize
+        try:
+            yield
+        finally:
+            Variable._initialize_with_initializer = own
 
 
 # The graph of a functional model.

@@ -1,6 +1,7 @@
 """Frozen networks by OpenVINO and by TensorFlow: the same, kept, and chosen well."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,10 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.data.photo_files import read_folder
 from keras_transfer.features import inference
 from keras_transfer.features.inference import BATCH, engines, frozen_network
+from keras_transfer.features.photos import photo_features
 from keras_transfer.runtime import openvino as runtime_openvino
 
 pytest.importorskip("openvino")
@@ -106,8 +109,11 @@ def test_it_is_kept_for_the_next_time(data_dir, monkeypatch):
     first = frozen_network(model, SHAPE, "float32")
     (kept,) = blobs(data_dir)
 
+    class ConvertedError(BaseException):
+        """No exception that the fallback catches."""
+
     def convert(*_):
-        raise AssertionError("It is there.")
+        raise ConvertedError
 
     with monkeypatch.context() as patch:
         patch.setattr(inference, "_converted", convert)
@@ -119,12 +125,16 @@ def test_it_is_kept_for_the_next_time(data_dir, monkeypatch):
             lambda: frozen_network(model, SHAPE, "bfloat16"),
             lambda: frozen_network(model, SHAPE, "float32", pooled=True),
         ):
-            with pytest.raises(AssertionError, match="It is there"):
+            with pytest.raises(ConvertedError):
                 other()
-    kept.write_bytes(kept.read_bytes()[:1000])
-    repaired = frozen_network(model, SHAPE, "float32")
-    np.testing.assert_array_equal(repaired(given), first(given))
-    assert len(kept.read_bytes()) > 1000
+    whole = bytearray(kept.read_bytes())
+    flipped = whole.copy()
+    flipped[-20] ^= 255
+    for damaged in (whole[:1000], flipped):
+        kept.write_bytes(damaged)
+        repaired = frozen_network(model, SHAPE, "float32")
+        np.testing.assert_array_equal(repaired(given), first(given))
+        assert kept.read_bytes() != damaged
 
 
 def test_few_are_kept(data_dir, monkeypatch):
@@ -159,6 +169,55 @@ def test_a_network_that_computes_something_else_is_not_used(data_dir, monkeypatc
     expected = model(given, training=False)
     np.testing.assert_allclose(network(given), expected, rtol=1e-4, atol=1e-4)
     assert not blobs(data_dir)
+
+
+@pytest.mark.parametrize("part", ["openvino", "_both", "_converted"])
+def test_whatever_fails_in_it_by_default_tensorflow_computes(
+    data_dir, monkeypatch, part
+):
+    def fail(*_):
+        raise RuntimeError("Check failed at src/inference.cpp:215")
+
+    monkeypatch.setattr(inference, part, fail)
+    assert frozen_network(small(), SHAPE, "float32").engine == "tensorflow"
+    with pytest.raises(ValueError, match=r"Check failed.*Received: engine=openvino"):
+        frozen_network(small(), SHAPE, "float32", "openvino")
+
+
+def test_each_part_of_the_outputs_is_compared_by_itself():
+    expected = np.array([[0.2, 0.8, 900.0]], "float32")
+    wrong = np.array([[0.3, 0.7, 900.0]], "float32")
+    properties = {"INFERENCE_PRECISION_HINT": "f32"}
+    inference._check(small(), expected, wrong, properties, ())
+    with pytest.raises(ValueError, match=r"0\.12 of the largest away"):
+        inference._check(small(), expected, wrong, properties, (-1,))
+    nothing = np.zeros((2, 3), "float32")
+    inference._check(small(), nothing, nothing, properties, ())
+
+
+def test_another_process_writing_is_left_alone(data_dir, monkeypatch):
+    monkeypatch.setattr(inference, "KEPT", 1)
+    folder = data_dir / "networks"
+    folder.mkdir()
+    unfinished = folder / ".kt-0-1-1-0-x.blob"
+    unfinished.touch()
+    os.utime(unfinished, (1, 1))
+    frozen_network(small(), SHAPE, "float32")
+    assert unfinished.exists()
+
+
+def test_photos_of_a_folder_are_kept_by_engine(backbone, data_dir, tmp_path, capsys):
+    folder = tmp_path / "photos" / "cat"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        drawn = np.random.default_rng(number).integers(0, 255, (40, 40, 3))
+        keras.utils.save_img(folder / f"{number}.png", drawn, scale=False)
+    photos = read_folder(tmp_path / "photos").files
+    by_default = photo_features(backbone, photos, 32)
+    assert "by openvino" in capsys.readouterr().out
+    other = photo_features(backbone, photos, 32, "tensorflow")
+    assert "by tensorflow" in capsys.readouterr().out
+    assert largest_difference(by_default, other) < 0.2
 
 
 def test_what_openvino_is_not_asked_to_run():
@@ -284,6 +343,24 @@ def test_a_classifier_answers_the_same_by_each_engine(backbone, splits, data_dir
         for engine in ("auto", "tensorflow")
     )
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+def test_a_batch_without_images_changes_nothing(backbone, splits, data_dir):
+    model = kt.build_classifier(backbone, num_classes=2)
+    images, labels = splits.arrays("train")
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
+    masked = dataset.map(lambda x, y: (x[y > 0], y[y > 0]))
+    empty = dataset.take(1).map(lambda x, y: (x[:0], y[:0])).concatenate(masked)
+    for engine in ("tensorflow", "openvino"):
+        reports = [
+            kt.evaluate_classifier(model, data, splits.class_names, engine=engine)
+            for data in (masked, empty)
+        ]
+        one, other = (report.probabilities for report in reports)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    one, other = (kt.pooled_features_of(model, data) for data in (masked, empty))
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_allclose(one.features, other.features, atol=1e-3)
 
 
 def test_photos_are_predicted_the_same_by_each_engine(backbone, data_dir, tmp_path):

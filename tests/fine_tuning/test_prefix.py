@@ -13,7 +13,6 @@ from keras_transfer.classifier.head import split_at_head
 from keras_transfer.data.augmentation import augmented
 from keras_transfer.fine_tuning import prefix
 from keras_transfer.fine_tuning.prefix import Plan, decide
-from keras_transfer.models.training_state import TrainingState
 from keras_transfer.runtime import paths
 from tests.helpers.small_networks import images_and_labels, small_classifier
 
@@ -100,7 +99,6 @@ def test_callbacks_that_do_the_same_on_a_part(decided, tmp_path):
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4),
-        TrainingState(tmp_path / "state.npz", 0),
     ]
     found, line = decided(callbacks=callbacks)
     assert found
@@ -153,6 +151,13 @@ def test_it_must_pay(decided):
     kt.extract_feature_maps(frozen(), splits(), verbose=False)
     found, line = decided(epochs=1, freeze_epochs=0)
     assert (found, "is there already" in line) == (True, True)
+
+
+def test_maps_of_another_engine_are_not_those_that_are_asked_for(decided):
+    pytest.importorskip("openvino")
+    kt.extract_feature_maps(frozen(), splits(), engine="openvino", verbose=False)
+    assert decided(epochs=1, freeze_epochs=0, engine="openvino")[0]
+    assert not decided(epochs=1, freeze_epochs=0, engine="tensorflow")[0]
 
 
 def test_room_on_the_disk(decided, monkeypatch):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer.features import array_files, inference
+from keras_transfer.features import array_files, cache, inference
 from keras_transfer.runtime import atomic_files, paths
 from tests.helpers import fresh_process
 from tests.helpers.small_networks import small_backbone
@@ -105,6 +105,24 @@ def test_features_by_openvino_go_on_too(splits, tmp_path, monkeypatch):
     assert 8 - 5 <= len(given) <= 8 - 5 + 3
     assert same(features, alone)
     assert files(features.path) == files(alone.path)
+
+
+def test_the_seconds_of_each_part_are_its_own(splits, tmp_path):
+    def slow(part):
+        def ordered(start, stop):
+            time.sleep(0.4)
+            yield from splits._ordered[part](start, stop)
+
+        return ordered
+
+    parts = {part: slow(part) for part in splits.counts}
+    slowly = dataclasses.replace(splits, _ordered=parts)
+    with pytest.raises(KeyboardInterrupt):
+        kt.extract_features(network(), watched(slowly, 7, interrupt)[0], tmp_path)
+    with cache.spared_seconds() as spared:
+        features = kt.extract_features(network(), splits, tmp_path)
+    # Not the first part's again in the second, and both again in the third.
+    assert 1.2 <= spared[features.path] < 1.9
 
 
 def test_maps_go_on_with_the_same_random_numbers(splits, tmp_path, monkeypatch):

@@ -603,3 +603,28 @@ def test_the_one_that_broke_is_named_with_what_it_is_needed_for(monkeypatch):
     assert "keras_internals.flat_layers does not work with Keras" in words
     assert "needed for finding layers in layers: freezing" in words
     assert "_flatten_layers" in words
+
+
+def test_two_threads_that_build_leave_nothing_behind():
+    from keras.src.backend.tensorflow.core import Variable
+
+    own = Variable._initialize_with_initializer
+    inside, left = threading.Event(), threading.Event()
+
+    def first():
+        with keras_internals.without_random_values():
+            inside.set()
+            left.wait(0.3)
+        left.set()
+
+    def second():
+        inside.wait()
+        with keras_internals.without_random_values():
+            left.wait(5)  # The first one leaves before.
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Variable._initialize_with_initializer is own
