@@ -186,10 +186,10 @@ def test_whatever_fails_in_it_by_default_tensorflow_computes(
 
 def test_each_part_of_the_outputs_is_compared_by_itself():
     expected = np.array([[0.2, 0.8, 900.0]], "float32")
-    wrong = np.array([[0.3, 0.7, 900.0]], "float32")
+    wrong = np.array([[0.25, 0.75, 900.0]], "float32")
     properties = {"INFERENCE_PRECISION_HINT": "f32"}
     inference._check(small(), expected, wrong, properties, ())
-    with pytest.raises(ValueError, match=r"0\.12 of the largest away"):
+    with pytest.raises(ValueError, match=r"0\.062 of the largest away"):
         inference._check(small(), expected, wrong, properties, (-1,))
     nothing = np.zeros((2, 3), "float32")
     inference._check(small(), nothing, nothing, properties, ())
@@ -207,11 +207,11 @@ def test_another_process_writing_is_left_alone(data_dir, monkeypatch):
 
 
 def test_photos_of_a_folder_are_kept_by_engine(backbone, data_dir, tmp_path, capsys):
-    folder = tmp_path / "photos" / "cat"
-    folder.mkdir(parents=True)
-    for number in range(3):
+    for number, name in enumerate(["cat", "dog"]):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
         drawn = np.random.default_rng(number).integers(0, 255, (40, 40, 3))
-        keras.utils.save_img(folder / f"{number}.png", drawn, scale=False)
+        keras.utils.save_img(folder / "0.png", drawn, scale=False)
     photos = read_folder(tmp_path / "photos").files
     by_default = photo_features(backbone, photos, 32)
     assert "by openvino" in capsys.readouterr().out
@@ -351,13 +351,12 @@ def test_a_batch_without_images_changes_nothing(backbone, splits, data_dir):
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
     masked = dataset.map(lambda x, y: (x[y > 0], y[y > 0]))
     empty = dataset.take(1).map(lambda x, y: (x[:0], y[:0])).concatenate(masked)
-    for engine in ("tensorflow", "openvino"):
-        reports = [
-            kt.evaluate_classifier(model, data, splits.class_names, engine=engine)
-            for data in (masked, empty)
-        ]
-        one, other = (report.probabilities for report in reports)
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    reports = [
+        kt.evaluate_classifier(model, data, splits.class_names, engine="openvino")
+        for data in (masked, empty)
+    ]
+    one, other = (report.probabilities for report in reports)
+    np.testing.assert_allclose(one, other, atol=1e-5)
     one, other = (kt.pooled_features_of(model, data) for data in (masked, empty))
     np.testing.assert_array_equal(one.labels, other.labels)
     np.testing.assert_allclose(one.features, other.features, atol=1e-3)
