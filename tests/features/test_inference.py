@@ -189,7 +189,7 @@ def test_each_part_of_the_outputs_is_compared_by_itself():
     wrong = np.array([[0.25, 0.75, 900.0]], "float32")
     properties = {"INFERENCE_PRECISION_HINT": "f32"}
     inference._check(small(), expected, wrong, properties, ())
-    with pytest.raises(ValueError, match=r"0\.062 of the largest away"):
+    with pytest.raises(ValueError, match=r"0\.063 of the largest away"):
         inference._check(small(), expected, wrong, properties, (-1,))
     nothing = np.zeros((2, 3), "float32")
     inference._check(small(), nothing, nothing, properties, ())
