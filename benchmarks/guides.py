@@ -18,6 +18,17 @@ from keras_transfer.data.pipelines import encoded
 from measuring import Clock
 
 
+def guide_model(network: keras.Model, units: int) -> keras.Model:
+    """Return the model that Keras's guide builds on a network."""
+    inputs = keras.Input(network.input_shape[1:])
+    x = keras.layers.RandomFlip("horizontal")(inputs)
+    x = keras.layers.RandomRotation(0.1)(x)
+    x = network(x, training=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.2)(x)
+    return keras.Model(inputs, keras.layers.Dense(units)(x))
+
+
 def keras_guide(network, splits, epochs: int, seed: int, needed: float):
     """Run Keras's guide, https://keras.io/guides/transfer_learning/.
 
@@ -30,13 +41,7 @@ def keras_guide(network, splits, epochs: int, seed: int, needed: float):
     """
     keras.utils.set_random_seed(seed)
     clock = Clock(splits.test, needed)
-    inputs = keras.Input(network.input_shape[1:])
-    x = keras.layers.RandomFlip("horizontal")(inputs)
-    x = keras.layers.RandomRotation(0.1)(x)
-    x = network(x, training=False)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dropout(0.2)(x)
-    model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    model = guide_model(network, 1)
     for trainable, optimizer, count in (
         (False, keras.optimizers.Adam(), min(epochs, 20)),
         (True, keras.optimizers.Adam(1e-5), max(epochs - 20, 0)),

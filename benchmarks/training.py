@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 import keras_transfer as kt
 from folders import write_folder
+from guides import guide_model
 from keras_transfer.runtime.paths import build_dir
 from measuring import Measurement, parse, parser
 from subjects import write_photos
@@ -111,13 +112,7 @@ def guide(network, splits, epochs: int, seed: int) -> np.ndarray:
     """Return the answers of the guide's recipe to the test photos."""
     keras.utils.set_random_seed(seed)
     network.trainable = False
-    inputs = keras.Input(network.input_shape[1:])
-    x = keras.layers.RandomFlip("horizontal")(inputs)
-    x = keras.layers.RandomRotation(0.1)(x)
-    x = network(x, training=False)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dropout(0.2)(x)
-    model = keras.Model(inputs, keras.layers.Dense(len(splits.class_names))(x))
+    model = guide_model(network, len(splits.class_names))
     model.compile(
         optimizer=keras.optimizers.Adam(),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
