@@ -25,7 +25,7 @@ def write_folder(dataset: str, folder: pathlib.Path) -> pathlib.Path:
             path = temporary / class_name / f"{number:05}.jpg"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(photo)
-        temporary.rename(folder)
+        atomic_files.put_in_place(temporary, folder)
     return folder
 
 

@@ -48,7 +48,7 @@ def draw(folder: pathlib.Path, count: int) -> pathlib.Path:
             box = [left, top, left + side + 4, top + side + 4]
             shape([int(each) for each in box], tuple(rng.integers(0, 256, 3).tolist()))
             photo.save(temporary / name / f"{number:06}.jpg", quality=90)
-        temporary.rename(folder)
+        atomic_files.put_in_place(temporary, folder)
     return folder
 
 

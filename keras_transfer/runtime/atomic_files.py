@@ -89,6 +89,15 @@ def unfinished_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         _remove(temporary)
 
 
+def put_in_place(temporary: pathlib.Path, folder: pathlib.Path) -> None:
+    """Rename a finished folder, unless another process was first with the same one."""
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+
+
 @contextlib.contextmanager
 def scratch_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield a new folder of this process alone, which goes when the block ends."""

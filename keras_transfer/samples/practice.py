@@ -95,9 +95,10 @@ def practice_folder(profile: Profile | None = None) -> PracticeFolder:
     if not (root / LIST).is_file():
         paths.make_folder(root.parent)
         say(f"Writing a folder of photos to practise on into {root} ...")
+        atomic_files.discard(root)  # One without the list is damaged.
         with atomic_files.unfinished_folder(root) as temporary:
             _write(temporary, name, profile)
-            temporary.rename(root)
+            atomic_files.put_in_place(temporary, root)
     listed = json.loads((root / LIST).read_text(encoding="utf-8"))
     planted = {kind: tuple(files) for kind, files in listed["planted"].items()}
     return PracticeFolder(

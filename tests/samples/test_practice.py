@@ -123,6 +123,34 @@ def test_an_interrupted_run_leaves_no_half_folder(tmp_path, monkeypatch):
     assert (kt.practice_folder().path / "daisy").is_dir()
 
 
+def test_another_process_that_is_quicker_is_no_error(tmp_path, monkeypatch):
+    # Two that begin with nothing there, as two lessons may.
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(practice, "DRAWN_PLANTS", 1)
+    write = practice._write
+
+    def slow(*arguments):
+        write(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(practice, "_write", write)
+            quicker.append(kt.practice_folder())
+
+    quicker = []
+    monkeypatch.setattr(practice, "_write", slow)
+    assert [kt.practice_folder()] == quicker
+    root = quicker[0].path.parent
+    assert [*root.parent.iterdir()] == [root], "nothing else is left"
+
+
+def test_a_damaged_folder_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(practice, "DRAWN_PLANTS", 1)
+    found = kt.practice_folder()
+    before = files(found.path)
+    (found.path.parent / practice.LIST).unlink()
+    assert files(kt.practice_folder().path) == before
+
+
 def test_another_shot_is_no_near_copy():
     rng = np.random.default_rng(0)
     for image, _ in draw_flowers(6, 1):
