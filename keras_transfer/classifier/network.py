@@ -89,8 +89,8 @@ def compiled(
         dtype: Precision. Defaults to the faster one here of those that are safe.
         pixels: What the images are given as. Defaults to `tf.uint8`.
         engine: As in `extract_features`. Defaults to `"auto"`.
-        batch_size: Images that come at once; of more than 32, OpenVINO gets 32 at a
-            time. Defaults to `32`.
+        batch_size: Images that come at once; OpenVINO gets no more of them at a time
+            than is fastest. Defaults to `32`.
     """
     signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
 
@@ -108,7 +108,7 @@ def compiled(
         channels = pooled_channels(model)
         use = Use(
             "answers",
-            min(batch_size, BATCH),
+            batch_size,
             parts=() if channels is None else (-channels,),
         )
         return openvino_network(model, answer, signature, precision, use)
