@@ -1,8 +1,10 @@
 """Run a notebook in a kernel of the Python that is running, and show how far it is."""
 
+import ast
 import asyncio
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import pathlib
@@ -11,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import typing
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 import nbformat
@@ -19,6 +22,7 @@ import psutil
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -96,6 +100,7 @@ def execute(
     start: dict,
     cell_timeout: int,
     progress: Progress,
+    manager: AsyncKernelManager | None = None,
 ) -> str | None:
     """Run the cells of a notebook in place, in a kernel of their own.
 
@@ -104,6 +109,7 @@ def execute(
         start: Keyword arguments of `subprocess.Popen` for the kernel.
         cell_timeout: Seconds that one cell may take, 0 for no limit.
         progress: Told which cell runs, and which process.
+        manager: The kernel, where it was started ahead of time. Defaults to `None`.
 
     Returns:
         What went wrong, `INTERRUPTED` among it, or `None`.
@@ -117,6 +123,7 @@ def execute(
 
     client = NotebookClient(
         notebook,
+        km=manager,
         timeout=cell_timeout or None,
         kernel_manager_class=_OwnKernelManager,
         on_cell_start=begin,
@@ -125,7 +132,8 @@ def execute(
     client.log = logging.getLogger("keras_transfer.quiet")
     client.log.setLevel(logging.CRITICAL + 1)
     try:
-        with client.setup_kernel(**start), progress.watch(client.km.provisioner.pid):
+        setup = client.setup_kernel(cleanup_kc=True, **start)
+        with setup, progress.watch(client.km.provisioner.pid):
             # Ended only when its memory has been read.
             client.execute(cleanup_kc=False)
         return None
@@ -210,6 +218,67 @@ def environment(lesson: str, output: pathlib.Path, profile: str) -> dict[str, st
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         **absolute,
     )
+
+
+def one_ahead(
+    lessons: Iterable, start: Callable[[typing.Any], AsyncKernelManager]
+) -> Iterator[tuple[typing.Any, AsyncKernelManager | None]]:
+    """Yield each lesson with its kernel, or `None` where `execute` is to start one.
+
+    The kernel of the next lesson starts while one runs: a core is idle in much of it,
+    and what every lesson imports takes 8 s of a core.
+
+    Args:
+        lessons: Whatever `start` is called with.
+        start: Starts the kernel of one.
+    """
+    ready = waiting = None
+    try:
+        for lesson, following in itertools.pairwise([*lessons, None]):
+            ready, waiting = waiting, None
+            if following is not None:
+                # What is wrong with it is said when its turn comes.
+                with contextlib.suppress(Exception):
+                    waiting = start(following)
+            yield lesson, ready
+    finally:
+        if waiting is not None:
+            # Not by the loop of events, in which an interrupted notebook would go on.
+            psutil.Process(waiting.provisioner.pid).kill()
+            waiting.cleanup_connection_file()
+
+
+def started(notebook: nbformat.NotebookNode, start: dict) -> AsyncKernelManager:
+    """Start a kernel that imports what a notebook will, and has no name of it.
+
+    Args:
+        notebook: The notebook.
+        start: As in `execute`.
+    """
+    manager = _OwnKernelManager()
+    line = f"exec({_imports(notebook)!r}, {{}})"
+    run_sync(manager.start_kernel)(
+        extra_arguments=[
+            "--HistoryManager.hist_file=:memory:",  # As nbclient starts one.
+            f"--InteractiveShellApp.exec_lines={line}",
+        ],
+        **start,
+    )
+    return manager
+
+
+def _imports(notebook: nbformat.NotebookNode) -> str:
+    """Return the lines of a notebook that import something."""
+    lines = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            with contextlib.suppress(SyntaxError):  # `%pip` is no Python.
+                lines += [
+                    ast.unparse(line)
+                    for line in ast.parse(cell.source).body
+                    if isinstance(line, ast.Import | ast.ImportFrom)
+                ]
+    return "\n".join(lines)
 
 
 class _OwnKernelSpecs(KernelSpecManager):

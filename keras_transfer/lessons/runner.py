@@ -1,5 +1,6 @@
 """Run the numbered notebooks headless, each in a kernel of its own."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 
 import junitparser
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 
 from keras_transfer.lessons import kernel, ledger, pages, report
 from keras_transfer.lessons.exercises import lesson_cells
@@ -113,14 +115,22 @@ def run_lessons(
     for name in RUN_FILES:
         (output / name).unlink(missing_ok=True)
     entries = []
-    for position, lesson in enumerate(lessons, start=1):
-        progress = kernel.Progress(f"[{position}/{len(lessons)}] {lesson.name}")
-        entry = run_lesson(lesson, output, profile, cell_timeout, progress)
-        entries.append(entry)
-        progress.end(report.outcome(entry))
-        _write_run(entries, output)
-        if entry["error"] == kernel.INTERRUPTED:
-            raise KeyboardInterrupt
+
+    def ahead(lesson: Lesson) -> AsyncKernelManager:
+        _clear(lesson, output)
+        with (output / f"{lesson.name}.log").open("ab") as log:
+            start = kernel.start_arguments(lesson.path, output, profile, log)
+            return kernel.started(read_lesson(lesson), start)
+
+    with contextlib.closing(kernel.one_ahead(lessons, ahead)) as kernels:
+        for position, (lesson, manager) in enumerate(kernels, start=1):
+            progress = kernel.Progress(f"[{position}/{len(lessons)}] {lesson.name}")
+            entry = run_lesson(lesson, output, profile, cell_timeout, progress, manager)
+            entries.append(entry)
+            progress.end(report.outcome(entry))
+            _write_run(entries, output)
+            if entry["error"] == kernel.INTERRUPTED:
+                raise KeyboardInterrupt
     return entries
 
 
@@ -151,20 +161,20 @@ def run_lesson(
     profile: str,
     cell_timeout: int,
     progress: kernel.Progress,
+    manager: AsyncKernelManager | None = None,
 ) -> dict:
     """Run one lesson, write its pages and return its entry of the ledger."""
-    # What an earlier run left must not pass for the result of a run that fails.
-    for suffix in (".keras", ".html", ".ipynb", ".log"):
-        (output / f"{lesson.name}{suffix}").unlink(missing_ok=True)
+    if manager is None:
+        _clear(lesson, output)
     notebook = nbformat.v4.new_notebook()
     started = time.monotonic()
     try:
         notebook = read_lesson(lesson)
         progress.cells = len(notebook.cells)
         # What the kernel says outside of cells matters only where a lesson failed.
-        with (output / f"{lesson.name}.log").open("wb") as log:
+        with (output / f"{lesson.name}.log").open("ab") as log:
             start = kernel.start_arguments(lesson.path, output, profile, log)
-            error = kernel.execute(notebook, start, cell_timeout, progress)
+            error = kernel.execute(notebook, start, cell_timeout, progress, manager)
     # Whatever is wrong with one lesson, the others run.
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
@@ -188,6 +198,12 @@ def run_lesson(
     write_notebook(notebook, output / lesson.path.name)
     pages.write_page(notebook, entry, output / f"{lesson.name}.html")
     return entry
+
+
+def _clear(lesson: Lesson, output: pathlib.Path) -> None:
+    """Remove what an earlier run left, which must not pass for the result of this."""
+    for suffix in (".keras", ".html", ".ipynb", ".log"):
+        (output / f"{lesson.name}{suffix}").unlink(missing_ok=True)
 
 
 def read_lesson(lesson: Lesson) -> nbformat.NotebookNode:

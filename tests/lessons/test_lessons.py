@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import nbformat
+import psutil
 import pytest
 
 from keras_transfer.cli import main as command_line
@@ -172,6 +174,37 @@ def test_what_is_no_module_is_installed_as_well():
     assert len(installed) >= 2
 
 
+def processes_in(folder):
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                found.append(process.pid)
+    return found
+
+
+def test_the_next_kernel_starts_early_and_knows_no_name(tmp_path):
+    # It has imported what the lesson will, where the lesson does not see it.
+    write_notebook(
+        tmp_path,
+        "01_first",
+        "import pathlib, time\ntime.sleep(3)\n"
+        "pathlib.Path('time').write_text(str(time.time()))",
+    )
+    write_notebook(
+        tmp_path,
+        "02_second",
+        "import sys\nassert 'colorsys' in sys.modules and 'colorsys' not in globals()\n"
+        "import psutil, pathlib, time\nimport colorsys\n"
+        "began = psutil.Process().create_time()\n"
+        "assert began < float(pathlib.Path('time').read_text()) < time.time()",
+    )
+    first, second = runner.run_lessons(runner.find_lessons(tmp_path), tmp_path / "out")
+    assert (first["error"], second["error"]) == (None, None)
+    assert not [*(tmp_path / "out").glob("*.log")]
+    assert not processes_in(tmp_path)
+
+
 def signalled(tmp_path, number):
     """Run two lessons, send a signal while the first one waits; return the status."""
     write_notebook(
@@ -197,6 +230,10 @@ def signalled(tmp_path, number):
     process.send_signal(number)
     status = process.wait(30)
     assert "Traceback" not in errors.read_text(encoding="utf-8")
+    deadline = time.monotonic() + 20
+    while (left := processes_in(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left, "neither the kernel of this lesson nor that of the next one"
     return status, output
 
 
