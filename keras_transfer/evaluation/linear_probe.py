@@ -26,6 +26,7 @@ from keras_transfer.runtime.arguments import (
     square_size,
     whole_number,
 )
+from keras_transfer.runtime.threads import one_blas_thread
 
 # What is tried on raw pixels, which learn best with one of them.
 PIXEL_SIZES = (32, 64)
@@ -60,7 +61,8 @@ def cross_validated_accuracy(
         StandardScaler(), LogisticRegression(C=regularization, max_iter=2000)
     )
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    return float(cross_val_score(probe, inputs, labels, cv=folds).mean())
+    with one_blas_thread():
+        return float(cross_val_score(probe, inputs, labels, cv=folds).mean())
 
 
 def measure_backbone(
