@@ -392,15 +392,17 @@ def _compiled(model, run, signature, dtype: str, use: Use) -> OpenVINONetwork:
     )
     path = paths.data_dir() / _FOLDER / f"{key}.blob"
     compiled = _kept(core, path, properties)
-    if compiled is None:
-        network = _converted(core, model, run, signature)
-        expected, found = _both(core, network, run, signature, properties)
-        _check(model, expected, found, properties, use.parts)
-        network.reshape([batch, *shape])
-        compiled = core.compile_model(network, "CPU", properties)
-        if use.keep:
-            _keep(path, compiled)
-    return OpenVINONetwork(compiled, signature, batch)
+    if compiled is not None:
+        return OpenVINONetwork(compiled, signature, batch)
+    converted = _converted(core, model, run, signature)
+    converted.reshape([batch, *shape])
+    compiled = core.compile_model(converted, "CPU", properties)
+    network = OpenVINONetwork(compiled, signature, batch)
+    expected, found = _both(network, run, signature)
+    _check(model, expected, found, properties, use.parts)
+    if use.keep:
+        _keep(path, compiled)
+    return network
 
 
 def _batch(shape: tuple, precision: str) -> int:
@@ -438,14 +440,12 @@ def _converted(core, model: keras.Model, run: Callable, signature: tf.TensorSpec
     return openvino().Model([output.node], network.get_parameters())
 
 
-def _both(core, network, run, signature, properties) -> tuple[np.ndarray, np.ndarray]:
+def _both(network, run, signature) -> tuple[np.ndarray, np.ndarray]:
     """Return what the model itself makes of two images of noise, and OpenVINO."""
     shape = (2, *signature.shape[1:])
     noise = np.random.default_rng(0).uniform(0, 255, shape)
     noise = noise.round().astype(signature.dtype.as_numpy_dtype)
-    network.reshape([*shape])
-    compiled = core.compile_model(network, "CPU", properties)
-    return np.asarray(run(tf.constant(noise)), "float32"), compiled([noise])[0]
+    return np.asarray(run(tf.constant(noise)), "float32"), network(noise)
 
 
 def _check(model, expected, found, properties: dict, parts: tuple[int, ...]) -> None:

@@ -392,3 +392,14 @@ def test_photos_are_predicted_the_same_by_each_engine(backbone, data_dir, tmp_pa
             for one, other in zip(found, expected, strict=True):
                 if not one.error:
                     assert abs(one.probability - other.probability) < 1e-4
+
+
+def test_larger_images_are_computed_fewer_at_once():
+    # So that what one layer writes is still near when the next one reads it.
+    sizes = (32, 96, 160, 224, 512)
+    found = {
+        kind: [inference._batch((size, size, 3), kind) for size in sizes]
+        for kind in ("f32", "bf16")
+    }
+    assert found == {"f32": [32, 8, 4, 2, 1], "bf16": [32, 16, 8, 4, 1]}
+    assert inference._batch((10,), "f32") == inference.BATCH, "no images at all"
