@@ -124,7 +124,8 @@ def test_nothing_speaks_for_the_class():
 def test_every_backbone(name):
     keras.utils.set_random_seed(0)
     size = SMALLEST[name]
-    model = kt.build_classifier(kt.build_backbone(name, None, size), 8)
+    backbone = kt.build_backbone(name, None, size)
+    model = kt.build_classifier(backbone, 8, share_backbone=True)
     kt.unfreeze(model, from_block=kt.block_names(model)[-1])
     image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3))
     images, classes = np.repeat(image, 8, axis=0), np.arange(8)

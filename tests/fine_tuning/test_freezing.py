@@ -22,7 +22,7 @@ from tests.helpers.small_networks import (
 def classifier(name):
     size = ARCHITECTURES[name].smallest_size
     backbone = kt.build_backbone(name, weights=None, image_size=size)
-    return kt.build_classifier(backbone, num_classes=2)
+    return kt.build_classifier(backbone, num_classes=2, share_backbone=True)
 
 
 def vgg16(**arguments):

@@ -76,7 +76,9 @@ def _serve() -> None:
 
     # As with `python -c`.
     sys.path[0] = ""
+    # As in conftest.py.
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
