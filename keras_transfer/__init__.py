@@ -18,6 +18,7 @@ _MODULES = {
     "register_backbone": "backbones.registration",
     "block_names": "backbones.blocks",
     "WeightsUnavailableError": "backbones.weights.sources",
+    "weights_folder": "backbones.weights.carried_files",
     "extract_features": "features.extraction",
     "split_at_block": "backbones.blocks",
     "extract_feature_maps": "features.maps",

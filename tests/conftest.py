@@ -4,9 +4,12 @@ pytest reads this file before it collects anything, and the kernels inherit what
 set here: no test sees or harms the data, weights and settings of the machine.
 """
 
+import contextlib
 import gc
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -21,8 +24,8 @@ os.environ.update(
     KERAS_TRANSFER_PROFILE="quick",
     # Kept from run to run, because data sets and features need making only once.
     KERAS_TRANSFER_DATA_DIR=str(BUILD / "data"),
-    # Empty, and no network: the fallback backbone has to do.
-    KERAS_TRANSFER_WEIGHTS_DIR=str(BUILD / "no-weights"),
+    # Without any backbone's, and no network: the fallback backbone has to do.
+    KERAS_TRANSFER_WEIGHTS_DIR=str(BUILD / "weights"),
     KERAS_HOME=str(BUILD / "keras-home"),
     KERAS_TRANSFER_DOWNLOAD="none",
     # Which TensorFlow Datasets would ask for names that it does not know, for 25 s.
@@ -38,6 +41,29 @@ os.environ.update(
 )
 for name in ("KERAS_TRANSFER_DATA_DIR", "KERAS_TRANSFER_WEIGHTS_DIR", "KERAS_HOME"):
     pathlib.Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+
+
+def pytest_configure(config):
+    """Have what lessons 9 and 10 cannot do without, once for all runs.
+
+    It comes from the project's own folder of weights, else from the packages. Without
+    either, the tests that need it fail and say so.
+    """
+    if hasattr(config, "workerinput"):
+        return  # The process that has started this one has done it.
+    target = pathlib.Path(os.environ["KERAS_TRANSFER_WEIGHTS_DIR"])
+    for name in ("minilm", "speech_embedding"):
+        kept = BUILD.parent.parent / "data" / "weights" / name
+        if not (target / name).is_dir():
+            with contextlib.suppress(OSError):
+                shutil.copytree(kept, target / name)
+        if not (target / name).is_dir():
+            subprocess.run(
+                [sys.executable, "-m", "keras_transfer", "weights", name],
+                cwd=BUILD.parent.parent,
+                env={**os.environ, "KERAS_TRANSFER_DOWNLOAD": ""},
+                check=False,
+            )
 
 
 def pytest_collection_finish():

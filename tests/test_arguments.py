@@ -218,6 +218,7 @@ ROWS = {
         "blocks": {"block1": "first", "block2": "second"},
         "smallest_size": 8,
     },
+    "weights_folder": lambda world: {"name": "speech_embedding"},
     "block_names": lambda world: {"model": world.backbone},
     "extract_features": lambda world: {
         "backbone": world.backbone,

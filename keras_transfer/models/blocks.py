@@ -13,6 +13,9 @@ What comes before the first convolution belongs to the first block, and what com
 the last feature map is the head. Models in the model are looked into. Nothing depends
 on names, sizes or numbers of automatic names, so a network that was saved and loaded
 again, or is built for images of another size, has the same blocks.
+
+A transformer for sequences, such as a BERT of KerasHub, has no maps and often several
+inputs. There, each layer that holds an attention is a block.
 """
 
 import itertools
@@ -104,6 +107,29 @@ def graph_blocks(model: keras.Model) -> dict[str, Call]:
     return {f"block{number}": call for number, call in enumerate(ends, first)}
 
 
+def sequence_blocks(model: keras.Model) -> dict[str, Call]:
+    """Return the blocks of a transformer for sequences, each with its last call.
+
+    `embeddings` is what comes before the first layer that holds an attention, such as
+    `TransformerEncoder` of KerasHub, and each of these is a block: `block1`, `block2`
+    and so on. What comes after the last one is the head. Empty for any other network,
+    and for one that takes images.
+    """
+    graph = as_graph(model)
+    if graph is None or any(len(each.shape) > 3 for each in graph.inputs):
+        return {}
+    steps = layer_calls(model)
+    attending = [call for call in steps if _holds_attention(call.layer)]
+    if not attending:
+        return {}
+    first = attending[0]
+    tensor, _ = source(first.node.input_tensors[0], first.outer)
+    before = keras_internals.making_node(tensor)
+    named = [("embeddings", call) for call in steps if call.node is before]
+    named += [(f"block{n}", call) for n, call in enumerate(attending, 1)]
+    return dict(named)
+
+
 def map_segments(model: keras.Model) -> list[list[Call]]:
     """Return the segments that end in a feature map, up to the head."""
     parts = segments(model)
@@ -184,6 +210,13 @@ def _cut(graph, tensor, outer: tuple, names: Sequence[str]):
         keras.Model(images, first(around.input_tensors[0], **how), name=names[0]),
         keras.Model(inputs, x, name=names[1]),
     )
+
+
+def _holds_attention(layer) -> bool:
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    parts = keras_internals.flat_layers(layer, include_self=False)
+    return any(isinstance(part, keras.layers.MultiHeadAttention) for part in parts)
 
 
 def _is_graph(layer) -> bool:

