@@ -19,6 +19,7 @@ _MODULES = {
     "block_names": "backbones.blocks",
     "WeightsUnavailableError": "backbones.weights.sources",
     "weights_folder": "backbones.weights.carried_files",
+    "read_onnx_weights": "backbones.weights.onnx_initializers",
     "extract_features": "features.extraction",
     "split_at_block": "backbones.blocks",
     "extract_feature_maps": "features.maps",
