@@ -54,6 +54,7 @@ _MODULES = {
     "train_classifier": "workflow.train",
     "grad_cam": "explanation.grad_cam",
     "record": "lessons.ledger",
+    "data_dir": "runtime.paths",
     "output_dir": "lessons.ledger",
     "plots": None,
     "check_directory": "workflow.check",

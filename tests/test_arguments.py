@@ -342,6 +342,7 @@ ROWS = {
         "backbone": "vgg16",
         "loss": 0.3,
     },
+    "data_dir": lambda world: {},
     "output_dir": lambda world: {},
     "callbacks.GradualUnfreezing": lambda world: {},
     "callbacks.LearningRateFinder": lambda world: {},
