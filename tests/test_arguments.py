@@ -145,6 +145,7 @@ def world(tmp_path_factory):
         check=check,
         review=check.write(folder / "review"),
         weights=weights_of_two_convolutions(folder),
+        onnx=onnx_of_one_number(folder),
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
         saved=kt.save_classifier(model, folder / "model.keras", NAMES),
@@ -178,6 +179,13 @@ def weights_of_two_convolutions(folder):
     inputs = keras.Input((8, 8, 3))
     path = folder / "two_convolutions.weights.h5"
     keras.Model(inputs, two_convolutions(inputs)).save_weights(path)
+    return path
+
+
+def onnx_of_one_number(folder):
+    path = folder / "one_number.onnx"
+    number = b"\x08\x01\x10\x01\x42\x01a\x4a\x04" + np.float32(1).tobytes()
+    path.write_bytes(b"\x3a\x0f\x2a\x0d" + number)
     return path
 
 
@@ -219,6 +227,7 @@ ROWS = {
         "smallest_size": 8,
     },
     "weights_folder": lambda world: {"name": "speech_embedding"},
+    "read_onnx_weights": lambda world: {"path": world.onnx},
     "block_names": lambda world: {"model": world.backbone},
     "extract_features": lambda world: {
         "backbone": world.backbone,
@@ -333,6 +342,7 @@ ROWS = {
         "backbone": "vgg16",
         "loss": 0.3,
     },
+    "data_dir": lambda world: {},
     "output_dir": lambda world: {},
     "callbacks.GradualUnfreezing": lambda world: {},
     "callbacks.LearningRateFinder": lambda world: {},

@@ -22,7 +22,18 @@ def project_root() -> pathlib.Path:
 def data_dir() -> pathlib.Path:
     """Return the folder of data sets, weights and caches.
 
-    `KERAS_TRANSFER_DATA_DIR` names it; without it, `data/` in the project.
+    Returns:
+        The folder that `KERAS_TRANSFER_DATA_DIR` names; without it, `data/` in the
+        project. It is not made.
+
+    Raises:
+        ValueError: If the variable holds no path.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> kt.data_dir().is_absolute()
+    True
     """
     return _named("KERAS_TRANSFER_DATA_DIR") or (project_root() / "data").absolute()
 

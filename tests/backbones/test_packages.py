@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES, Package
 from keras_transfer.backbones.weights import package_fetch, packages
 from keras_transfer.backbones.weights.onnx_initializers import read_initializers
@@ -373,6 +374,20 @@ def test_a_cut_onnx_file_is_refused():
     for length in (1, 20, 40, len(data) // 2, len(data) - 1):
         with pytest.raises(ValueError, match="cut short"):
             read_initializers(data[:length])
+
+
+def test_weights_of_an_onnx_file(tmp_path):
+    array = np.arange(6, dtype="float32").reshape(2, 3)
+    data = onnx_model(tensor("a", array), tensor("counts", np.arange(3)))
+    path = tmp_path / "network.onnx"
+    path.write_bytes(data)
+    weights = kt.read_onnx_weights(path)
+    assert weights.keys() == {"a"}
+    np.testing.assert_array_equal(weights["a"], array)
+    for content in (data[:-1], b"", onnx_model(), b"no network"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"whole ONNX file.*network\.onnx"):
+            kt.read_onnx_weights(path)
 
 
 # --- Fetching -------------------------------------------------------------------------

@@ -17,9 +17,8 @@ from keras_transfer.cli import main as command_line
 from keras_transfer.lessons import exercises, grading, runner
 from keras_transfer.lessons.copies import learner_copy, write_copies
 
-NOTEBOOKS = sorted(
-    (pathlib.Path(__file__).parent.parent.parent / "notebooks").glob("0*.ipynb")
-)
+FOLDER = pathlib.Path(__file__).parent.parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 LESSON = "bricks = 3"
 SOLUTION = "# Hint: walls have\n# four corners.\nheight = bricks * 2\nwalls = 4"
 CHECK = """\

@@ -14,6 +14,7 @@ from keras_transfer.lessons.kernel import Progress, execute
 from tests.helpers.tiny_training import SIZE, draw_photos
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent.parent / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SHUFFLE = """
 import dataclasses
 shuffled = np.random.default_rng(0).permutation(features.train.labels)
@@ -82,13 +83,12 @@ def test_shuffled_labels_fall_out_of_the_band(ended):
 @pytest.mark.parametrize("profile", ["quick", "lesson"])
 def test_every_lesson_declares_bands(profile):
     bands = json.loads((NOTEBOOKS / "bands.json").read_text(encoding="utf-8"))
-    lessons = [*NOTEBOOKS.glob("0*.ipynb")]
-    assert len(lessons) >= 7
-    for path in lessons:
+    assert len(LESSONS) >= 7
+    for path in LESSONS:
         assert bands[path.stem][profile]
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS.glob("0*.ipynb")], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_every_lesson_proves_what_it_claims(path):
     cells = lesson_cells(nbformat.read(path, 4))
     assert any("kt.verify.assert_" in c.source for c in cells if c.cell_type == "code")

@@ -4,9 +4,12 @@ ONNX files are protocol buffers. Of their hundreds of fields six are needed, whi
 does not justify the `onnx` package as a dependency.
 """
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
+
+from keras_transfer.runtime.arguments import file_path
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH = 7
@@ -14,6 +17,47 @@ _GRAPH_INITIALIZER = 5
 _TENSOR_DIMS, _TENSOR_DATA_TYPE = 1, 2
 _TENSOR_FLOAT_DATA, _TENSOR_NAME, _TENSOR_RAW_DATA = 4, 8, 9
 _FLOAT = 1
+
+
+def read_onnx_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read the weights that an ONNX file stores, without the `onnx` package.
+
+    Nothing of the network is run or built: what the arrays mean, and in which order
+    ONNX has their axes, is for the caller to know.
+
+    Args:
+        path: Path of an `.onnx` file, such as one in `weights_folder(...)`.
+
+    Returns:
+        A dict of names to float32 arrays; arrays of other types are left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is cut short, is not ONNX or stores no float32 array.
+
+    Example:
+
+    >>> import keras_transfer as kt
+    >>> folder = kt.weights_folder("speech_embedding")
+    >>> weights = kt.read_onnx_weights(folder / "embedding_model.onnx")
+    >>> weights["model/conv2d/Conv2D_weights_fused_bn"].shape  # out, in, height, width
+    (24, 1, 3, 3)
+
+    Reference:
+
+    - [ONNX, the file format](https://onnx.ai/onnx/repo-docs/IR.html)
+    """
+    path = file_path("path", path)
+    try:
+        weights = read_initializers(path.read_bytes())
+        if not weights:
+            raise ValueError("It stores no float32 array.")
+    except ValueError as error:
+        raise ValueError(
+            "path must be the path of a whole ONNX file that stores its weights as "
+            f"float32; fetch or export it again ({error}). Received: path={path}"
+        ) from error
+    return weights
 
 
 def read_initializers(data: bytes) -> dict[str, np.ndarray]:
