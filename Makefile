@@ -69,6 +69,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@if [ -f $@ ]; then rm $@; exit 0; fi; $(call MAKE_VENV,$(VENV))
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	$(RUN) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) -m keras_transfer weights minilm speech_embedding || \
+		echo "Without these weights lessons 9 and 10 do not run."
 	@touch $@
 
 # The fetch is the only step that may use the network; the lessons then look on disk.
