@@ -216,6 +216,8 @@ def environment(lesson: str, output: pathlib.Path, profile: str) -> dict[str, st
         KERAS_TRANSFER_LESSON=lesson,
         KERAS_TRANSFER_OUTPUT_DIR=str(output),
         MPLBACKEND="module://matplotlib_inline.backend_inline",
+        # For a linear probe its threads wait for each other longer than they multiply.
+        OPENBLAS_NUM_THREADS=os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         **absolute,
     )
 
