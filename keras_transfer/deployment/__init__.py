@@ -1,0 +1,1 @@
+"""A classifier for use elsewhere: exported, checked, and loaded without Keras."""

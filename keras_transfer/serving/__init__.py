@@ -1,0 +1,1 @@
+"""A classifier behind an address: a service and its page."""
