@@ -25,6 +25,8 @@ from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
+from keras_transfer.deployment import export
+from keras_transfer.deployment.exported import ExportedClassifier
 from keras_transfer.diagnosis import findings
 from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.evaluation.files import FilesEvaluation
@@ -141,14 +143,16 @@ def world(tmp_path_factory):
     )
     store.save_run(store.run_path(recipe, found, 0), run)
     check = kt.check_directory(folder / "photos", labels=False)
+    saved = kt.save_classifier(model, folder / "model.keras", NAMES)
     return types.SimpleNamespace(
+        exported=kt.export_classifier(saved, folder / "exported").path,
         check=check,
         review=check.write(folder / "review"),
         weights=weights_of_two_convolutions(folder),
         onnx=onnx_of_one_number(folder),
         folder=folder / "photos",
         photo=folder / "photos" / "dark" / "0.png",
-        saved=kt.save_classifier(model, folder / "model.keras", NAMES),
+        saved=saved,
         splits=found,
         backbone=small_backbone(),
         other=keras.Model(inputs, keras.layers.Dense(3)(inputs)),
@@ -480,6 +484,12 @@ ROWS = {
     "FeatureMaps.arrays": lambda world: {"split": "test"},
     "Classifier.predict": lambda world: {"paths": [world.photo]},
     "Classifier.predict_stream": lambda world: {"paths": [world.photo]},
+    "ExportedClassifier.decode": lambda world: {"data": world.photo.read_bytes()},
+    "ExportedClassifier.answer": lambda world: {"images": world.images[:2]},
+    "ExportedClassifier.predict": lambda world: {"paths": [world.photo]},
+    "ExportedClassifier.predict_stream": lambda world: {"paths": [world.photo]},
+    "export_classifier": lambda world: {"model": world.saved, "output": "exported"},
+    "load_exported": lambda world: {"folder": world.exported},
     "UnknownDetector.distances": lambda world: {"features": np.eye(8)},
     "UnknownDetector.is_unknown": lambda world: {"features": np.eye(8)},
     "ClassificationReport.mistakes": lambda world: {},
@@ -497,6 +507,7 @@ METHODS = {
         world.backbone, world.splits, verbose=False
     ),
     "Classifier": lambda world: kt.load_classifier(world.saved),
+    "ExportedClassifier": lambda world: kt.load_exported(world.exported),
     "UnknownDetector": lambda world: kt.fit_unknown_detector(np.eye(8), np.eye(8)),
     "ClassificationReport": lambda world: world.report,
     "GradualUnfreezing": lambda world: kt.callbacks.GradualUnfreezing(["block2"]),
@@ -518,6 +529,7 @@ RETURNED = (
     Features,
     LabeledFeatures,
     Classifier,
+    ExportedClassifier,
     Prediction,
     UnknownDetector,
     FilesEvaluation,
@@ -643,6 +655,7 @@ def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
     monkeypatch.setattr(predictions, "_predict_elsewhere", accepted)
     monkeypatch.setattr(learning, "train_head", accepted)
     monkeypatch.setattr(learning, "train_last_blocks", accepted)
+    monkeypatch.setattr(export, "convert", accepted)
     failures = [
         f"{what}: {done}"
         for what, done in tried(name, world)

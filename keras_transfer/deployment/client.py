@@ -25,9 +25,7 @@ def decode(data):
     elif image.mode.startswith("I"):
         image = Image.fromarray(np.rint(np.asarray(image) / 257).astype("uint8"))
     white = Image.new("RGBA", image.size, "white")
-    return np.asarray(
-        Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    )
+    return np.asarray(Image.alpha_composite(white, image.convert("RGBA")))[..., :3]
 
 
 def resize(pixels, size):

@@ -10,6 +10,8 @@ import json
 import os
 import pathlib
 import threading
+import types
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -28,7 +30,14 @@ from keras_transfer.classifier.unknown import UnknownDetector
 from keras_transfer.data import decoding
 from keras_transfer.deployment.client import resize
 from keras_transfer.models.tempering import tempered
-from keras_transfer.runtime.arguments import file_path, one_of, reason, whole_number
+from keras_transfer.runtime.arguments import (
+    file_path,
+    number_array,
+    one_of,
+    reason,
+    shown,
+    whole_number,
+)
 from keras_transfer.runtime.openvino import openvino
 
 DESCRIPTION = "classifier.json"
@@ -92,6 +101,11 @@ class ExportedClassifier:
         Raises:
             UnreadableImageError: If the bytes are no such image.
         """
+        if not isinstance(data, bytes):
+            raise ValueError(
+                "data must be the bytes of an image file, such as "
+                f'pathlib.Path("photo.jpg").read_bytes(). Received: data={shown(data)}'
+            )
         return resize(decoding.decode(data), self.image_size).astype("uint8")
 
     def answer(self, images: np.ndarray) -> list[Prediction]:
@@ -102,14 +116,18 @@ class ExportedClassifier:
 
         Returns:
             One `Prediction` an image.
-        """
-        return answered(*self._run(images), self._meaning)
 
-    def heat_map(self, image: np.ndarray, class_index: int) -> np.ndarray:
+        Raises:
+            ValueError: If these are no such images.
+        """
+        return answered(*self._run(self._checked(images)), self._meaning)
+
+    @staticmethod
+    def heat_map(image: np.ndarray, class_index: int) -> np.ndarray:
         """Raise a `ValueError`: an exported network has no gradients."""
         raise ValueError(
             "An exported network has no gradients, so it draws no heat map. Take the "
-            f".keras file. Received: class_index={class_index}, images of {image.shape}"
+            f".keras file. Received: image={shown(image)}, class_index={class_index}"
         )
 
     def predict(
@@ -151,12 +169,22 @@ class ExportedClassifier:
         photos = read_photos(
             path_iterator(paths), self._load, AHEAD * batch_size, raises
         )
-        return predictions(photos, self, self._meaning, batch_size)
+        run = types.SimpleNamespace(stream=self._stream)
+        return predictions(photos, run, self._meaning, batch_size)
 
-    def stream(self, items: Iterable) -> Iterator[tuple]:
-        """Yield probabilities, features or `None`, and what came with each batch."""
+    def _stream(self, items: Iterable) -> Iterator[tuple]:
         for images, along in items:
             yield *(self._run(images) if len(images) else (images, None)), along
+
+    def _checked(self, images: typing.Any) -> np.ndarray:
+        shape = (self.image_size, self.image_size, 3)
+        found = number_array("images", images)
+        if found.shape[1:] != shape or not len(found):
+            raise ValueError(
+                f"images must have the shape (batch, {', '.join(map(str, shape))}), "
+                f"with at least one image. Received: images of shape {found.shape}"
+            )
+        return found
 
     def _load(self, path: pathlib.Path) -> np.ndarray:
         with decoding.named_in_errors(path):
@@ -199,10 +227,18 @@ def load_exported(folder: str | os.PathLike) -> ExportedClassifier:
 
     Example:
 
-    >>> import keras_transfer as kt
-    >>> exported = kt.load_exported("plants-onnx")  # doctest: +SKIP
-    >>> exported.predict("photo.jpg")[0].class_name  # doctest: +SKIP
-    'daisy'
+    >>> import keras, keras_transfer as kt
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((32, 32, 3)),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, "softmax"),
+    ...     ]
+    ... )
+    >>> path = kt.save_classifier(model, "model.keras", ["cat", "dog"])
+    >>> found = kt.export_classifier(path, "exported")
+    >>> kt.load_exported("exported").class_names
+    ('cat', 'dog')
     """
     path = file_path("folder", folder)
     if not (path / DESCRIPTION).is_file():
