@@ -120,7 +120,7 @@ class ExportedClassifier:
         Raises:
             ValueError: If these are no such images.
         """
-        return answered(*self._run(self._checked(images)), self._meaning)
+        return answered(*self._outputs_of(self._checked(images)), self._meaning)
 
     @staticmethod
     def heat_map(image: np.ndarray, class_index: int) -> np.ndarray:
@@ -167,14 +167,14 @@ class ExportedClassifier:
         raises = one_of("errors", errors, ERRORS) == "raise"
         batch_size = whole_number("batch_size", batch_size, least=1)
         photos = read_photos(
-            path_iterator(paths), self._load, AHEAD * batch_size, raises
+            path_iterator(paths), self._photo_at, AHEAD * batch_size, raises
         )
         run = types.SimpleNamespace(stream=self._stream)
         return predictions(photos, run, self._meaning, batch_size)
 
     def _stream(self, items: Iterable) -> Iterator[tuple]:
         for images, along in items:
-            yield *(self._run(images) if len(images) else (images, None)), along
+            yield *(self._outputs_of(images) if len(images) else (images, None)), along
 
     def _checked(self, images: typing.Any) -> np.ndarray:
         shape = (self.image_size, self.image_size, 3)
@@ -186,11 +186,11 @@ class ExportedClassifier:
             )
         return found
 
-    def _load(self, path: pathlib.Path) -> np.ndarray:
+    def _photo_at(self, path: pathlib.Path) -> np.ndarray:
         with decoding.named_in_errors(path):
             return self.decode(decoding.read_file(path))
 
-    def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def _outputs_of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         with self._one:
             made = self._network(np.asarray(images, "float32"))
         return made["probabilities"], made.get("features")
