@@ -201,10 +201,8 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
     """Return what `load_image` does as uint8, which is what it is made of."""
     data = read_file(path)
-    try:
+    with named_in_errors(path):
         return pixels(data, image_size)
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"{error} Received: path={path}") from error
 
 
 def pixels(data: bytes, image_size: int) -> np.ndarray:
@@ -222,8 +220,7 @@ def pixels(data: bytes, image_size: int) -> np.ndarray:
             return _plain_pixels(image_size)(data).numpy()
     except tf.errors.InvalidArgumentError:
         pass  # What is wrong, decode says in our words.
-    with named_in_errors(path):
-        return resize(decode(data), image_size).numpy()
+    return resize(decode(data), image_size).numpy()
 
 
 @contextlib.contextmanager
@@ -234,7 +231,7 @@ def named_in_errors(path: pathlib.Path) -> Iterator[None]:
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected an image ({READ} are read), but this file is {error}. Convert "
-            "it to JPEG or PNG."
+            f"it to JPEG or PNG. Received: path={path}"
         ) from error
 
 
