@@ -169,7 +169,7 @@ def _onnx_int8(photos: np.ndarray, path: pathlib.Path) -> None:
         def get_next(self):
             return next(self.left, None)
 
-    quant_pre_process(path, path)
+    quant_pre_process(path, path, skip_symbolic_shape=True)
     quantization.quantize_static(
         path,
         path,
