@@ -28,13 +28,14 @@ from tests.helpers.running_service import running_service
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# As root, without a graphics card, and without what it does on its own in a network. Its
-# camera is a film that it draws itself.
-FLAGS = """
-    --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update
-    --use-fake-device-for-media-stream --use-fake-ui-for-media-stream
-""".split()
+# As root, without a graphics card, and without what it does by itself in a network. Its
+# camera is a film that it draws.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-sync", "--disable-background-networking"),
+    *("--disable-component-update", "--use-fake-device-for-media-stream"),
+    "--use-fake-ui-for-media-stream",
+]
 SCHEMES = ("light", "dark")
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PICTURES = BUILD / "page"
@@ -342,7 +343,6 @@ def test_accuracy_and_interval_are_told_in_words(open_page, model):
 def in_process(model):
     """Return what serves the same model from this process, until `stop` is called."""
     import uvicorn
-
     from keras_transfer.serving.app import make_app
     from keras_transfer.serving.limits import Limits
     from keras_transfer.serving.served import load_served
