@@ -198,13 +198,24 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 
 
 def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
-    """Return what `load_image` does as uint8, which is what it is made of.
+    """Return what `load_image` does as uint8, which is what it is made of."""
+    data = read_file(path)
+    try:
+        return pixels(data, image_size)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error} Received: path={path}") from error
+
+
+def pixels(data: bytes, image_size: int) -> np.ndarray:
+    """Return the bytes of an image file as the network sees it, in uint8.
 
     A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
+
+    Raises:
+        UnreadableImageError: If they are no such image.
     """
     import tensorflow as tf
 
-    data = read_file(path)
     try:
         if _is_plain_jpeg(data):
             return _plain_pixels(image_size)(data).numpy()
@@ -215,7 +226,7 @@ def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected an image ({READ} are read), but this file is {error}. Convert "
-            f"it to JPEG or PNG. Received: path={path}"
+            "it to JPEG or PNG."
         ) from error
 
 
