@@ -51,6 +51,8 @@ class Load:
 
     def percentile(self, share: float) -> float:
         """Return the milliseconds that this percentage of answers took at most."""
+        if not self.latencies:
+            return math.inf
         return 1000 * float(np.percentile(self.latencies, share))
 
 

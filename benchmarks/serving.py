@@ -72,7 +72,7 @@ def main() -> None:
     made.add_argument("--seconds", type=float, default=8, help="of each run")
     made.add_argument("--requests", type=int, default=5000, help="for memory")
     made.add_argument("--format", default="onnx", help="of an exported folder; or none")
-    toy = {"backbones": names[1:], "image_size": 64, "seconds": 1, "requests": 300}
+    toy = {"backbones": names[1:], "image_size": 64, "seconds": 4, "requests": 300}
     options = parse(made, **toy, rounds=2)
     kind = f"JPEG files of {options.photos}" if options.photos else kind_of_photos()
     measurement = Measurement(

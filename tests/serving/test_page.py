@@ -24,7 +24,7 @@ from tests.helpers.coloured_discs import (
     jpeg,
     save_disc_classifier,
 )
-from tests.helpers.running_service import running_service
+from tests.helpers.services import serving
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -69,8 +69,8 @@ def model(browser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(model):
-    with running_service(model) as address:
-        yield address
+    with serving(model) as running:
+        yield running.url
 
 
 @pytest.fixture
@@ -343,6 +343,7 @@ def test_accuracy_and_interval_are_told_in_words(open_page, model):
 def in_process(model):
     """Return what serves the same model from this process, until `stop` is called."""
     import uvicorn
+
     from keras_transfer.serving.app import make_app
     from keras_transfer.serving.limits import Limits
     from keras_transfer.serving.served import load_served
