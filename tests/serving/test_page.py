@@ -24,17 +24,18 @@ from tests.helpers.coloured_discs import (
     jpeg,
     save_disc_classifier,
 )
-from tests.helpers.running_service import running_service
+from tests.helpers.services import serving
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# As root, without a graphics card, and without what it does on its own in a network. Its
-# camera is a film that it draws itself.
-FLAGS = """
-    --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update
-    --use-fake-device-for-media-stream --use-fake-ui-for-media-stream
-""".split()
+# As root, without a graphics card, and without what it does by itself in a network. Its
+# camera is a film that it draws.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-sync", "--disable-background-networking"),
+    *("--disable-component-update", "--use-fake-device-for-media-stream"),
+    "--use-fake-ui-for-media-stream",
+]
 SCHEMES = ("light", "dark")
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PICTURES = BUILD / "page"
@@ -68,8 +69,8 @@ def model(browser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(model):
-    with running_service(model) as address:
-        yield address
+    with serving(model) as running:
+        yield running.url
 
 
 @pytest.fixture
