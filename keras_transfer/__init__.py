@@ -60,6 +60,8 @@ _MODULES = {
     "check_directory": "workflow.check",
     "apply_review": "workflow.review",
     "verify": None,
+    "export_classifier": "deployment.export",
+    "load_exported": "deployment.exported",
 }
 __all__ = list(_MODULES)
 

@@ -64,12 +64,12 @@ class LayerByLayer:
 
 def pooled_channels(model: keras.Model) -> int | None:
     """Return the number of pooled features that the head is given, if there are any."""
-    return _channels(_parts(model)[0])
+    return _channels(parts(model)[0])
 
 
 def as_it_is(model: keras.Model) -> Run:
     """Return what calls a model layer by layer: for a few images."""
-    first, last = _parts(model)
+    first, last = parts(model)
     return Run(LayerByLayer(_answer(first, last)), _channels(first))
 
 
@@ -95,7 +95,7 @@ def compiled(
     signature = tf.TensorSpec((None, image_size, image_size, 3), pixels)
 
     def by_tensorflow():
-        first, last = _parts(fast_copy(model, dtype, frozen=True))
+        first, last = parts(fast_copy(model, dtype, frozen=True))
         if first is None:
             last = fold_batch_normalization(last)
         else:
@@ -104,7 +104,7 @@ def compiled(
 
     def by_openvino():
         precision = fast_dtype(model, dtype, frozen=True)
-        answer = _answer(*_parts(model))
+        answer = _answer(*parts(model))
         channels = pooled_channels(model)
         use = Use(
             "answers",
@@ -193,7 +193,7 @@ def pooled_features_of(model: keras.Model, dataset: tf.data.Dataset) -> LabeledF
     return LabeledFeatures(np.concatenate(features), np.concatenate(labels))
 
 
-def _parts(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+def parts(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
     """Return a model up to its pooled features, if it has such, and the rest of it."""
     call = pooled_features(model)
     if call is None:

@@ -1,4 +1,7 @@
-"""From the paths of photos to predictions, in order, whatever the files hold."""
+"""From the paths of photos to predictions, in order, whatever the files hold.
+
+Neither Keras nor TensorFlow is imported here: an exported classifier answers without.
+"""
 
 import collections
 import concurrent.futures
@@ -8,13 +11,11 @@ import os
 import pathlib
 import stat
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from keras_transfer.classifier.network import Run
 from keras_transfer.classifier.unknown import UnknownDetector
-from keras_transfer.data.decoding import load_pixels
 from keras_transfer.runtime.arguments import file_path, shown
 
 BATCH_SIZE = 32
@@ -57,6 +58,13 @@ class Photo(typing.NamedTuple):
     error: Exception | None
 
 
+class Run(typing.Protocol):
+    """Run a network, such as `network.Run` does."""
+
+    def stream(self, items: Iterable) -> Iterator[tuple]:
+        """Yield outputs, features or `None`, and what came with each batch."""
+
+
 class Meaning(typing.NamedTuple):
     """Say what the numbers that a network gives for photos mean.
 
@@ -87,7 +95,7 @@ def predictions(
     try:
         for outputs, features, batch in run.stream(batches()):
             readable = any(photo.error is None for photo in batch)
-            answers = iter(_answers(outputs, features, meaning) if readable else ())
+            answers = iter(answered(outputs, features, meaning) if readable else ())
             for photo in batch:
                 if photo.error is None:
                     yield dataclasses.replace(next(answers), path=photo.path)
@@ -99,13 +107,16 @@ def predictions(
 
 
 def read_photos(
-    paths: Iterable, image_size: int, ahead: int, raises: bool
+    paths: Iterable,
+    load: Callable[[pathlib.Path], np.ndarray],
+    ahead: int,
+    raises: bool,
 ) -> Iterator[Photo]:
     """Yield the photos at some paths, in order, read by threads ahead of time.
 
     Args:
         paths: Any number of paths; no more than are read ahead are asked for.
-        image_size: Side of the square images, in pixels.
+        load: Reads a file as the pixels that the network sees.
         ahead: How many are read before they are asked for.
         raises: Whether a file that cannot be read is an error at its place.
     """
@@ -121,7 +132,7 @@ def read_photos(
         try:
             for path in paths:
                 check_path(path)
-                pending.append(threads.submit(_read, path, image_size))
+                pending.append(threads.submit(_read, path, load))
                 if len(pending) > ahead:
                     yield next_one()
             while pending:
@@ -129,6 +140,21 @@ def read_photos(
         finally:
             for each in pending:
                 each.cancel()
+
+
+def path_iterator(paths: typing.Any) -> Iterator:
+    """Return the paths of photos one by one, of a single path or of several."""
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    is_data = isinstance(paths, bytes | Mapping) or hasattr(paths, "element_spec")
+    try:
+        return iter(None if is_data else paths)
+    except Exception as error:  # An array of no axes, a tensor of a graph.
+        raise ValueError(
+            "paths must be the path of a photo, or hold paths; of images in memory, "
+            "class_probabilities(model, model.predict(images)) makes answers. "
+            f"Received: paths={shown(paths)}"
+        ) from error
 
 
 def check_path(path: typing.Any) -> None:
@@ -141,9 +167,9 @@ def check_path(path: typing.Any) -> None:
         )
 
 
-def _read(path: str | os.PathLike, image_size: int) -> Photo:
+def _read(path: str | os.PathLike, load: Callable) -> Photo:
     try:
-        return Photo(path, load_pixels(_checked_file(path), image_size), None)
+        return Photo(path, load(_checked_file(path)), None)
     except Exception as error:
         # Whatever a file does to those who read it, the other files are not to blame.
         return Photo(path, None, error)
@@ -169,7 +195,14 @@ def _checked_file(path: str | os.PathLike) -> pathlib.Path:
     return file
 
 
-def _answers(outputs, features, meaning: Meaning) -> list[Prediction]:
+def answered(
+    outputs: np.ndarray, features: np.ndarray | None, meaning: Meaning
+) -> list[Prediction]:
+    """Return the predictions that a network's numbers for some photos mean.
+
+    Raises:
+        ValueError: If a probability is not finite.
+    """
     rows = meaning.probabilities(outputs)
     if not np.isfinite(rows).all():
         raise ValueError(

@@ -8,6 +8,7 @@ more members of the same zip archive, which Keras passes over.
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -28,18 +29,20 @@ from keras_transfer.classifier.prediction import (
     Meaning,
     Prediction,
     check_path,
+    path_iterator,
     predictions,
     read_photos,
 )
 from keras_transfer.classifier.unknown import UnknownDetector
+from keras_transfer.data.decoding import load_pixels
 from keras_transfer.features.inference import ENGINES
 from keras_transfer.models.graph import image_shape
 from keras_transfer.models.outputs import (
     asked_outputs,
     checked_class_names,
     class_probabilities,
-    tempered,
 )
+from keras_transfer.models.tempering import tempered
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import (
     elements,
@@ -182,7 +185,7 @@ class Classifier:
         raises = one_of("errors", errors, ERRORS) == "raise"
         batch_size = whole_number("batch_size", batch_size, least=1)
         few = isinstance(paths, Sequence) and len(paths) < FEW
-        files = _path_iterator(paths)
+        files = path_iterator(paths)
         if one_of("engine", engine, ENGINES) == "auto" and few and dtype is None:
             run = as_it_is(self.model)
         else:
@@ -194,7 +197,8 @@ class Classifier:
     def _predictions(
         self, files: Iterable, run: Run, raises: bool, batch_size: int
     ) -> Iterator[Prediction]:
-        photos = read_photos(files, self.image_size, AHEAD * batch_size, raises)
+        load = functools.partial(load_pixels, image_size=self.image_size)
+        photos = read_photos(files, load, AHEAD * batch_size, raises)
         return predictions(photos, run, self.meaning(), batch_size)
 
     def meaning(self) -> Meaning:
@@ -303,7 +307,7 @@ def save_classifier(  # noqa: PLR0913
             "The path must be that of a file, in a folder; one of the two is not. "
             f"Received: path={path}"
         )
-    details = {"saved": _today(), "versions": versions()} | (
+    details = {"saved": today(), "versions": versions()} | (
         _checked_details(details) or {}
     )
     classifier = Classifier(
@@ -373,7 +377,7 @@ def versions() -> dict[str, str]:
 
 
 def _photo_paths(paths, raises: bool) -> list:
-    files = [*_path_iterator(paths)]
+    files = [*path_iterator(paths)]
     for path in files:
         check_path(path)
         if raises and file_path("paths", path).is_dir():
@@ -382,20 +386,6 @@ def _photo_paths(paths, raises: bool) -> list:
                 f"sorted(pathlib.Path({str(path)!r}).iterdir()). Received: paths={path}"
             )
     return files
-
-
-def _path_iterator(paths) -> Iterator:
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    is_data = isinstance(paths, bytes | Mapping) or hasattr(paths, "element_spec")
-    try:
-        return iter(None if is_data else paths)
-    except Exception as error:  # An array of no axes, a tensor of a graph.
-        raise ValueError(
-            "paths must be the path of a photo, or hold paths; of images in memory, "
-            "class_probabilities(model, model.predict(images)) makes answers. "
-            f"Received: paths={shown(paths)}"
-        ) from error
 
 
 def _checked_size(model: keras.Model, size: int | None) -> int:
@@ -500,5 +490,6 @@ def _texts(found: typing.Any) -> list[tuple[str, str]]:
     return [(str(name), str(version)) for name, version in pairs]
 
 
-def _today() -> str:
+def today() -> str:
+    """Return the date and time of now as ISO 8601 writes them, to the second."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

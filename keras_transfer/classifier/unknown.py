@@ -10,7 +10,6 @@ import functools
 import typing
 
 import numpy as np
-from scipy.stats import beta
 
 from keras_transfer.runtime.arguments import (
     number_array,
@@ -213,6 +212,9 @@ def refusals(count: int, refused: float) -> int:
 
 
 def _chance(number: int, count: int, refused: float) -> float:
+    # Takes longer to import than an exported classifier takes to answer.
+    from scipy.stats import beta
+
     return float(beta.cdf(refused, number + 1, count - number))
 
 

@@ -16,6 +16,7 @@ import struct
 import threading
 import typing
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -30,7 +31,7 @@ else:
     pillow_heif.register_heif_opener()
 
 RESIZE_RULE = "rgb-stretch-bilinear-antialias-round"
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 # The one list of what is read, for people; AVIF and HEIC where Pillow can.
 READ = "JPEG, MPO, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC"
 # What says by its name that it is such an image, whatever it holds.
@@ -200,10 +201,8 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
     """Return what `load_image` does as uint8, which is what it is made of."""
     data = read_file(path)
-    try:
+    with named_in_errors(path):
         return pixels(data, image_size)
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"{error} Received: path={path}") from error
 
 
 def pixels(data: bytes, image_size: int) -> np.ndarray:
@@ -221,12 +220,18 @@ def pixels(data: bytes, image_size: int) -> np.ndarray:
             return _plain_pixels(image_size)(data).numpy()
     except tf.errors.InvalidArgumentError:
         pass  # What is wrong, decode says in our words.
+    return resize(decode(data), image_size).numpy()
+
+
+@contextlib.contextmanager
+def named_in_errors(path: pathlib.Path) -> Iterator[None]:
+    """Say of what `decode` cannot read which file it is, and what to do."""
     try:
-        return resize(decode(data), image_size).numpy()
+        yield
     except UnreadableImageError as error:
         raise UnreadableImageError(
             f"Expected an image ({READ} are read), but this file is {error}. Convert "
-            "it to JPEG or PNG."
+            f"it to JPEG or PNG. Received: path={path}"
         ) from error
 
 
@@ -377,7 +382,7 @@ def _is_plain(image: Image.Image) -> bool:
     if image.width * image.height > LARGE:
         return False
     # Asked last: to look for it, Pillow decodes all of a PNG.
-    return image.getexif().get(_ORIENTATION, 1) == 1
+    return image.getexif().get(ORIENTATION, 1) == 1
 
 
 def resize(image, image_size: int):

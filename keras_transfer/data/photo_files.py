@@ -19,7 +19,8 @@ from keras_transfer.data.photo_folders import (
     read_layout,
 )
 from keras_transfer.data.pipelines import without_autotune
-from keras_transfer.data.splits import COPY, IN_SPLIT, IN_TWO_CLASSES, WAYS_OUT, Skipped
+from keras_transfer.data.skipped import Skipped
+from keras_transfer.data.splits import COPY, IN_SPLIT, IN_TWO_CLASSES, WAYS_OUT
 
 
 class PhotoFile(typing.NamedTuple):

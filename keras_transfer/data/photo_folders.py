@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 from keras_transfer.data import decoding, split_names
-from keras_transfer.data.splits import Skipped
+from keras_transfer.data.skipped import Skipped
 
 # What systems and programs leave in folders of photos, in lower case.
 SYSTEM = {

@@ -13,6 +13,7 @@ from keras_transfer.data.decoding import RESIZE_RULE, resize
 from keras_transfer.data.own_content import Content, compact
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.skipped import Skipped
 from keras_transfer.runtime.arguments import one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
 
@@ -38,31 +39,6 @@ COPY = "a copy of another photo"
 IN_SPLIT = "a copy of a photo in another split"
 NEAR_SPLIT = "nearly the same as a photo in another split"
 GROUP_IN_SPLIT = "belongs to a photo in another split"
-
-
-class _PathAndReason(typing.NamedTuple):
-    path: str
-    reason: str
-
-
-class Skipped(_PathAndReason):
-    """Name what was left out of a data set, and why.
-
-    Attributes:
-        path: Path of a photo relative to its folder; of a prepared data set, the
-            slice of its records.
-        reason: Why it is in no split.
-        kind: The same without the name of another photo, where `reason` has one: to
-            count by. Not one of the pair, which it is.
-    """
-
-    kind: str | None = None
-
-    def __new__(cls, path: str, reason: str, kind: str | None = None):
-        """Make a pair with a kind."""
-        made = super().__new__(cls, path, reason)
-        made.kind = kind
-        return made
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

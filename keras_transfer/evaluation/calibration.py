@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from keras_transfer.models.outputs import log_probabilities, tempered
+from keras_transfer.models.tempering import log_probabilities, tempered
 from keras_transfer.runtime.arguments import number_array, real_number, whole_number
 
 NUM_BINS = 15

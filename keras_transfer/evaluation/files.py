@@ -160,7 +160,7 @@ def evaluate_files(
     path = file_path("folder", folder)
     found = read_folder(path, classifier.class_names, with_thumbnails=False)
     labels = labels_by_name(found, classifier.class_names)
-    files, left_out, notes = _chosen(found, classifier)
+    files, left_out, notes = test_files(found, classifier)
     report = None
     if files:
         report, unread = _measured(classifier, files, labels)
@@ -181,10 +181,14 @@ def evaluate_files(
     )
 
 
-def _chosen(
+def test_files(
     folder: Folder, classifier: Classifier
 ) -> tuple[list[PhotoFile], collections.Counter, list[str]]:
-    """Return the files to evaluate on, how many are not, by reason, and notes."""
+    """Return the files to evaluate a classifier on, and why others are not.
+
+    Returns:
+        The files, how many are left out by reason, and notes on both.
+    """
     known, apart = known_photos(classifier), left_out_photos(classifier)
     chosen = []
     only_test = not known and "test" in folder.splits

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import softmax
 
 from keras_transfer.models.graph import Call, calls_back, is_of_keras
 from keras_transfer.runtime.arguments import keras_model, reason, shown, texts
@@ -254,23 +253,6 @@ def class_scores(outputs: np.ndarray, activation: str | None) -> np.ndarray:
     if logits:
         return as_array(keras.ops.softmax(outputs))
     return outputs
-
-
-def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logarithms of probabilities `(count, num_classes)`, none infinite."""
-    # In float32, `1 - p` of a sigmoid is 0 where it lies below half the distance from 1
-    # to the next number. No zero may be more than the smallest number beside it.
-    positive = probabilities > 0
-    smallest = probabilities.min(
-        axis=1, where=positive, initial=2.0**-25, keepdims=True
-    )
-    return np.log(np.where(positive, probabilities, smallest))
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return float32 probabilities whose logits are divided by a temperature."""
-    logits = log_probabilities(probabilities.astype("float64"))
-    return softmax(logits / temperature, axis=1).astype("float32")
 
 
 def as_array(tensor) -> np.ndarray:

@@ -17,11 +17,21 @@ def openvino() -> types.ModuleType:
     Its package sends an event when it is imported, unless the one that sends it is not
     there: then it goes on without.
     """
+    return _imported("openvino")
+
+
+def nncf() -> types.ModuleType:
+    """Import NNCF, which quantizes for OpenVINO, in the same way."""
+    openvino()
+    return _imported("nncf")
+
+
+def _imported(name: str) -> types.ModuleType:
     sender = "openvino_telemetry"
-    if "openvino" in sys.modules or sender in sys.modules:
-        return importlib.import_module("openvino")
+    if name in sys.modules or sender in sys.modules:
+        return importlib.import_module(name)
     sys.modules[sender] = None
     try:
-        return importlib.import_module("openvino")
+        return importlib.import_module(name)
     finally:
         del sys.modules[sender]
