@@ -63,6 +63,13 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="SECONDS",
         help="that a photo may wait for its answer (default: %(default)g)",
     )
+    serve.add_argument(
+        "--read",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="that an upload may take (default: %(default)g)",
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -85,7 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
         raise RuntimeError(
             f'{name} is not installed: pip install "keras-transfer[serve]"'
         ) from error
-    limits = Limits(queue=options.queue, wait=options.wait)
+    limits = Limits(queue=options.queue, wait=options.wait, read=options.read)
     serve(options.model, options.host, options.port, token, limits)
     return 0
 

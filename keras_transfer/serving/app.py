@@ -287,7 +287,7 @@ def _add_guarded(app: fastapi.FastAPI, service: Service, token: str | None) -> N
                 "class_names": [*served.class_names],
                 "image_size": served.image_size,
                 "explains": served.explains,
-                "unknown": bool(about["unknown"]),
+                "unknown": served.unknown is not None,
                 "versions": dict(about["versions"] or {}),
             }
         )
@@ -320,8 +320,7 @@ def _why_not(*statuses: int) -> dict:
 def _page() -> tuple[str, str]:
     """Return the page, and the policy by which its own scripts and styles run."""
     page = importlib.resources.files("keras_transfer.serving") / "page.html"
-    # Until the page is there.
-    page = page.read_text(encoding="utf-8") if page.is_file() else "POST /predict"
+    page = page.read_text(encoding="utf-8")
 
     def hashes(tag: str) -> str:
         inside = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL)

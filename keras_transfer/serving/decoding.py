@@ -16,6 +16,8 @@ from keras_transfer.serving.uploads import Upload, called
 _LOG = logging.getLogger(__name__)
 # Photos with more pixels take much memory, and are decoded one at a time.
 _LARGE = 12_000_000
+# What a scan of a JPEG begins with; in pixels, these two bytes do not come together.
+_JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
 
 
 class Decoder:
@@ -61,6 +63,14 @@ class Decoder:
             raise _no_image(upload, error) from error
         if count > self._limits.pixels:
             raise self._too_large(upload)
+        scans = upload.data.count(_SCAN) if upload.data.startswith(_JPEG) else 1
+        if scans > self._limits.scans:
+            raise RefusedError(
+                413,
+                "too large",
+                f"{called(upload)} has more than {self._limits.scans} scans: save it "
+                "as a plain JPEG.",
+            )
         return count
 
     def _pixels(self, upload: Upload) -> np.ndarray:

@@ -24,6 +24,7 @@ class KerasServed:
     def __init__(self, classifier: Classifier):
         self.class_names = classifier.class_names
         self.image_size = size = classifier.image_size
+        self.unknown = classifier.unknown
         self._meaning = classifier.meaning()
         self._run = compiled(classifier.model, size, PRECISION)
         try:
@@ -37,7 +38,6 @@ class KerasServed:
             "format": "keras",
             "precision": PRECISION,
             "temperature": classifier.temperature,
-            "unknown": classifier.unknown is not None,
             "test": details.get("test"),
             "versions": details.get("versions") or {},
         }

@@ -15,8 +15,9 @@ class Limits:
         read: Seconds that an upload may take.
         body: Bytes of one upload.
         uploads: Bytes of all uploads that are held at once.
-        files: Photos of one request.
+        files: Photos of one request; no more than the queue takes.
         pixels: Pixels of one photo.
+        scans: Times that a progressive JPEG may go over the picture.
     """
 
     queue: int = 64
@@ -26,6 +27,11 @@ class Limits:
     uploads: int = 256 * 2**20
     files: int = 32
     pixels: int = 50_000_000
+    # Some hundred bytes make one more, which takes as long as the whole picture.
+    scans: int = 100
+
+    def __post_init__(self):
+        object.__setattr__(self, "files", min(self.files, self.queue))
 
 
 class RefusedError(HTTPException):

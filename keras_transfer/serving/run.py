@@ -16,8 +16,8 @@ from keras_transfer.serving.limits import Limits
 from keras_transfer.serving.served import load_served
 from keras_transfer.serving.service import Service
 
-# Seconds between two looks at a connection.
-_LOOK = 10
+# A connection is looked at as often as this in the time that an upload may take.
+_LOOKS = 3
 # Looks after which one is closed that takes as long to ask, or to take its answer.
 _LOOKS_IDLE, _LOOKS_BUSY = 1, 12
 # Connections at once; beyond, the answer is 503.
@@ -61,7 +61,7 @@ def serve(
         )
         config = uvicorn.Config(
             app,
-            http=_Connection,
+            http=_connection(limits.read / _LOOKS),
             ws="none",
             log_config=None,
             access_log=False,
@@ -106,27 +106,30 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-class _Connection(AutoHTTPProtocol):
-    """Close a connection that is held without a word, or whose answer is not taken."""
+def _connection(seconds: float) -> type:
+    """Return the protocol of a connection, which is looked at every so many seconds."""
 
-    def connection_made(self, transport) -> None:
-        super().connection_made(transport)
-        self._seen, self._looks = None, 0
-        self.loop.call_later(_LOOK, self._look)
+    class Connection(AutoHTTPProtocol):
+        """Close one that is held without a word, or whose answer is not taken."""
 
-    def _look(self) -> None:
-        if self.transport.is_closing():
-            # Closed, but for what the client does not take.
-            self.transport.abort()
-            return
-        cycle = self.cycle
-        self._looks = self._looks + 1 if cycle is self._seen else 0
-        self._seen = cycle
-        idle = cycle is None or cycle.response_complete
-        if self._looks >= (_LOOKS_IDLE if idle else _LOOKS_BUSY):
-            self.transport.abort()
-            return
-        self.loop.call_later(_LOOK, self._look)
+        def connection_made(self, transport) -> None:
+            super().connection_made(transport)
+            self._seen, self._looks = None, 0
+            self.loop.call_later(seconds, self._look)
+
+        def _look(self) -> None:
+            cycle = self.cycle
+            self._looks = self._looks + 1 if cycle is self._seen else 0
+            self._seen = cycle
+            idle = cycle is None or cycle.response_complete
+            most = _LOOKS_IDLE if idle else _LOOKS_BUSY
+            # One that is being closed waits for the client to take the rest.
+            if self.transport.is_closing() or self._looks >= most:
+                self.transport.abort()
+                return
+            self.loop.call_later(seconds, self._look)
+
+    return Connection
 
 
 def _resolved(host: str, port: int) -> tuple[tuple, int]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_transfer.classifier.unknown import UnknownDetector
+
 
 class Answer(typing.Protocol):
     """Name the class of one photo, as `Prediction` does."""
@@ -24,14 +26,15 @@ class Served(typing.Protocol):
         class_names: Names in the order of the probabilities.
         image_size: Side of the square images, in pixels.
         about: What else is known of the classifier, of values that JSON can hold:
-            `backbone`, `test`, `temperature`, `format`, `precision`, `unknown`,
-            `versions`.
+            `backbone`, `test`, `temperature`, `format`, `precision`, `versions`.
+        unknown: What tells that a photo is of none of the classes, or `None`.
         explains: Whether `heat_map` works.
     """
 
     class_names: tuple[str, ...]
     image_size: int
     about: Mapping
+    unknown: UnknownDetector | None
     explains: bool
 
     def decode(self, data: bytes) -> np.ndarray:
