@@ -3,9 +3,6 @@
 import base64
 import concurrent.futures
 import io
-import signal
-import socket
-import time
 
 import httpx
 import numpy as np
@@ -13,23 +10,12 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from tests.helpers.services import serving
+from tests.helpers.services import detail, form, number, photo, serving
 from tests.helpers.small_networks import small_classifier
 
 pytestmark = pytest.mark.slow
 NAMES = ("cat", "dog")
 SIZE = 32
-
-
-def jpeg(seed=0, side=48):
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), "uint8")
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG")
-    return file.getvalue()
-
-
-def form(*photos):
-    return [("images", (f"{i}.jpg", data)) for i, data in enumerate(photos)]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +26,7 @@ def folder(tmp_path_factory):
     head = model.get_layer("head_predictions")
     head.set_weights([w / 50 for w in head.get_weights()])  # Never quite sure.
     for seed in range(8):
-        (folder / f"{seed}.jpg").write_bytes(jpeg(seed))
+        (folder / f"{seed}.jpg").write_bytes(photo(seed))
     photos = [kt.load_image(folder / f"{seed}.jpg", SIZE) for seed in range(8)]
     backbone = kt.split_at_block(model, "block2")[0]
     features = np.mean(backbone(np.stack(photos)), axis=(1, 2))
@@ -65,16 +51,6 @@ def service(folder):
 def expected(folder):
     classifier = kt.load_classifier(folder / "model.keras")
     return classifier.predict([folder / f"{seed}.jpg" for seed in range(8)])
-
-
-def detail(answer, status):
-    """Return the one sentence of an error, which names nothing of the server."""
-    assert answer.status_code == status, answer.text
-    said = answer.json()
-    assert [*said] == ["detail"]
-    assert "/" not in said["detail"].replace("multipart/form-data", "")
-    assert said["detail"].endswith(".")
-    return said["detail"]
 
 
 def test_the_first_line_says_what_is_served_and_where(service):
@@ -119,7 +95,7 @@ def test_many_clients_at_once_get_their_own_answers(service, folder, expected):
 
 def test_a_heat_map_is_a_transparent_picture_of_the_networks_size(service):
     answer = httpx.post(
-        f"{service.url}/predict", files=form(jpeg()), params={"heat_map": "true"}
+        f"{service.url}/predict", files=form(photo()), params={"heat_map": "true"}
     )
     (found,) = answer.json()["predictions"]
     kind, _, data = found["heat_map"].partition(",")
@@ -157,22 +133,22 @@ def test_what_is_no_photo_is_refused_in_one_sentence(service, tmp_path):
     url = f"{service.url}/predict"
     said = detail(httpx.post(url, files=form(b"This is a text.")), 415)
     assert "0.jpg is not one of the image formats that are read here" in said
-    assert "truncated" in detail(httpx.post(url, files=form(jpeg()[:500])), 422)
+    assert "truncated" in detail(httpx.post(url, files=form(photo()[:500])), 422)
     assert "empty" in detail(httpx.post(url, files=form(b"")), 422)
     # One of several is enough.
-    assert "1.jpg" in detail(httpx.post(url, files=form(jpeg(), b"text")), 415)
-    assert "images" in detail(httpx.post(url, files={"photo": jpeg()}), 422)
-    assert "multipart" in detail(httpx.post(url, content=jpeg()), 415)
+    assert "1.jpg" in detail(httpx.post(url, files=form(photo(), b"text")), 415)
+    assert "images" in detail(httpx.post(url, files={"photo": photo()}), 422)
+    assert "multipart" in detail(httpx.post(url, content=photo()), 415)
     assert "multipart" in detail(httpx.post(url, json={}), 415)
-    wrong = httpx.post(url, files=form(jpeg()), params={"heat_map": "perhaps"})
+    wrong = httpx.post(url, files=form(photo()), params={"heat_map": "perhaps"})
     assert "heat_map" in detail(wrong, 422)
-    packed = httpx.post(url, files=form(jpeg()), headers={"content-encoding": "gzip"})
+    packed = httpx.post(url, files=form(photo()), headers={"content-encoding": "gzip"})
     assert "compressed" in detail(packed, 415)
 
 
 def test_too_many_bytes_pixels_or_files_are_refused(service):
     url = f"{service.url}/predict"
-    assert "32 photos" in detail(httpx.post(url, files=form(*[jpeg()] * 33)), 413)
+    assert "32 photos" in detail(httpx.post(url, files=form(*[photo()] * 33)), 413)
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
     said = detail(httpx.post(url, files=form(bomb.getvalue())), 413)
@@ -214,11 +190,6 @@ def test_a_page_of_somebody_else_does_not_reach_a_local_service(service):
     assert httpx.get(f"http://localhost:{service.port}/model").status_code == 200
 
 
-def number(service, name):
-    lines = httpx.get(f"{service.url}/metrics").text.splitlines()
-    return sum(float(each.split()[-1]) for each in lines if each.startswith(name))
-
-
 def test_what_happens_is_counted(service):
     before = {
         name: number(service, name)
@@ -228,32 +199,8 @@ def test_what_happens_is_counted(service):
             'refusals_total{reason="no image"}',
         )
     }
-    httpx.post(f"{service.url}/predict", files=form(jpeg(), jpeg(1)))
+    httpx.post(f"{service.url}/predict", files=form(photo(), photo(1)))
     httpx.post(f"{service.url}/predict", files=form(b"text"))
     more = {name: number(service, name) - count for name, count in before.items()}
     assert [*more.values()] == [1, 2, 1]
     assert number(service, "queue_photos") == 0
-
-
-def test_told_to_end_it_answers_what_it_has_taken(folder):
-    with serving(folder / "model.keras") as running:
-        body = httpx.Request("POST", f"{running.url}/predict", files=form(jpeg()))
-        head = "".join(f"{k}: {v}\r\n" for k, v in body.headers.items())
-        content = body.read()
-        with socket.create_connection(("127.0.0.1", running.port)) as open_one:
-            open_one.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n".encode())
-            open_one.sendall(content[:100])
-            time.sleep(0.3)
-            running.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            assert "end" in detail(httpx.get(f"{running.url}/readyz"), 503)
-            refused = httpx.post(f"{running.url}/predict", files=form(jpeg()))
-            assert "end" in detail(refused, 503)
-            assert httpx.get(f"{running.url}/livez").status_code == 200
-            open_one.sendall(content[100:])
-            answer = b""
-            while part := open_one.recv(2**16):
-                answer += part
-            assert answer.startswith(b"HTTP/1.1 200")
-            assert b'"class_name"' in answer
-        assert running.process.wait(20) == 0
