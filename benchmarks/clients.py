@@ -29,6 +29,7 @@ class Load:
         seconds: How long they asked, without the warm-up.
         latencies: Seconds of each answer.
         statuses: How often each status was answered.
+        answered: How many photos were answered, those of the warm-up among them.
         processor: Seconds of processor time that asking took.
     """
 
@@ -37,6 +38,7 @@ class Load:
     statuses: collections.Counter = dataclasses.field(
         default_factory=collections.Counter
     )
+    answered: int = 0
     processor: float = 0.0
 
     @property
@@ -98,7 +100,8 @@ async def _ask(address, requests, clients, seconds, most, warm_up) -> Load:
             writer.write(request)
             status = await _status(reader)
             now = time.perf_counter()
-            if start >= begin and now <= begin + seconds:
+            load.answered += status == OK
+            if begin <= now <= begin + seconds:
                 load.statuses[status] += 1
                 if status == OK:
                     load.latencies.append(now - start)

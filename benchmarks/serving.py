@@ -44,13 +44,16 @@ class Way:
 
     Attributes:
         process: Where it runs, with its children.
-        measure: Runs it for so many seconds, and returns the photos per second.
+        measure: Runs it for so many seconds; returns the photos per second, and how
+            many photos there were.
         loads: What clients saw, one a round.
+        processor: Milliseconds of processor time that a photo took, one a round.
     """
 
     process: psutil.Process
-    measure: Callable[[float], float]
+    measure: Callable[..., tuple[float, int]]
     loads: list[clients.Load] = dataclasses.field(default_factory=list)
+    processor: list[float] = dataclasses.field(default_factory=list)
 
     def each(self, what: Callable[[psutil.Process], typing.Any]) -> list:
         """Do something with each of its processes."""
@@ -59,6 +62,10 @@ class Way:
     def memory(self) -> float:
         """Return the memory of its processes in MiB."""
         return sum(self.each(lambda process: process.memory_info().rss)) / 2**20
+
+    def seconds(self) -> float:
+        """Return the processor time that its processes have taken."""
+        return sum(self.each(lambda process: sum(process.cpu_times()[:2])))
 
 
 def main() -> None:
@@ -128,10 +135,12 @@ def in_turn(ways: dict[str, Way], options) -> dict[str, list[float]]:
         for name, way in ways.items():
             way.each(psutil.Process.resume)
             # The first round sets up what later ones reuse.
-            rate = way.measure(options.seconds if number else options.seconds / 4)
+            before = way.seconds()
+            rate, photos = way.measure(options.seconds if number else 2)
             way.each(psutil.Process.suspend)
             if number:
                 rates[name].append(rate)
+                way.processor.append(1000 * (way.seconds() - before) / photos)
             else:
                 way.loads.clear()
     return rates
@@ -144,6 +153,9 @@ def add_waiting(measurement, name: str, ways: dict[str, Way]) -> None:
         for share in (50, 99) if loads else ():
             values = [load.percentile(share) for load in loads]
             measurement.add(f"{name}, p{share}", way, values, "milliseconds")
+    for way, each in ways.items():
+        group = f"{name}, processor time of a photo"
+        measurement.add(group, way, each.processor, "milliseconds")
     for way in (OURS, LITSERVE):
         loads = ways[way].loads if way in ways else []
         taken = [100 * load.processor / load.seconds for load in loads]
@@ -218,7 +230,7 @@ def asked(process, address: str, bodies: list[bytes], options) -> Way:
     """Return what measures a service by asking it."""
     requests = clients.requests_for(address, bodies)
 
-    def measure(seconds: float, count=options.clients, most=float("inf")) -> float:
+    def measure(seconds: float, count=options.clients, most=float("inf")):
         warm_up = 0 if seconds == float("inf") else seconds / 8
         load = clients.ask(
             address, requests, count, seconds=seconds, most=most, warm_up=warm_up
@@ -226,7 +238,7 @@ def asked(process, address: str, bodies: list[bytes], options) -> Way:
         wrong = set(load.statuses) - {clients.OK, *clients.BUSY}
         assert not wrong, f"The service at {address} answered {load.statuses}"
         way.loads.append(load)
-        return load.rate
+        return load.rate, load.answered
 
     way = Way(psutil.Process(process.pid), measure)
     return way
@@ -244,12 +256,12 @@ def predicting(stack, model: pathlib.Path, photos: pathlib.Path) -> Way:
         process.stdin.flush()
         return count / float(process.stdout.readline())
 
-    def measure(seconds: float) -> float:
+    def measure(seconds: float) -> tuple[float, int]:
         if not rates:  # The first call traces the graph.
-            run(64)
-        batches = round((rates[-1] if rates else run(64)) * seconds / 32)
-        rates.append(run(32 * max(batches, 2)))
-        return rates[-1]
+            rates.append(run(64))
+        count = 32 * max(round(rates[-1] * seconds / 32), 2)
+        rates.append(run(count))
+        return rates[-1], count
 
     return Way(psutil.Process(process.pid), measure)
 
