@@ -198,8 +198,11 @@ class Classifier:
     ) -> Iterator[Prediction]:
         load = functools.partial(load_pixels, image_size=self.image_size)
         photos = read_photos(files, load, AHEAD * batch_size, raises)
-        meaning = Meaning(self.class_names, self._probabilities, self.unknown)
-        return predictions(photos, run, meaning, batch_size)
+        return predictions(photos, run, self.meaning(), batch_size)
+
+    def meaning(self) -> Meaning:
+        """Return what the numbers mean that the model gives for photos."""
+        return Meaning(self.class_names, self._probabilities, self.unknown)
 
     def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
         rows = class_probabilities(self.model, outputs)

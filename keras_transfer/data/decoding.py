@@ -199,20 +199,28 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 
 
 def load_pixels(path: pathlib.Path, image_size: int) -> np.ndarray:
-    """Return what `load_image` does as uint8, which is what it is made of.
+    """Return what `load_image` does as uint8, which is what it is made of."""
+    data = read_file(path)
+    with named_in_errors(path):
+        return pixels(data, image_size)
+
+
+def pixels(data: bytes, image_size: int) -> np.ndarray:
+    """Return the bytes of an image file as the network sees it, in uint8.
 
     A plain JPEG is left to TensorFlow, which takes less time and holds no lock.
+
+    Raises:
+        UnreadableImageError: If they are no such image.
     """
     import tensorflow as tf
 
-    data = read_file(path)
     try:
         if _is_plain_jpeg(data):
             return _plain_pixels(image_size)(data).numpy()
     except tf.errors.InvalidArgumentError:
         pass  # What is wrong, decode says in our words.
-    with named_in_errors(path):
-        return resize(decode(data), image_size).numpy()
+    return resize(decode(data), image_size).numpy()
 
 
 @contextlib.contextmanager

@@ -87,12 +87,34 @@ def grad_cam(
     num_classes = _checked_classes(model)
     images = _checked_images(model, images)
     classes = _classes(class_index, len(images), num_classes)
-    explain = _compiled(model, _feature_map(model, layer), images.shape[1:])
+    explain = explainer(model, images.shape[1:], layer)
     maps = np.zeros(images.shape[:3], "float32")
     for start in range(0, len(images), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
         maps[part] = explain(images[part].astype("float32"), classes[part])
     return maps
+
+
+def explainer(
+    model: keras.Model,
+    shape: tuple[int, int, int],
+    layer: str | keras.layers.Layer | None = None,
+) -> Callable:
+    """Return what `grad_cam` runs, for those who explain many times.
+
+    Args:
+        model: A model that `grad_cam` takes.
+        shape: Shape of an image.
+        layer: As in `grad_cam`. Defaults to the last feature map.
+
+    Returns:
+        A function from float32 images and the int32 class of each to a tensor of maps.
+
+    Raises:
+        ValueError: If the model is no classifier of images or has no such layer.
+    """
+    _checked_classes(model)
+    return _compiled(model, _feature_map(model, layer), shape)
 
 
 class _Place(typing.NamedTuple):
