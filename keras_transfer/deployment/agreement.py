@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from keras_transfer.classifier.prediction import Prediction
+from keras_transfer.classifier.prediction import FEW, Prediction
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data import decoding
 from keras_transfer.deployment.exported import CLIENT, ExportedClassifier
@@ -110,7 +110,9 @@ def measure_loss(
     labels: Sequence[int],
 ) -> PairedTest | None:
     """Test whether an export is right less often; `None`, if no photo can be read."""
-    originals = classifier.predict_stream(photos, dtype="float32", engine="tensorflow")
+    # For few, a graph takes longer to make than it saves.
+    how = {} if len(photos) < FEW else {"dtype": "float32", "engine": "tensorflow"}
+    originals = classifier.predict_stream(photos, **how)
     right = [
         (a.probabilities.argmax() == label, b.probabilities.argmax() == label)
         for a, b, label in zip(
