@@ -21,6 +21,8 @@ from keras_transfer.runtime.arguments import file_path, shown
 BATCH_SIZE = 32
 # Batches that are decoded while the network works on one.
 AHEAD = 2
+# For fewer photos than this, a graph takes longer to make than it saves.
+FEW = 128
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from keras_transfer.classifier.network import Run, as_it_is, compiled, pooled_ch
 from keras_transfer.classifier.prediction import (
     AHEAD,
     BATCH_SIZE,
+    FEW,
     Meaning,
     Prediction,
     check_path,
@@ -63,8 +64,6 @@ KNOWN = ("train", "validation")
 # And what was kept out of the test, because it is nearly the same as what is in it.
 LEFT_OUT = "left out"
 SHA256 = re.compile("[0-9a-f]{64}")
-# For fewer photos than this, a graph takes longer to make than it saves.
-FEW = 128
 # More names fit no line.
 SHOWN_NAMES = 10
 PACKAGES = ("keras", "tensorflow", "keras-transfer")

@@ -60,6 +60,16 @@ def load_model(path: pathlib.Path):
         return kt.load_classifier(path)
 
 
+def load_model_or_export(path: pathlib.Path):
+    """Load the classifier of a `.keras` file, or of the folder of an export."""
+    if not path.is_dir():
+        return load_model(path)
+    # Without the public name, which would ask how Keras is set.
+    from keras_transfer.deployment.exported import load_exported
+
+    return load_exported(path)
+
+
 def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:
     """Return the folder of the lessons, or say how to get one."""
     from keras_transfer.runtime import paths

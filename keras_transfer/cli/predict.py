@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
-from keras_transfer.cli.arguments import load_model, path_argument
+from keras_transfer.cli.arguments import load_model_or_export, path_argument
 from keras_transfer.runtime.csv_tables import marked
 
 STDIN = "-"
@@ -30,12 +30,14 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         _predict,
         "Predict the classes of photos, a line each.",
         statuses=STATUSES,
+        needs_keras=False,
     )
     predict.add_argument(
         "model",
         type=path_argument,
         metavar="MODEL",
-        help="a .keras file from train or save_classifier",
+        help="a .keras file from train or save_classifier, or a folder from export, "
+        "which needs neither Keras nor TensorFlow",
     )
     predict.add_argument(
         "paths",
@@ -69,10 +71,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from keras_transfer.classifier.saved import FEW
+    from keras_transfer.classifier.prediction import FEW
     from keras_transfer.data.photo_folders import well_formed
 
-    classifier = load_model(options.model)
+    classifier = load_model_or_export(options.model)
     detector = classifier.unknown if options.unknown else None
     if options.unknown and detector is None:
         raise ValueError(

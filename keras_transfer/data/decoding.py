@@ -152,7 +152,7 @@ def _pixels(image: Image.Image, data: bytes, large: bool) -> np.ndarray:
     if _is_16_bit_png(data):
         image.load()  # Raises for a truncated file, as below.
         exif = image.getexif()
-        image = _reduce_16_bit(data)
+        image = _reduce_16_bit(image, data)
         image.getexif().update(exif)
     elif image.mode.startswith("I;16"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
@@ -397,18 +397,25 @@ def _is_16_bit_png(data: bytes) -> bool:
     return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 and data[24] == 16
 
 
-def _reduce_16_bit(data: bytes) -> Image.Image:
-    # Pillow keeps the high byte of 16-bit colour and clips 16-bit grey: both differ
-    # from scaling by 1/257, which maps 65535 to 255 and 0 to 0.
-    import tensorflow as tf
-
-    try:
-        pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise OSError("broken PNG file") from error
-    pixels = _to_8_bit(pixels)
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
-    return Image.fromarray(pixels.squeeze(-1) if mode == "L" else pixels, mode)
+def _reduce_16_bit(image: Image.Image, data: bytes) -> Image.Image:
+    """Return a 16-bit PNG that Pillow has read, scaled by 1/257, which keeps white."""
+    high = np.asarray(image)
+    if high.ndim == 2:
+        return Image.fromarray(_to_8_bit(high))
+    # Of colour Pillow keeps the high bytes. Those of another order of bytes are the low
+    # ones; of gray with transparency all four bytes of a pixel are read, as if RGBA.
+    with opened(data) as other:
+        gray = other.tile[0][3] == "LA;16B"
+        raw = "RGBA" if gray else f"{image.mode};16L"
+        other.tile = [(*tile[:3], raw) for tile in other.tile]
+        low = np.asarray(other)
+    if gray:
+        high, low = low[..., ::2], low[..., 1::2]
+    pixels = np.empty(high.shape, "uint8")
+    for start in range(0, len(pixels), _ROWS):
+        rows = slice(start, start + _ROWS)
+        pixels[rows] = _to_8_bit(high[rows].astype("uint16") << 8 | low[rows])
+    return Image.fromarray(pixels)
 
 
 def _to_8_bit(pixels: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from keras_transfer.classifier.network import parts
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.deployment.exported import MODELS
+from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.outputs import only_output, output_activation
 from keras_transfer.models.precision import float32_copy
 from keras_transfer.runtime.arguments import reason, shown
@@ -36,8 +37,11 @@ def network_of(classifier: Classifier) -> keras.Model:
         size = classifier.image_size
         x = images = keras.Input((size, size, 3), name="image")
         outputs = {}
-        if first is not None:
-            x = first(images)
+        # Without BatchNormalization, converting takes half the time.
+        if first is None:
+            last = fold_batch_normalization(last)
+        else:
+            x = fold_batch_normalization(first)(images)
         if classifier.unknown is not None:
             outputs["features"] = x
         outputs["probabilities"] = _probabilities(model, only_output(last(x)))
@@ -169,7 +173,7 @@ def _onnx_int8(photos: np.ndarray, path: pathlib.Path) -> None:
         def get_next(self):
             return next(self.left, None)
 
-    quant_pre_process(path, path)
+    quant_pre_process(path, path, skip_symbolic_shape=True)
     quantization.quantize_static(
         path,
         path,

@@ -11,6 +11,7 @@ import shutil
 import threading
 import urllib.request
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,17 +25,18 @@ from tests.helpers.coloured_discs import (
     jpeg,
     save_disc_classifier,
 )
-from tests.helpers.running_service import running_service
+from tests.helpers.services import serving
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# As root, without a graphics card, and without what it does on its own in a network. Its
-# camera is a film that it draws itself.
-FLAGS = """
-    --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update
-    --use-fake-device-for-media-stream --use-fake-ui-for-media-stream
-""".split()
+# As root, without a graphics card, and without what it does by itself in a network. Its
+# camera is a film that it draws.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-sync", "--disable-background-networking"),
+    *("--disable-component-update", "--use-fake-device-for-media-stream"),
+    "--use-fake-ui-for-media-stream",
+]
 SCHEMES = ("light", "dark")
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PICTURES = BUILD / "page"
@@ -68,8 +70,8 @@ def model(browser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(model):
-    with running_service(model) as address:
-        yield address
+    with serving(model) as running:
+        yield running.url
 
 
 @pytest.fixture
@@ -192,10 +194,10 @@ def test_the_heat_map_lies_over_the_photo_and_the_slider_fades_it(open_page):
     picture = card(page, "red.jpg").locator(".picture")
     assert heat.bounding_box() == picture.bounding_box()
     stack, slider = card(page, "red.jpg").locator(".stack"), page.get_by_role("slider")
-    seen = {}
+    shown, seen = page.locator(".slider .value"), {}
     for value in (0, 50, 100):
         slider.fill(str(value))
-        assert page.get_by_role("status").inner_text() == f"{value}\N{NO-BREAK SPACE}%"
+        assert shown.inner_text() == f"{value}\N{NO-BREAK SPACE}%"
         png = stack.screenshot()
         seen[value] = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), "float32")
     faint, strong = (np.abs(seen[value] - seen[0]) for value in (50, 100))
@@ -239,6 +241,29 @@ def test_a_drop_without_a_file_is_explained(open_page):
     assert not page.locator(".card").count()
 
 
+def test_a_copied_picture_is_pasted(open_page):
+    page = open_page()
+    name, kind, data = photo("blue", "copied.jpg")
+    encoded = [[name, kind, base64.b64encode(data).decode()]]
+    copied = page.evaluate_handle(DROPPED, encoded)
+    page.evaluate(
+        "(data) => dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))",
+        copied,
+    )
+    card(page, "copied.jpg").get_by_role("heading", name="blue").wait_for()
+
+
+def test_a_photo_that_the_browser_cannot_show_is_answered_all_the_same(open_page):
+    page = open_page()
+    with io.BytesIO() as file:
+        draw_disc("red").save(file, "TIFF")
+        drop(page, ("red.tif", "image/tiff", file.getvalue()))
+    shown = card(page, "red.tif")
+    shown.get_by_role("row", name="red").wait_for()
+    has_words(shown.locator(".photo"), "This browser cannot show this file.")
+    assert not shown.get_by_role("slider").is_visible()
+
+
 def test_names_are_shown_as_text_never_run(open_page):
     page = open_page()
     name = "<img src=x onerror=alert(1)> <b>קוֹבֶץ</b>.jpg"
@@ -278,9 +303,9 @@ def test_the_keyboard_alone_is_enough(open_page):
     press("Tab", "button", "Use the camera")
     press("Tab", "button", "Clear")
     press("Tab", "slider", "Heat map")
-    before = percent(page.get_by_role("status").inner_text())
+    before = percent(page.locator(".slider .value").inner_text())
     page.keyboard.press("ArrowLeft")
-    assert percent(page.get_by_role("status").inner_text()) < before
+    assert percent(page.locator(".slider .value").inner_text()) < before
     press("Shift+Tab", "button", "Clear")
     page.keyboard.press("Enter")
     # What had the focus is gone: it goes on where the next photo is chosen.
@@ -338,9 +363,28 @@ def test_accuracy_and_interval_are_told_in_words(open_page, model):
     assert "discs" in page.locator("#about").inner_text()
 
 
+def test_what_a_model_does_not_have_is_not_shown(open_page, in_process, tmp_path):
+    names = [f"kind {number}" for number in range(7)]
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+    layers.append(keras.layers.Dense(7, "softmax", kernel_initializer="zeros"))
+    # Without a feature map there is no heat map.
+    path = kt.save_classifier(keras.Sequential(layers), tmp_path / "m.keras", names)
+    page = open_page(in_process(path))
+    has_words(page.locator("#trust"), "Not known: no test was kept")
+    has_words(page.locator("#about"), "get one of its names, too")
+    drop(page, photo("red"))
+    page.get_by_role("heading", name="kind").wait_for()
+    assert not page.get_by_role("slider").is_visible()
+    assert page.locator(".said > table tr").count() == 5
+    more = page.get_by_text("2 more classes")
+    assert not page.get_by_role("row", name="kind 6").is_visible()
+    more.click()
+    assert page.get_by_role("row", name="kind 6").is_visible()
+
+
 @pytest.fixture(scope="module")
 def in_process(model):
-    """Return what serves the same model from this process, until `stop` is called."""
+    """Return what serves a model from this process, until `stop` is called."""
     import uvicorn
 
     from keras_transfer.serving.app import make_app
@@ -350,9 +394,9 @@ def in_process(model):
 
     servers = []
 
-    def start(token=None, **limits):
+    def start(path=model, token=None, **limits):
         ready = threading.Event()
-        service = Service(lambda: load_served(model), Limits(**limits))
+        service = Service(lambda: load_served(path), Limits(**limits))
         app = make_app(service, token=token, ready=ready.set, failed=ready.set)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
         thread = threading.Thread(target=server.run, daemon=True)
