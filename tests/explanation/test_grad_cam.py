@@ -410,5 +410,7 @@ def test_who_explains_many_times_makes_the_graph_once():
     for count in (1, 3):
         classes = np.arange(count, dtype="int32") % 2
         found = explain(images[:count], classes).numpy()
-        np.testing.assert_array_equal(found, kt.grad_cam(model, images[:count], classes))
+        np.testing.assert_array_equal(
+            found, kt.grad_cam(model, images[:count], classes)
+        )
     assert explain.experimental_get_tracing_count() == 1
