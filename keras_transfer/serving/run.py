@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import os
 import pathlib
 import signal
 import socket
@@ -146,9 +147,16 @@ def _resolved(host: str, port: int) -> tuple[tuple, int]:
 
 @contextlib.contextmanager
 def _bound(address: tuple, family: int):
+    # With its protocol named, or asyncio leaves it to gather small packets: an answer
+    # then came 40 ms late.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening = socket.create_server(address, family=family, backlog=_BACKLOG)
+        if os.name == "posix":  # On Windows, two processes could have the same port.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
     except OSError as error:
+        listening.close()
         raise ValueError(
             f"This address cannot be had ({error.strerror}). Choose another port with "
             "--port, or --port 0 for one that is free. "

@@ -142,6 +142,8 @@ class Service:
         finally:
             work.cancel()
             gone.cancel()
+            # All that they hold is free when they have ended.
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _answers(self, files: list[Upload], explain: bool) -> list[dict]:
         with self._batcher.places(len(files)):

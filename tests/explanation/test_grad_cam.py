@@ -6,6 +6,7 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
+from keras_transfer.explanation.grad_cam import explainer
 from tests.helpers import fresh_process
 from tests.helpers.model_state import changed, state
 from tests.helpers.small_networks import small_backbone, small_classifier, values
@@ -400,3 +401,16 @@ def test_the_model_is_left_as_it_was():
         kt.grad_cam(model, np.ones((2, 8, 8, 3)), layer="none")
     assert not changed(before, model)
     model.fit(*[np.ones((2, 8, 8, 3)), np.arange(2)], verbose=0)
+
+
+def test_who_explains_many_times_makes_the_graph_once():
+    model = small_classifier()
+    images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype("float32")
+    explain = explainer(model, (8, 8, 3))
+    for count in (1, 3):
+        classes = np.arange(count, dtype="int32") % 2
+        found = explain(images[:count], classes).numpy()
+        np.testing.assert_array_equal(
+            found, kt.grad_cam(model, images[:count], classes)
+        )
+    assert explain.experimental_get_tracing_count() == 1

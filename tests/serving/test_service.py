@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
+from keras_transfer.serving.heat_maps import overlay
 from tests.helpers.services import detail, form, number, photo, serving
 from tests.helpers.small_networks import small_classifier
 
@@ -77,6 +78,8 @@ def test_photos_are_answered_as_predict_answers(service, folder, expected):
 
 def test_many_clients_at_once_get_their_own_answers(service, folder, expected):
     data = [(folder / f"{seed}.jpg").read_bytes() for seed in range(8)]
+    batches = number(service, "batch_photos_count")
+    photos = number(service, "batch_photos_sum")
 
     def client(number):
         with httpx.Client(timeout=60) as session:
@@ -91,6 +94,9 @@ def test_many_clients_at_once_get_their_own_answers(service, folder, expected):
 
     with concurrent.futures.ThreadPoolExecutor(32) as clients:
         [*clients.map(client, range(32))]
+    # Several at a time while the network was busy.
+    assert number(service, "batch_photos_sum") - photos == 32 * 4
+    assert number(service, "batch_photos_count") - batches < 32 * 4
 
 
 def test_a_heat_map_is_a_transparent_picture_of_the_networks_size(service):
@@ -102,6 +108,14 @@ def test_a_heat_map_is_a_transparent_picture_of_the_networks_size(service):
     assert kind == "data:image/png;base64"
     picture = Image.open(io.BytesIO(base64.b64decode(data)))
     assert (picture.mode, picture.size) == ("RGBA", (SIZE, SIZE))
+
+
+def test_where_nothing_speaks_for_a_class_the_photo_is_seen():
+    drawn = overlay(np.array([[0.0, 0.5, 1.0]]))
+    data = base64.b64decode(drawn.partition(",")[2])
+    nothing, some, most = np.asarray(Image.open(io.BytesIO(data)))[0].astype(int)
+    assert nothing[3] == 0 < some[3] < most[3] < 255
+    assert most[:3].sum() > some[:3].sum()
 
 
 def test_the_model_is_described(service):
