@@ -285,6 +285,8 @@ def test_more_photos_than_the_queue_has_places_are_all_answered(open_page, in_pr
 
 def test_the_keyboard_alone_is_enough(open_page):
     page = open_page()
+    # From here on choosers are caught: to ask for it takes a moment.
+    page.on("filechooser", lambda _: None)
     page.locator(".big").wait_for()
 
     def press(key, role, name):
