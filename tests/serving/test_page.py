@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from tests.conftest import BUILD
 from tests.helpers.coloured_discs import (
     NAMES,
     SIZE,
@@ -39,7 +38,7 @@ FLAGS = [
 ]
 SCHEMES = ("light", "dark")
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-PICTURES = BUILD / "page"
+PICTURES = pathlib.Path(__file__).parents[2] / "build" / "test" / "page"
 # As a browser gives a page the files that are dropped on it.
 DROPPED = """(files) => {
     const made = new DataTransfer();
