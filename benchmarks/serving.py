@@ -76,7 +76,7 @@ def main() -> None:
     made.add_argument("--photos", type=pathlib.Path, help="folder of JPEG files")
     made.add_argument("--clients", type=int, default=32)
     made.add_argument("--many", type=int, default=96, help="clients beyond the queue")
-    made.add_argument("--seconds", type=float, default=8, help="of each run")
+    made.add_argument("--seconds", type=float, default=7, help="of each run")
     made.add_argument("--requests", type=int, default=5000, help="for memory")
     made.add_argument("--format", default="onnx", help="of an exported folder; or none")
     toy = {"backbones": names[1:], "image_size": 64, "seconds": 4, "requests": 300}

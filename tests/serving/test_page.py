@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 import keras_transfer as kt
-from tests.conftest import BUILD
 from tests.helpers.coloured_discs import (
     NAMES,
     SIZE,
@@ -39,7 +38,7 @@ FLAGS = [
 ]
 SCHEMES = ("light", "dark")
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-PICTURES = BUILD / "page"
+PICTURES = pathlib.Path(__file__).parents[2] / "build" / "test" / "page"
 # As a browser gives a page the files that are dropped on it.
 DROPPED = """(files) => {
     const made = new DataTransfer();
@@ -285,6 +284,8 @@ def test_more_photos_than_the_queue_has_places_are_all_answered(open_page, in_pr
 
 def test_the_keyboard_alone_is_enough(open_page):
     page = open_page()
+    # From here on choosers are caught: to ask for it takes a moment.
+    page.on("filechooser", lambda _: None)
     page.locator(".big").wait_for()
 
     def press(key, role, name):
