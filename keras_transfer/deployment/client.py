@@ -30,8 +30,8 @@ def decode(data):
 
 def resize(pixels, size):
     """Stretch to float32 (size, size, 3), antialiased, by the sums of TensorFlow."""
-    x, half, one = pixels.astype("float32"), np.float32(0.5), np.float32(1)
-    for length in x.shape[:2]:
+    x, half, one = pixels, np.float32(0.5), np.float32(1)
+    for length in pixels.shape[:2]:
         step = one / (np.float32(size) / np.float32(length))
         reach, middle = max(step, one), (np.arange(size, dtype="float32") + half) * step
         first = np.ceil(middle - reach - half).clip(0, length - 1).astype("int32")
