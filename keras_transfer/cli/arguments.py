@@ -62,12 +62,12 @@ def load_model(path: pathlib.Path):
 
 def load_model_or_export(path: pathlib.Path):
     """Load the classifier of a `.keras` file, or of the folder of an export."""
-    if not path.is_dir():
-        return load_model(path)
     # Without the public name, which would ask how Keras is set.
-    from keras_transfer.deployment.exported import load_exported
+    from keras_transfer.deployment.exported import DESCRIPTION, load_exported
 
-    return load_exported(path)
+    if (path / DESCRIPTION).is_file():
+        return load_exported(path)
+    return load_model(path)
 
 
 def notebooks_folder(options: argparse.Namespace) -> pathlib.Path:

@@ -192,11 +192,24 @@ def _openvino_float16(path: pathlib.Path) -> None:
 def _openvino_int8(photos: np.ndarray, path: pathlib.Path) -> None:
     quantizer = nncf()
     data = quantizer.Dataset([*_one_by_one(photos)])
-    _openvino_rewritten(
-        path,
-        lambda model: quantizer.quantize(model, data, subset_size=len(photos)),
-        compress_to_fp16=False,
-    )
+
+    def quantized(model):
+        convolutions = [
+            each.get_friendly_name()
+            for each in model.get_ordered_ops()
+            if each.get_type_name() == "Convolution"
+        ]
+        return quantizer.quantize(
+            model,
+            data,
+            subset_size=len(photos),
+            preset=quantizer.QuantizationPreset.MIXED,
+            # On photos of three flowers EfficientNet-Lite0 was then off by 0.010 on
+            # average, and by 0.013 as it is usual, for next to no bytes.
+            ignored_scope=quantizer.IgnoredScope(names=convolutions[:1]),
+        )
+
+    _openvino_rewritten(path, quantized, compress_to_fp16=False)
 
 
 def _openvino_rewritten(path: pathlib.Path, change: Callable, **keywords) -> None:

@@ -1,6 +1,7 @@
 """What is exported says what the original says, from the bytes of photos."""
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -87,17 +88,12 @@ def original(world):
     return kt.load_classifier(world / "model.keras")
 
 
-@pytest.fixture(scope="module")
-def exported(world, original):
-    return kt.export_classifier(original, world / "onnx", photos=world / "photos")
-
-
 def some_photos(world):
     return sorted((world / "photos").rglob("*.jpg"))[::5]
 
 
 def test_an_export_says_what_it_is(world, original, exported):
-    found = json.loads((world / "onnx" / "classifier.json").read_text("utf-8"))
+    found = json.loads((exported.path / "classifier.json").read_text("utf-8"))
     assert found["class_names"] == [*NAMES]
     assert found["format"], found["precision"] == ("onnx", "float32")
     assert (found["model"], found["image_size"]) == ("model.onnx", SIZE)
@@ -111,7 +107,7 @@ def test_an_export_says_what_it_is(world, original, exported):
         "validation_images": 24,
     }
     assert {"keras", "tensorflow", "onnxruntime"} <= {*found["versions"]}
-    bank = np.load(world / "onnx" / "unknown.npy")
+    bank = np.load(exported.path / "unknown.npy")
     assert bank.dtype == "float16"
     assert np.array_equal(bank, original.unknown.features)
     kept = found["agreement"]
@@ -121,11 +117,16 @@ def test_an_export_says_what_it_is(world, original, exported):
     assert kept == json.loads(json.dumps(exported.agreement.to_dict()))
     assert exported.agreement.probability_difference < 1e-4
     assert exported.agreement.distance_difference < 1e-4
-    assert exported.size == (world / "onnx" / "model.onnx").stat().st_size
+    assert exported.size == (exported.path / "model.onnx").stat().st_size
     assert {path.name for path in exported.path.iterdir()} == {
         *("classifier.json", "client.py", "model.onnx", "unknown.npy")
     }
     assert "64 photos from their bytes" in str(exported)
+
+
+@pytest.fixture(scope="module")
+def exported(export_in):
+    return export_in("onnx")
 
 
 WAYS = [
@@ -135,16 +136,26 @@ WAYS = [
 ] + [("savedmodel", "float32")]
 
 
+@pytest.fixture(scope="module")
+def export_in(world, original):
+    """Return what exports in a format and a precision, once."""
+
+    @functools.cache
+    def made(kind, precision="float32"):
+        folder = world / f"{kind}-{precision}"
+        return kt.export_classifier(original, folder, kind, precision, world / "photos")
+
+    return made
+
+
 @pytest.mark.parametrize(("kind", "precision"), WAYS)
 def test_each_format_answers_as_the_original(
-    world, original, tmp_path, kind, precision
+    world, original, export_in, kind, precision
 ):
-    found = kt.export_classifier(
-        original, tmp_path / "out", kind, precision, world / "photos"
-    )
+    found = export_in(kind, precision)
     assert found.agreement.same_class >= 0.98
     assert found.agreement.test.only_a <= 1
-    loaded = kt.load_exported(tmp_path / "out")
+    loaded = kt.load_exported(found.path)
     assert loaded.class_names == NAMES
     assert (loaded.image_size, loaded.explains) == (SIZE, False)
     assert loaded.about["format"], loaded.about["precision"] == (kind, precision)
@@ -511,7 +522,7 @@ def test_predict_takes_an_export_with_all_its_options(
 ):
     monkeypatch.chdir(world)
     options = ["photos", "--top", "2", "--unknown", "--format", form]
-    assert command_line.main(["predict", "onnx", *options]) == 0
+    assert command_line.main(["predict", str(exported.path), *options]) == 0
     found = capsys.readouterr().out
     assert command_line.main(["predict", "model.keras", *options]) == 0
     expected = capsys.readouterr().out
@@ -529,7 +540,7 @@ def test_predict_takes_an_export_with_all_its_options(
 
 def test_predict_says_what_is_no_export(tmp_path, capsys):
     assert command_line.main(["predict", str(tmp_path), "photo.jpg"]) == 2
-    assert "There is no exported classifier" in capsys.readouterr().err
+    assert "There is no model at this path" in capsys.readouterr().err
 
 
 # Whatever imports one of the first ends with an error.
@@ -548,10 +559,9 @@ sys.exit(status)
 
 @pytest.mark.parametrize("kind", ["onnx", "litert", "openvino"])
 def test_predict_answers_without_tensorflow_in_2_seconds_and_500_mb(
-    world, original, kind, tmp_path
+    world, export_in, kind
 ):
-    folder = kt.export_classifier(original, tmp_path / "out", kind).path
-    photo = some_photos(world)[0]
+    folder, photo = export_in(kind).path, some_photos(world)[0]
     words = [sys.executable, "-c", MEASURED, folder, photo]
     environment = child_environment()
     done = subprocess.run([*map(str, words)], capture_output=True, env=environment)
