@@ -4,12 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.classifier.network import compiled
-from keras_transfer.classifier.prediction import (
-    BATCH_SIZE,
-    Photo,
-    Prediction,
-    predictions,
-)
+from keras_transfer.classifier.prediction import Prediction, answered
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.data.decoding import pixels
 from keras_transfer.explanation.grad_cam import explainer
@@ -28,7 +23,9 @@ class KerasServed:
         self._meaning = classifier.meaning()
         self._run = compiled(classifier.model, size, PRECISION)
         try:
-            self._explain = explainer(classifier.model, (size, size, 3))
+            explain = explainer(classifier.model, (size, size, 3))
+            # Traced here, where it is found out whether it can be.
+            self._explain = explain.get_concrete_function()
         except ValueError:  # No feature map, or no logits that are known.
             self._explain = None
         self.explains = self._explain is not None
@@ -46,8 +43,8 @@ class KerasServed:
         return pixels(data, self.image_size)
 
     def answer(self, images: np.ndarray) -> list[Prediction]:
-        photos = (Photo(None, image, None) for image in images)
-        return [*predictions(photos, self._run, self._meaning, BATCH_SIZE)]
+        ((outputs, features, _),) = self._run.stream([(images, None)])
+        return answered(outputs, features, self._meaning)
 
     def heat_map(self, image: np.ndarray, class_index: int) -> np.ndarray:
         images = tf.constant(image[None], tf.float32)

@@ -5,12 +5,15 @@ import concurrent.futures
 import io
 
 import httpx
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import keras_transfer as kt
+from keras_transfer.classifier.saved import Classifier
 from keras_transfer.serving.heat_maps import overlay
+from keras_transfer.serving.keras_model import KerasServed
 from tests.helpers.services import detail, form, number, photo, serving
 from tests.helpers.small_networks import small_classifier
 
@@ -116,6 +119,17 @@ def test_where_nothing_speaks_for_a_class_the_photo_is_seen():
     nothing, some, most = np.asarray(Image.open(io.BytesIO(data)))[0].astype(int)
     assert nothing[3] == 0 < some[3] < most[3] < 255
     assert most[:3].sum() > some[:3].sum()
+
+
+def test_a_model_without_a_feature_map_is_served_without_heat_maps():
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(1, activation="sigmoid")])
+    served = KerasServed(Classifier(model, NAMES, 8))
+    assert not served.explains
+    images = np.random.default_rng(0).integers(0, 2, (3, 8, 8, 3), "uint8")
+    found = [each.probabilities for each in served.answer(images)]
+    right = kt.class_probabilities(model, model.predict(images, verbose=0))
+    np.testing.assert_allclose(found, right, atol=1e-5)
 
 
 def test_the_model_is_described(service):
