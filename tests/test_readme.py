@@ -47,6 +47,8 @@ def is_known(command: str) -> bool:
         return set(wanted) <= make_targets()
     if words[0] == "python" and words[1].endswith(".py"):
         return (ROOT / words[1]).is_file()
+    if words[:2] == ["python", "-m"] and words[2].startswith("tests."):
+        return (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
     if words[:3] == ["python", "-m", "keras_transfer"]:
         try:
             command_line.parse(words[3:])
@@ -69,6 +71,8 @@ def test_known_commands():
     assert is_known('make lessons PROFILE=lesson LESSONS="1 3"')
     assert is_known("WEIGHTS=none make lessons")
     assert is_known("python -m keras_transfer lessons 1 --profile quick")
+    assert is_known("python -m tests.helpers.fuzzing")
+    assert not is_known("python -m tests.helpers.nothing")
     assert not is_known("make nothing")
     assert not is_known("python -m keras_transfer lessons --nothing")
     assert not is_known("rm -rf data")
