@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_transfer.classifier.network import parts
 from keras_transfer.classifier.saved import Classifier
-from keras_transfer.deployment.exported import MODELS
+from keras_transfer.deployment.exported import MODELS, load_network
 from keras_transfer.models.folding import fold_batch_normalization
 from keras_transfer.models.outputs import only_output, output_activation
 from keras_transfer.models.precision import float32_copy
@@ -41,10 +41,12 @@ def network_of(classifier: Classifier) -> keras.Model:
         if first is None:
             last = fold_batch_normalization(last)
         else:
-            x = fold_batch_normalization(first)(images)
+            x = fold_batch_normalization(first)(images, training=False)
         if classifier.unknown is not None:
             outputs["features"] = x
-        outputs["probabilities"] = _probabilities(model, only_output(last(x)))
+        outputs["probabilities"] = _probabilities(
+            model, only_output(last(x, training=False))
+        )
         network = keras.Model(images, outputs, name="exported")
         network(np.zeros((1, size, size, 3), "float32"))  # Keras exports what ran.
     except Exception as error:  # Layers of one's own may raise anything.
@@ -108,6 +110,16 @@ def convert(
             f"This model cannot be converted ({reason(error)}). Try another format, or "
             f"build it of Keras's own layers. Received: format={kind}, "
             f"precision={precision}"
+        ) from error
+    try:
+        load_network(kind, path)
+    except ValueError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise
+        raise ValueError(
+            f"The runtime of {kind} refuses the converted model "
+            f"({reason(error.__cause__)}). Try another format. "
+            f"Received: format={kind}, precision={precision}"
         ) from error
 
 

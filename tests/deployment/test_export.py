@@ -222,6 +222,24 @@ def test_whatever_a_model_ends_in_is_one_probability_a_class(activation, units):
     assert np.array(made) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_augmentation_in_a_model_rests(tmp_path, kind):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            layers.RandomFlip(),
+            layers.RandomRotation(0.2),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, "softmax"),
+        ]
+    )
+    found = kt.export_classifier(classifier_of(model, NAMES), tmp_path / "out", kind)
+    assert found.agreement.probability_difference < 1e-4
+
+
 def test_mixed_precision_is_exported_in_float32(world, tmp_path):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
