@@ -278,9 +278,10 @@ def load_network(kind: str, path: pathlib.Path):
     try:
         if kind == "openvino":
             openvino()
-        return importlib.import_module(
-            f"keras_transfer.deployment.runtimes.{kind}"
-        ).network(str(path))
+        name = f"keras_transfer.deployment.runtimes.{kind}"
+        runtime = importlib.import_module(name)
+        options = [runtime.shared_cores()] if kind == "onnx" else []
+        return runtime.network(str(path), *options)
     except ImportError as error:
         raise ValueError(
             f"The runtime of the format {kind} is not installed: pip install "
