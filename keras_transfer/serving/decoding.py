@@ -51,9 +51,9 @@ class Decoder:
 
     def _small(self, upload: Upload) -> np.ndarray | None:
         """Return the pixels of a photo, or `None` if it is a large one."""
-        return None if self._size(upload) > _LARGE else self._pixels(upload)
+        return None if self._pixel_count(upload) > _LARGE else self._pixels(upload)
 
-    def _size(self, upload: Upload) -> int:
+    def _pixel_count(self, upload: Upload) -> int:
         try:
             with opened(upload.data) as image:
                 count = image.width * image.height

@@ -17,6 +17,7 @@ FOREIGN_FILES = (
 PRIVATE_MODULES = ("keras.src", "tensorflow.python")
 # What each namedtuple has, documented by Python.
 NAMEDTUPLE = {"_asdict", "_fields", "_make", "_replace"}
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @functools.cache
@@ -108,7 +109,7 @@ class _Reader(ast.NodeVisitor):
         for each in node.body:
             # A method that Keras would call.
             if (
-                isinstance(each, ast.FunctionDef)
+                isinstance(each, FUNCTIONS)
                 and _is_private(each.name)
                 and each.name in foreign_names()
             ):
@@ -150,7 +151,7 @@ def _defined(tree: ast.Module) -> set[str]:
     """Return the names that a module defines at its outermost level."""
     found = set()
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, FUNCTIONS | ast.ClassDef):
             found.add(node.name)
         for each in ast.walk(node) if isinstance(node, ast.Assign) else ():
             if isinstance(each, ast.Name):
@@ -160,7 +161,7 @@ def _defined(tree: ast.Module) -> set[str]:
 
 def _own_names(node: ast.ClassDef) -> set[str]:
     """Return the private names that a class defines: methods, fields, attributes."""
-    found = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    found = {each.name for each in node.body if isinstance(each, FUNCTIONS)}
     for each in ast.walk(node):
         if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
             if isinstance(each.value, ast.Name) and each.value.id in ("self", "cls"):
