@@ -1,7 +1,6 @@
 """Does an exported classifier say what the original says, from the bytes of photos?"""
 
 import dataclasses
-import importlib.util
 import io
 import pathlib
 import typing
@@ -40,9 +39,11 @@ class Agreement:
         same_class: The share of images of which the same class comes first, 0 to 1.
         distance_difference: The largest difference of the distance that tells what is
             of none of the classes; `None` without a detector.
+        same_unknown: The share of images of which both say that they are of none of the
+            classes, or both that they are of one; `None` likewise.
         test: `PairedTest` of the original against the exported classifier on photos
             that were neither trained nor validated on, or `None`.
-        note: Why there is no such test, or `""`.
+        note: Why there is no such test, or what a reader of it must know, or `""`.
     """
 
     images: int
@@ -50,8 +51,9 @@ class Agreement:
     probability_difference: float
     same_class: float
     distance_difference: float | None
-    test: PairedTest | None
-    note: str
+    same_unknown: float | None
+    test: PairedTest | None = None
+    note: str = ""
 
     def to_dict(self) -> dict:
         """Return all of it as plain values for JSON."""
@@ -62,9 +64,12 @@ class Agreement:
         lines = [
             f"{self.images} {kind} from their bytes: the same class in "
             f"{self.same_class:.1%}, probabilities at most "
-            f"{self.probability_difference:.2g} apart",
-            f"original against exported: {self.test or self.note}",
+            f"{self.probability_difference:.2g} apart"
         ]
+        if self.same_unknown is not None:
+            lines.append(f'the same on "none of these" in {self.same_unknown:.1%}')
+        found = filter(None, (self.test and str(self.test), self.note))
+        lines.append(f"original against exported: {'. '.join(found)}")
         return "\n".join(lines)
 
 
@@ -72,7 +77,6 @@ def measure_agreement(
     classifier: Classifier,
     folder: pathlib.Path,
     photos: Sequence[pathlib.Path],
-    test: tuple[PairedTest | None, str],
 ) -> Agreement:
     """Compare an export, by the client that lies in it, with the original.
 
@@ -80,7 +84,6 @@ def measure_agreement(
         classifier: The original. Of mixed precision, its copy in float32 is compared.
         folder: The folder of the export.
         photos: Photos to compare on; where there are none, images are drawn.
-        test: What `measure_loss` returned, and why there is nothing of it, or `""`.
     """
     images = [*_images(photos)]
     expected = _answers(classifier, images, folder)
@@ -88,18 +91,19 @@ def measure_agreement(
     names = classifier.class_names
     rows = np.array([[x["probabilities"][name] for name in names] for x in found])
     true = np.stack([x.probabilities for x in expected])
-    distance = None
+    distance = same_unknown = None
     if classifier.unknown is not None:
-        pairs = zip(found, expected, strict=True)
-        distance = max(abs(x["distance"] - y.distance) for x, y in pairs)
+        pairs = [*zip(found, expected, strict=True)]
+        # As NaN, not passed over by `max`.
+        distance = float(np.max([abs(x["distance"] - y.distance) for x, y in pairs]))
+        same_unknown = float(np.mean([x["unknown"] == y.unknown for x, y in pairs]))
     return Agreement(
         images=COUNT,
         drawn=not photos,
         probability_difference=float(np.abs(rows - true).max()),
         same_class=float(np.mean(rows.argmax(axis=1) == true.argmax(axis=1))),
         distance_difference=distance,
-        test=test[0],
-        note=test[1],
+        same_unknown=same_unknown,
     )
 
 
@@ -134,6 +138,17 @@ def check_limits(agreement: Agreement, kind: str, precision: str) -> None:
         raise RuntimeError(
             f"The export was not kept: its probabilities are up to {found:.2g} off, "
             f"and {limit:g} is allowed. {ways}. Received: {what}"
+        )
+    off = agreement.distance_difference or 0.0
+    if not np.isfinite([found, off]).all():
+        raise RuntimeError(
+            "The export was not kept: it answers what is no number, as a network does "
+            f"whose numbers grow too large for it. {ways}. Received: {what}"
+        )
+    if precision == "float32" and off > limit:
+        raise RuntimeError(
+            'The export was not kept: the distance that tells "none of these" is up to '
+            f"{off:.2g} off, and {limit:g} is allowed. {ways}. Received: {what}"
         )
     least = LEAST_SAME.get(precision, 0)
     if agreement.same_class < least:
@@ -172,10 +187,11 @@ def _answers(
 
 def _client(folder: pathlib.Path) -> Callable[[bytes], dict]:
     """Return what the client in an export answers by."""
-    spec = importlib.util.spec_from_file_location("exported_client", folder / CLIENT)
-    client = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(client)
-    return client.load(folder)
+    # Not imported, which would leave bytecode beside it.
+    client = {"__name__": "exported_client"}
+    text = (folder / CLIENT).read_text(encoding="utf-8")
+    exec(compile(text, CLIENT, "exec"), client)
+    return client["load"](folder)
 
 
 def _turned(data: bytes, _: int) -> bytes:

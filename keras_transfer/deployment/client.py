@@ -1,4 +1,4 @@
-"""Say what photos show: `python client.py photo.jpg ...`, or `load(folder)(data)`."""
+"""Say what photos show: `python client.py photo.jpg`, or `load(Path(folder))(data)`."""
 
 import io
 import json
@@ -19,11 +19,11 @@ def decode(data):
         gray = low.tile[0][3] == "LA;16B"  # Of that all bytes, as if they were RGBA.
         low.tile = [(*x[:3], "RGBA" if gray else f"{x[3][:-1]}L") for x in low.tile]
         low, high = np.asarray(ImageOps.exif_transpose(low)), np.asarray(image)
-        if gray:
-            low, high = low[..., [1, 1, 1, 3]], low[..., [0, 0, 0, 2]]
+        low = low[..., [1, 1, 1, 3]] if gray else low
         image = Image.fromarray(np.rint((high * 256.0 + low) / 257).astype("uint8"))
-    elif image.mode.startswith("I"):
+    elif image.mode.startswith("I;16"):
         image = Image.fromarray(np.rint(np.asarray(image) / 257).astype("uint8"))
+    assert image.mode not in ("I", "F", "LAB", "HSV"), f"no colours: {image.mode}"
     white = Image.new("RGBA", image.size, "white")
     return np.asarray(Image.alpha_composite(white, image.convert("RGBA")))[..., :3]
 

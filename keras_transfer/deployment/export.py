@@ -22,7 +22,6 @@ from keras_transfer.classifier.saved import (
 from keras_transfer.data import decoding
 from keras_transfer.data.photo_files import (
     Folder,
-    PhotoFile,
     is_readable,
     labels_by_name,
     read_folder,
@@ -44,7 +43,7 @@ from keras_transfer.deployment.exported import (
     PACKAGES,
     load_exported,
 )
-from keras_transfer.evaluation.files import test_files
+from keras_transfer.evaluation.files import NOT_KNOWN, test_files
 from keras_transfer.evaluation.statistics import PairedTest
 from keras_transfer.runtime import atomic_files
 from keras_transfer.runtime.arguments import file_path, one_of
@@ -52,6 +51,8 @@ from keras_transfer.runtime.sampling import in_turn
 
 # So many training photos tell the ranges of whole numbers.
 CALIBRATED_ON = 200
+# What an export writes, and what Python may leave beside its client.
+WRITTEN = {DESCRIPTION, CLIENT, FEATURES, *MODELS.values(), "model.bin", "__pycache__"}
 NO_PHOTOS = "not run, because no photos were given"
 NO_TEST_PHOTOS = "not run, because the model was trained or validated on all photos"
 
@@ -93,15 +94,16 @@ def export_classifier(
     The folder holds the network, `classifier.json`, which says what it is, and a
     `client.py` that predicts from photos with NumPy, Pillow and the runtime alone. It
     is kept only if its client says what the original says about 64 images, from their
-    bytes: in float32, probabilities within 0.001; in float16, the same class in 99 %;
-    in `"int8"`, in 98 %. On the photos that the original was neither trained nor
-    validated on, if there are any, a paired test must find no loss.
+    bytes: in float32, probabilities within 0.001, and the distance by which it tells
+    "none of these"; in float16, the same class in 99 %; in `"int8"`, in 98 %. On the
+    photos that the original was neither trained nor validated on, if there are any, a
+    paired test must find no loss.
 
     Args:
         model: Path of a `.keras` file from `save_classifier`, or what `load_classifier`
             returns. Of mixed precision, its copy in float32 is exported.
         output: Path of the folder to write. An older export is replaced when the new
-            one is whole; anything else that lies there is left alone.
+            one is whole; where anything else lies there, nothing is.
         format: `"onnx"`, `"litert"`, `"openvino"` or `"savedmodel"`. Defaults to
             `"onnx"`.
         precision: `"float32"`; but for `"savedmodel"`, also `"float16"`, of half the
@@ -167,21 +169,26 @@ def export_classifier(
         size = sum(x.stat().st_size for x in temporary.rglob("*") if x.is_file())
         described = _description(classifier, kind, precision)
         _write(temporary, classifier, described)
-        agreement = _measured(classifier, temporary, found)
+        photos = _photos(classifier, found)
+        agreement = measure_agreement(classifier, temporary, photos.compared)
+        check_limits(agreement, kind, precision)
+        test, note = _loss(classifier, temporary, photos), photos.note
+        agreement = dataclasses.replace(agreement, test=test, note=note)
         check_limits(agreement, kind, precision)
         _write(temporary, classifier, described | {"agreement": agreement.to_dict()})
-        if path.exists():
-            atomic_files.discard(path)
     return Export(path, kind, precision, size, agreement)
 
 
 def _checked_output(output: typing.Any) -> pathlib.Path:
-    path = file_path("output", output)
-    empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not empty and not (path / DESCRIPTION).is_file():
+    # Where a link leads to: what follows another link to it finds the new export too.
+    path = file_path("output", output).resolve()
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    others = sorted(names - WRITTEN)
+    if others or (path.exists() and not path.is_dir()):
         raise FileExistsError(
-            "Something else than an export lies at this path. Name a folder that is "
-            f"not there yet. Received: output={path}"
+            "Something else than an export lies at this path"
+            f"{': ' + others[0] if others else ''}. Name a folder that is not there "
+            f"yet, or move away what is no part of an export. Received: output={path}"
         )
     return path
 
@@ -252,33 +259,41 @@ def client_text(kind: str) -> str:
     return inspect.getsource(client).replace(line, f"\n{function}")
 
 
-def _measured(
-    classifier: Classifier, folder: pathlib.Path, photos: Folder | None
-) -> Agreement:
-    if photos is None:
-        return measure_agreement(classifier, folder, (), (None, NO_PHOTOS))
-    files, _, _ = test_files(photos, classifier)
-    test, note = _loss(classifier, folder, photos, files), ""
-    if test is None:
+class _Photos(typing.NamedTuple):
+    """Say on which photos an export is compared with the original.
+
+    Attributes:
+        compared: Paths of those that are compared from their bytes.
+        tested: Paths of those that the original was neither trained nor validated on.
+        labels: Their labels, as the classifier counts them.
+        note: Why there are none, or what must be known of them, or `""`.
+    """
+
+    compared: list[pathlib.Path]
+    tested: list[pathlib.Path]
+    labels: list[int]
+    note: str
+
+
+def _photos(classifier: Classifier, folder: Folder | None) -> _Photos:
+    if folder is None:
+        return _Photos([], [], [], NO_PHOTOS)
+    files, _, _ = test_files(folder, classifier)
+    tested = [file.path for file in files]
+    numbers = labels_by_name(folder, classifier.class_names)
+    labels = [numbers[file.label] for file in files]
+    note = "" if known_photos(classifier) else NOT_KNOWN
+    if not files:
         note = NO_TEST_PHOTOS
-        files = [file for file in photos.files if is_readable(file)]
-    labels = np.array([file.label for file in files])
-    paths = [files[index].path for index in in_turn(labels, COUNT)]
-    return measure_agreement(classifier, folder, paths, (test, note))
+        files = [file for file in folder.files if is_readable(file)]
+    chosen = in_turn(np.array([file.label for file in files]), COUNT)
+    return _Photos([files[index].path for index in chosen], tested, labels, note)
 
 
 def _loss(
-    classifier: Classifier,
-    folder: pathlib.Path,
-    photos: Folder,
-    files: list[PhotoFile],
+    classifier: Classifier, folder: pathlib.Path, photos: _Photos
 ) -> PairedTest | None:
-    if not files:
+    if not photos.tested:
         return None
-    labels = labels_by_name(photos, classifier.class_names)
-    return measure_loss(
-        classifier,
-        load_exported(folder),
-        [file.path for file in files],
-        [labels[file.label] for file in files],
-    )
+    exported = load_exported(folder)
+    return measure_loss(classifier, exported, photos.tested, photos.labels)

@@ -41,13 +41,28 @@ def written_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     with _own(path) as temporary:
         try:
             yield temporary
-            temporary.replace(path)
+            _put(temporary, path)
         except OSError as error:
             if error.errno in _FULL:
                 raise cannot_write(path.parent, error) from error
             raise
         finally:
             _remove(temporary)
+
+
+def _put(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Rename what is whole; an older folder gives way, and comes back on an error."""
+    if not (temporary.is_dir() and path.is_dir()):
+        temporary.replace(path)
+        return
+    with _own(path) as aside:
+        path.rename(aside)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            aside.rename(path)
+            raise
+        _remove(aside)
 
 
 def write_whole_text(path: str | os.PathLike, text: str) -> None:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from PIL import Image
 import keras_transfer as kt
 from keras_transfer.cli import main as command_line
 from keras_transfer.data import decoding
+from keras_transfer.data.photo_files import read_folder
 from keras_transfer.deployment import agreement, client, converting, export
 from keras_transfer.evaluation.statistics import paired_test
 from keras_transfer.models.outputs import class_probabilities
@@ -95,7 +97,7 @@ def some_photos(world):
 def test_an_export_says_what_it_is(world, original, exported):
     found = json.loads((exported.path / "classifier.json").read_text("utf-8"))
     assert found["class_names"] == [*NAMES]
-    assert found["format"], found["precision"] == ("onnx", "float32")
+    assert (found["format"], found["precision"]) == ("onnx", "float32")
     assert (found["model"], found["image_size"]) == ("model.onnx", SIZE)
     assert found["resize_rule"] == decoding.RESIZE_RULE
     assert found["temperature"] == 2.0
@@ -295,7 +297,7 @@ def test_what_does_not_agree_is_not_kept(original, tmp_path):
 
 def test_limits_are_those_that_are_promised():
     def found(precision="float32", **changes):
-        good = agreement.Agreement(64, False, 1e-4, 1.0, None, None, "")
+        good = agreement.Agreement(64, False, 1e-4, 1.0, None, None)
         agreement.check_limits(dataclasses.replace(good, **changes), "onnx", precision)
 
     found()
@@ -305,6 +307,14 @@ def test_limits_are_those_that_are_promised():
         found("float16", **changes)
     with pytest.raises(RuntimeError, match=r"not kept"):
         found(probability_difference=float("nan"))
+    # NaN names the first class, as the original may do for all images.
+    for nothing in ("probability_difference", "distance_difference"):
+        for precision in ("float16", "int8"):
+            with pytest.raises(RuntimeError, match=r"no number.*Received: onnx in"):
+                found(precision, **{nothing: float("nan")})
+    found("int8", distance_difference=0.1, same_unknown=0.9)
+    with pytest.raises(RuntimeError, match=r"none of these.*0\.0011 off.*Received"):
+        found(distance_difference=1.1e-3, same_unknown=1.0)
     for precision, enough, few in (("float16", 1, 63 / 64), ("int8", 63 / 64, 62 / 64)):
         found(precision, same_class=enough)
         with pytest.raises(RuntimeError, match=r"names the class.*Received: onnx in "):
@@ -317,9 +327,16 @@ def test_limits_are_those_that_are_promised():
 
 def test_an_older_export_is_replaced_and_nothing_else(original, tmp_path):
     (tmp_path / "out").mkdir()
+    (tmp_path / "current").symlink_to("out")
     kt.export_classifier(original, tmp_path / "out")
-    (tmp_path / "out" / "left.txt").write_text("of the older one")
-    kt.export_classifier(original, tmp_path / "out", "openvino")
+    mine = tmp_path / "out" / "my_app.py"
+    mine.write_text("beside the client")
+    with pytest.raises(FileExistsError, match=r"else.*: my_app.py\..*Received: "):
+        kt.export_classifier(original, tmp_path / "out", "openvino")
+    assert mine.read_text() == "beside the client"
+    mine.unlink()
+    (tmp_path / "out" / "__pycache__").mkdir()  # of a program that imported it
+    kt.export_classifier(original, tmp_path / "current", "openvino")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("classifier.json", "client.py", "model.xml", "model.bin", "unknown.npy")
     }
@@ -329,7 +346,35 @@ def test_an_older_export_is_replaced_and_nothing_else(original, tmp_path):
         kt.export_classifier(original, tmp_path / "thesis")
     with pytest.raises(FileExistsError, match=r"Something else.*Received: "):
         kt.export_classifier(original, tmp_path / "thesis" / "chapter.txt")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "thesis"}
+    assert (tmp_path / "current").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "current", "thesis"}
+
+
+def test_of_a_model_that_does_not_say_what_it_knows_that_is_said(world, original):
+    folder = read_folder(world / "photos", NAMES)
+    assert export._photos(original, folder).note == ""
+    forgetful = dataclasses.replace(original, trained_on=None)
+    found = export._photos(forgetful, folder)
+    assert found.tested and found.note.startswith("This model does not say which")
+
+
+def test_where_the_new_export_cannot_be_put_the_older_one_stays(
+    original, tmp_path, monkeypatch
+):
+    kt.export_classifier(original, tmp_path / "out")
+    before = (tmp_path / "out" / "model.onnx").read_bytes()
+    rename = pathlib.Path.rename
+
+    def refused(path, target):
+        if (path / "model.xml").exists() and pathlib.Path(target).name == "out":
+            raise PermissionError(13, "in use", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", refused)
+    with pytest.raises(PermissionError):
+        kt.export_classifier(original, tmp_path / "out", "openvino")
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize(
@@ -438,6 +483,15 @@ def images_of_all_kinds():
 @pytest.mark.parametrize(("kind", "data"), images_of_all_kinds())
 def test_the_client_sees_what_this_package_sees(kind, data):
     assert np.array_equal(client.decode(data), decoding.decode(data))
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_the_client_refuses_numbers_that_are_no_colours(mode):
+    data = encoded(Image.new(mode, (8, 8)), "TIFF")
+    with pytest.raises(decoding.UnreadableImageError, match="no colours"):
+        decoding.decode(data)
+    with pytest.raises(AssertionError, match="no colours"):
+        client.decode(data)
 
 
 def test_resizing_adds_up_as_tensorflow_does():
