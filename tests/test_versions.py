@@ -12,7 +12,12 @@ from tests.helpers.oldest_versions import TOOLS, oldest, oldest_requirements
 
 ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-EXTRAS = [line for extra in PROJECT["optional-dependencies"].values() for line in extra]
+EXTRAS = [
+    line
+    for extra in PROJECT["optional-dependencies"].values()
+    for line in extra
+    if Requirement(line).name != PROJECT["name"]  # An extra may bring others.
+]
 TRIED = [
     Requirement(line)
     for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
