@@ -76,12 +76,8 @@ def _serve(options: argparse.Namespace) -> int:
     if not options.model.exists():
         raise FileNotFoundError(there_is_no("model", options.model))
     token = options.token if options.token is not None else os.environ.get(TOKEN)
-    if token is not None and (not token.strip() or not token.isascii()):
-        raise ValueError(
-            "The token must be some ASCII characters, such as those that "
-            "python -c 'import secrets; print(secrets.token_urlsafe())' prints. "
-            "Received: one that is empty or holds others"
-        )
+    if token is not None:
+        token = _checked(token)
     try:
         from keras_transfer.serving.limits import Limits
         from keras_transfer.serving.run import serve
@@ -95,6 +91,18 @@ def _serve(options: argparse.Namespace) -> int:
     limits = Limits(queue=options.queue, wait=options.wait, read=options.read)
     serve(options.model, options.host, options.port, token, limits)
     return 0
+
+
+def _checked(token: str) -> str:
+    # Clients cannot send white space at its ends, such as the end of a file's line.
+    token = token.strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise ValueError(
+            "The token must be some printable ASCII characters, such as those that "
+            "python -c 'import secrets; print(secrets.token_urlsafe())' prints. "
+            "Received: one that is empty or holds others"
+        )
+    return token
 
 
 def _port(text: str) -> int:

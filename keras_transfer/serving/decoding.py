@@ -56,13 +56,20 @@ class Decoder:
     def _pixel_count(self, upload: Upload) -> int:
         try:
             with opened(upload.data) as image:
-                count = image.width * image.height
+                count, side = image.width * image.height, max(image.size)
         except UnreadableImageError as error:
             if isinstance(error.__cause__, Image.DecompressionBombError):
                 raise self._too_large(upload) from error
             raise _no_image(upload, error) from error
         if count > self._limits.pixels:
             raise self._too_large(upload)
+        if side > self._limits.side:
+            raise RefusedError(
+                413,
+                "too large",
+                f"{called(upload)} is more than {self._limits.side:,} pixels long: "
+                "make it smaller.",
+            )
         scans = upload.data.count(_SCAN) if upload.data.startswith(_JPEG) else 1
         if scans > self._limits.scans:
             raise RefusedError(

@@ -17,6 +17,8 @@ class Limits:
         uploads: Bytes of all uploads that are held at once.
         files: Photos of one request; no more than the queue takes.
         pixels: Pixels of one photo.
+        side: Pixels of its longer side: what resizes a photo holds the network's side
+            times its width in floats, however low it is.
         scans: Times that a progressive JPEG may go over the picture.
     """
 
@@ -27,6 +29,7 @@ class Limits:
     uploads: int = 256 * 2**20
     files: int = 32
     pixels: int = 50_000_000
+    side: int = 20_000
     # Some hundred bytes make one more, which takes as long as the whole picture.
     scans: int = 100
 

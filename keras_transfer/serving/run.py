@@ -9,18 +9,14 @@ import socket
 import time
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from keras_transfer.runtime.status_lines import say
 from keras_transfer.serving.app import make_app
+from keras_transfer.serving.connections import KEEP_ALIVE, watched
 from keras_transfer.serving.limits import Limits
 from keras_transfer.serving.served import load_served
 from keras_transfer.serving.service import Service
 
-# A connection is looked at as often as this in the time that an upload may take.
-_LOOKS = 3
-# Looks after which one is closed that takes as long to ask, or to take its answer.
-_LOOKS_IDLE, _LOOKS_BUSY = 1, 12
 # Connections at once; beyond, the answer is 503.
 _CONNECTIONS = 512
 _BACKLOG = 512
@@ -62,13 +58,14 @@ def serve(
         )
         config = uvicorn.Config(
             app,
-            http=_connection(limits.read / _LOOKS),
+            http=watched(limits),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
             backlog=_BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=_LAST,
         )
         server = _Server(config, service)
@@ -105,32 +102,6 @@ class _Server(uvicorn.Server):
             if not self._service.requests or now > self._until:
                 self.end()
         return await super().on_tick(counter)
-
-
-def _connection(seconds: float) -> type:
-    """Return the protocol of a connection, which is looked at every so many seconds."""
-
-    class Connection(AutoHTTPProtocol):
-        """Close one that is held without a word, or whose answer is not taken."""
-
-        def connection_made(self, transport) -> None:
-            super().connection_made(transport)
-            self._seen, self._looks = None, 0
-            self.loop.call_later(seconds, self._look)
-
-        def _look(self) -> None:
-            cycle = self.cycle
-            self._looks = self._looks + 1 if cycle is self._seen else 0
-            self._seen = cycle
-            idle = cycle is None or cycle.response_complete
-            most = _LOOKS_IDLE if idle else _LOOKS_BUSY
-            # One that is being closed waits for the client to take the rest.
-            if self.transport.is_closing() or self._looks >= most:
-                self.transport.abort()
-                return
-            self.loop.call_later(seconds, self._look)
-
-    return Connection
 
 
 def _resolved(host: str, port: int) -> tuple[tuple, int]:

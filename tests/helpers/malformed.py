@@ -179,12 +179,13 @@ def _bomb() -> bytes:
 
 
 def _png_bomb(rng):
-    kind = rng.choice(("pixels", "many pixels", "text", "header"))
-    return _whole(body(part(_png(kind))))
+    kind = rng.choice(("pixels", "many pixels", "wide", "tall", "text", "header"))
+    return _whole(body(part(png_bomb(kind))))
 
 
 @functools.cache
-def _png(kind: str) -> bytes:
+def png_bomb(kind: str) -> bytes:
+    """Return a small PNG of a kind that is large in memory."""
     file = io.BytesIO()
     if kind == "text":
         notes = PngImagePlugin.PngInfo()
@@ -195,8 +196,14 @@ def _png(kind: str) -> bytes:
         check = struct.pack(">I", zlib.crc32(b"IHDR" + size))
         return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + size + check
     else:
-        side = {"pixels": 7_100, "many pixels": 14_000}[kind]
-        Image.new("1", (side, side)).save(file, "PNG")
+        size = {
+            "pixels": (7_100, 7_100),
+            "many pixels": (14_000, 14_000),
+            # No more pixels than are taken, and much memory where they are resized.
+            "wide": (50_000_000, 1),
+            "tall": (1, 50_000_000),
+        }[kind]
+        Image.new("1", size).save(file, "PNG")
     return file.getvalue()
 
 

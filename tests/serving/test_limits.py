@@ -45,7 +45,8 @@ def export(model):
 @pytest.fixture(scope="module")
 def service(export):
     options = ["--queue", "4", "--wait", "1", "--read", str(READ)]
-    with serving(export, *options, KERAS_TRANSFER_TOKEN=TOKEN) as running:
+    # With the end of line that `echo` writes into a secret.
+    with serving(export, *options, KERAS_TRANSFER_TOKEN=f" {TOKEN}\n") as running:
         yield running
 
 
@@ -198,6 +199,9 @@ def test_each_mistake_on_the_command_line_is_one_sentence(model, capsys, monkeyp
     monkeypatch.delenv("KERAS_TRANSFER_TOKEN", raising=False)
     assert "needs a token" in said(model, "--host", "0.0.0.0")
     assert "token" in said(model, "--token", " ")
+    for text in ("a\tb", "a\x7fb", "schlüssel"):  # Refused before the address is.
+        words = ("--token", text, "--host", "no such host.invalid")
+        assert "The token must be" in said(model, *words)
     assert "There is no model" in said(model.with_name("other.keras"))
     assert "host must be" in said(model, "--host", "no such host.invalid")
     with socket.create_server(("127.0.0.1", 0)) as taken:

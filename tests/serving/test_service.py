@@ -14,6 +14,7 @@ import keras_transfer as kt
 from keras_transfer.classifier.saved import Classifier
 from keras_transfer.serving.heat_maps import overlay
 from keras_transfer.serving.keras_model import KerasServed
+from tests.helpers.malformed import png_bomb
 from tests.helpers.services import detail, form, number, photo, serving
 from tests.helpers.small_networks import small_classifier
 
@@ -184,6 +185,9 @@ def test_too_many_bytes_pixels_or_files_are_refused(service):
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     assert "pixels" in detail(httpx.post(url, files=form(bomb.getvalue())), 413)
+    for kind in ("wide", "tall"):
+        said = detail(httpx.post(url, files=form(png_bomb(kind))), 413)
+        assert "20,000 pixels long" in said
     # By its own account, and by what comes.
     large = b"\0" * 65 * 2**20
     assert "64 MB" in detail(httpx.post(url, files=form(large), timeout=60), 413)
