@@ -180,6 +180,7 @@ def test_each_format_answers_as_the_original(
         loaded.heat_map(images[0], 0)
 
 
+@pytest.mark.slow
 def test_float16_and_int8_are_smaller(tmp_path):
     backbone = small_backbone(size=SIZE, filters=64, blocks=3)
     model = kt.build_classifier(backbone, 2)
