@@ -43,9 +43,11 @@ def running(limits):
     thread.start()
     while not made.started:
         time.sleep(0.01)
-    yield made
-    made.should_exit = True
-    thread.join(30)
+    try:
+        yield made
+    finally:
+        made.should_exit = True
+        thread.join(30)
 
 
 @pytest.fixture(scope="module")
