@@ -34,8 +34,8 @@ def test_finds_what_a_plain_computation_finds():
     assert found.indices.dtype == np.int64
 
 
-@pytest.mark.parametrize("numbers", [1, 24, 100, 24 * 299, 2**22])
-@pytest.mark.parametrize("k", [1, 5, 300])
+@pytest.mark.parametrize("numbers", [1, 100, 24 * 299])
+@pytest.mark.parametrize("k", [5, 300])
 def test_the_size_of_blocks_changes_nothing(monkeypatch, numbers, k):
     # Copies, multiples, near copies and zeros: whatever makes ties.
     features = np.concatenate([FEATURES[:100], FEATURES[:100], 3 * FEATURES[:100]])
