@@ -68,6 +68,19 @@ def test_the_mask_is_what_the_animal_changes(drawn, monkeypatch):
     assert min(agreed) > 0.98
 
 
+def test_night_shows_other_animals_in_a_tenth_of_the_light(drawn):
+    for index in range(4):
+        night = pets.unpacked(pets.draw_pet_at_night(index, 1)[0])
+        day = pets.unpacked(pets.draw_pet(index, 1)[0])
+        assert night["mask"] == day["mask"]
+        assert np.array_equal(night["key_points"], day["key_points"])
+        assert picture(night["image"]).max() < 64
+        assert picture(night["image"]).mean() < picture(day["image"]).mean() / 5
+        other = drawn[index]
+        assert not np.array_equal(picture(day["image"]), other["image"])
+    assert builders.SamplePetsNight.seed != builders.SamplePets.seed
+
+
 def test_seen_points_lie_on_the_animal_and_others_do_not_count(drawn):
     seen = 0
     for example in drawn:
