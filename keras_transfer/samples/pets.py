@@ -88,8 +88,8 @@ def _at_night(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Return a picture in a tenth of the light, bluish, with a little noise.
 
     Nearly all of what it shows is left, at other numbers: a head that was trained by
-    day loses 20 points, and adaptation without labels wins most of them back. Much
-    noise, a pencil or a print would take away what no adaptation can bring back.
+    day fails, and adaptation without labels repairs it. More noise, a pencil or a
+    print would take away what no adaptation can bring back.
     """
     pixels = np.asarray(image, np.float32)
     grey = pixels.mean(2, keepdims=True)
