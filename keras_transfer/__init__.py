@@ -21,6 +21,7 @@ _MODULES = {
     "weights_folder": "backbones.weights.carried_files",
     "read_onnx_weights": "backbones.weights.onnx_initializers",
     "extract_features": "features.extraction",
+    "similar_images": "features.similar",
     "split_at_block": "backbones.blocks",
     "extract_feature_maps": "features.maps",
     "build_classifier": "classifier.head",

@@ -237,6 +237,10 @@ ROWS = {
         "backbone": world.backbone,
         "splits": world.splits,
     },
+    "similar_images": lambda world: {
+        "features": np.eye(8),
+        "query": np.ones(8),
+    },
     "split_at_block": lambda world: {"model": world.backbone, "block": "block1"},
     "extract_feature_maps": lambda world: {
         "network": world.backbone,
@@ -379,7 +383,7 @@ ROWS = {
         "class_names": NAMES,
     },
     "plots.show_embedding": lambda world: {
-        "features": np.eye(4),
+        "features": np.eye(8),
         "labels": LABELS,
         "class_names": NAMES,
     },
