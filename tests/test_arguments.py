@@ -486,6 +486,7 @@ ROWS = {
     "Splits.ordered": lambda world: {"split": "train"},
     "Splits.arrays": lambda world: {"split": "test"},
     "FeatureMaps.arrays": lambda world: {"split": "test"},
+    "Splits.annotations": lambda world: {"split": "test"},
     "Classifier.predict": lambda world: {"paths": [world.photo]},
     "Classifier.predict_stream": lambda world: {"paths": [world.photo]},
     "ExportedClassifier.decode": lambda world: {"data": world.photo.read_bytes()},
@@ -506,7 +507,10 @@ ROWS = {
 }
 METHODS = {
     "FolderCheck": lambda world: world.check,
-    "Splits": lambda world: world.splits,
+    # Those of a folder have no annotations.
+    "Splits": lambda world: dataclasses.replace(
+        world.splits, _annotations=lambda split: {"box": world.splits.counts[split]}
+    ),
     "FeatureMaps": lambda world: kt.extract_feature_maps(
         world.backbone, world.splits, verbose=False
     ),

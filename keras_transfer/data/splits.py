@@ -19,6 +19,8 @@ from keras_transfer.runtime.status_lines import say
 
 # Decoded images are kept in memory (uint8) after the first epoch up to this size.
 CACHE_BYTES = 2 * 1024**3
+# What `Splits.annotations` returns of data sets that have it.
+ANNOTATIONS = ("box", "mask", "key_points")
 # The loader of own data, which no public function can load again: see comparison_data.
 OWN = "own data"
 
@@ -87,6 +89,7 @@ class Splits:
     left_out: tuple = ()
     passes: Passes | None = None
     _content: Content | None = None
+    _annotations: Callable[[str], dict[str, np.ndarray]] | None = None
     _stored_train: tf.data.Dataset | None = None
 
     @property
@@ -280,6 +283,44 @@ class Splits:
             *((compact(images), labels) for images, labels in batches), strict=True
         )
         return np.concatenate(images), np.concatenate(labels)
+
+    def annotations(self, split: str) -> dict[str, np.ndarray]:
+        """Return what is known of each image beside its class, in stored order.
+
+        The order is that of `arrays`, of `ordered` and of the rows of
+        `extract_features`. Only `sample_pets` and `sample_pets_night` have
+        annotations: exact ones, for they come from the drawing.
+
+        Args:
+            split: `"train"`, `"validation"` or `"test"`.
+
+        Returns:
+            A dictionary of arrays. `"box"`, float32 `(count, 4)`: `y_min, x_min, y_max,
+            x_max` of the smallest box around the animal, as shares of the image from 0
+            to 1. `"mask"`, bool `(count, size, size)`: the pixels at which the animal
+            is seen, without its whiskers and what stands in front. `"key_points"`,
+            float32 `(count, 5, 3)`: `y, x` as shares of the image, and 1 if the point
+            is seen or 0 if it is hidden or outside, of nose, left eye, right eye, tip
+            of the left ear, tip of the right ear. Left and right are the animal's own.
+
+        Raises:
+            ValueError: If the data set has none.
+
+        Example:
+
+        >>> import keras_transfer as kt
+        >>> splits = kt.load_dataset("sample_pets", image_size=64, max_images=60)
+        >>> splits.annotations("test")["mask"].shape
+        (9, 64, 64)
+        """
+        one_of("split", split, self._ordered)
+        if self._annotations is None:
+            raise ValueError(
+                "This data set has no boxes, masks and key points. Expected one whose "
+                "images were drawn with them: load_dataset of sample_pets or "
+                f"sample_pets_night. Received: splits of {self.name}"
+            )
+        return self._annotations(split)
 
     def __repr__(self) -> str:
         return f"Splits({self.source})"

@@ -10,11 +10,13 @@ import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_transfer.data import split_names
-from keras_transfer.data.decoding import decode_any_tensor
+from keras_transfer.data.decoding import decode_any_tensor, resize
 from keras_transfer.data.splits import (
+    ANNOTATIONS,
     WAYS_OUT,
     DatasetUnavailableError,
     Skipped,
@@ -26,7 +28,7 @@ from keras_transfer.data.splits import (
 )
 from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import file_path, shown, square_size, whole_number
-from keras_transfer.runtime.profiles import SAMPLE_DATA, Profile
+from keras_transfer.runtime.profiles import DRAWN, Profile
 from keras_transfer.runtime.status_lines import say
 
 
@@ -52,8 +54,10 @@ def load_dataset(  # noqa: PLR0913
 
     Args:
         name: `"cats_vs_dogs"`, `"tf_flowers"`, `"sample_cats_vs_dogs"`,
-            `"sample_flowers"` (both drawn), or any other TFDS image-classification
-            data set, with its configuration or version if wanted.
+            `"sample_flowers"`, `"sample_pets"`, `"sample_pets_night"` (all drawn; the
+            last two with annotations, see `Splits.annotations`), or any other TFDS
+            image-classification data set, with its configuration or version if
+            wanted.
         profile: The `Profile` of the run, which gives image size and cap, and in the
             quick profile the drawn samples in place of `name`. Defaults to `None`:
             exactly the data set named.
@@ -130,6 +134,9 @@ def load_dataset(  # noqa: PLR0913
 
         return read
 
+    def annotations(split):
+        return _annotations(builder, instructions[split], image_size)
+
     info = builder.info
     stored = [
         f"{key} {split.num_examples} {split.num_bytes} {split.shard_lengths}"
@@ -163,6 +170,7 @@ def load_dataset(  # noqa: PLR0913
             },
         },
         skipped=_skipped(builder, slices, sizes, counts, max_images),
+        _annotations=annotations if set(ANNOTATIONS) <= {*info.features} else None,
     )
     say(f"Data: {splits.source}, from {builder.data_dir}")
     if counts != sizes:
@@ -189,9 +197,26 @@ def open_photos(name: str) -> Iterator[tuple[bytes, str]]:
         yield row[image_key], names[row[label_key]]
 
 
+def _annotations(builder, instruction, image_size: int) -> dict[str, np.ndarray]:
+    """Read what a split knows of its images but for image and label."""
+
+    def known(row):
+        row["mask"] = resize(row["mask"], image_size)[..., 0] > 127
+        return {name: row[name] for name in ANNOTATIONS}
+
+    rows = builder.as_dataset(
+        split=instruction,
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(try_autocache=False),
+        shuffle_files=False,
+    ).map(known, num_parallel_calls=os.cpu_count())
+    read = [*rows.as_numpy_iterator()]
+    return {name: np.stack([row[name] for row in read]) for name in ANNOTATIONS}
+
+
 def _prepared_builder(name, data_dir) -> tfds.core.DatasetBuilder:
     own = paths.data_dir() / "tfds"
-    if name in SAMPLE_DATA.values():
+    if name in DRAWN:
         # By its name: who loads photos imports nothing that draws some.
         samples = importlib.import_module("keras_transfer.samples")
         return samples.prepare(name, own)

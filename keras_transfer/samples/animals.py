@@ -60,11 +60,23 @@ def draw_cats_vs_dogs(num_images: int, seed: int) -> Iterator[tuple[Image.Image,
 
 def draw_cat_or_dog(index: int, seed: int) -> tuple[Image.Image, int]:
     """Draw one picture of `draw_cats_vs_dogs`."""
+    image, label, _ = draw_with_layers(index, seed)
+    return image, label
+
+
+def draw_with_layers(index: int, seed: int) -> tuple[Image.Image, int, list[Layer]]:
+    """Draw one picture of `draw_cats_vs_dogs`, and return the sheets it is made of.
+
+    The first of them is the animal, the others are what lies in front of it.
+    """
     label = index % len(CATS_VS_DOGS_LABELS)
-    return _draw_animal(label, np.random.default_rng([seed, index])), label
+    image, layers = _draw_animal(label, np.random.default_rng([seed, index]))
+    return image, label, layers
 
 
-def _draw_animal(label: int, rng: np.random.Generator) -> Image.Image:
+def _draw_animal(
+    label: int, rng: np.random.Generator
+) -> tuple[Image.Image, list[Layer]]:
     size = width, height = pictures.draw_size(rng)
     background = scenes.draw_scene(size, rng)
     light = (rng.choice((-1, 1)) * rng.uniform(0.3, 0.9), -rng.uniform(0.5, 0.9))
@@ -88,8 +100,8 @@ def _draw_animal(label: int, rng: np.random.Generator) -> Image.Image:
         _draw_cat(layer, place, pose, view)
     else:
         _draw_dog(layer, place, pose, view)
-    front = clutter.draw_foreground(size, rng, light, 0.45)
-    return pictures.compose(background, [layer, *front], rng, ground)
+    layers = [layer, *clutter.draw_foreground(size, rng, light, 0.45)]
+    return pictures.compose(background, layers, rng, ground), layers
 
 
 def _head_place(layer, head, view):

@@ -6,17 +6,16 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.status_lines import say
-from keras_transfer.samples import animals, encoding, flowers
-
-_SEED = 0
+from keras_transfer.samples import animals, encoding, flowers, pets
 
 
 class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What both data sets share: drawn images, class labels, one split."""
+    """What the data sets share: drawn images, class labels, one split."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First drawings."}  # noqa: RUF012 - a name TFDS reads
@@ -24,25 +23,34 @@ class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     label_names: tuple[str, ...]
     num_images: int
     draw: staticmethod
+    seed = 0
 
     def _info(self) -> tfds.core.DatasetInfo:
-        image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
-        label = tfds.features.ClassLabel(names=list(self.label_names))
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict({"image": image, "label": label}),
+            features=tfds.features.FeaturesDict(self._features()),
             supervised_keys=("image", "label"),
         )
+
+    def _features(self) -> dict:
+        return {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=list(self.label_names)),
+        }
 
     def _split_generators(self, dl_manager):
         del dl_manager  # Nothing is downloaded.
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[str, dict]]:
-        for index, label, png in encoding.drawn(self.draw, self.num_images, _SEED):
+        for index, label, file in encoding.drawn(self.draw, self.num_images, self.seed):
+            # Stored in the order of a checksum of the keys, whatever the pictures.
             key = f"{self.label_names[label]}_{index // len(self.label_names):04d}"
-            yield key, {"image": io.BytesIO(png), "label": label}
+            yield key, self._example(file) | {"label": label}
+
+    def _example(self, file: bytes) -> dict:
+        return {"image": io.BytesIO(file)}
 
 
 class SampleCatsVsDogs(_SampleBuilder):
@@ -61,7 +69,39 @@ class SampleFlowers(_SampleBuilder):
     draw = staticmethod(flowers.draw_flower)
 
 
-_BUILDERS = {builder.name: builder for builder in (SampleCatsVsDogs, SampleFlowers)}
+class SamplePets(_SampleBuilder):
+    """The 480 drawn cats and dogs, with box, mask and key points of each animal."""
+
+    label_names = animals.CATS_VS_DOGS_LABELS
+    num_images = 480
+    draw = staticmethod(pets.draw_pet)
+
+    def _features(self) -> dict:
+        points = (len(pets.KEY_POINTS), 3)
+        return super()._features() | {
+            "box": tfds.features.BBoxFeature(),
+            "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+            "key_points": tfds.features.Tensor(shape=points, dtype=np.float32),
+        }
+
+    def _example(self, file: bytes) -> dict:
+        example = pets.unpacked(file)
+        box = tfds.features.BBox(*map(float, example["box"]))
+        files = {name: io.BytesIO(example[name]) for name in ("image", "mask")}
+        return example | files | {"box": box}
+
+
+class SamplePetsNight(SamplePets):
+    """480 other cats and dogs by the same painter, at night."""
+
+    seed = 1
+    draw = staticmethod(pets.draw_pet_at_night)
+
+
+_BUILDERS = {
+    builder.name: builder
+    for builder in (SampleCatsVsDogs, SampleFlowers, SamplePets, SamplePetsNight)
+}
 
 
 def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedBuilder:
@@ -71,7 +111,8 @@ def prepare(name: str, data_dir: str | os.PathLike) -> tfds.core.GeneratorBasedB
     Two processes may prepare the same data set at once.
 
     Args:
-        name: `"sample_cats_vs_dogs"` or `"sample_flowers"`.
+        name: `"sample_cats_vs_dogs"`, `"sample_flowers"`, `"sample_pets"` or
+            `"sample_pets_night"`.
         data_dir: Folder of TFDS data sets. It is made if it is missing.
 
     Returns:

@@ -78,6 +78,8 @@ class Layer:
         self._colours = Image.new("RGB", large)
         self._cover = Image.new("L", large)
         self._pens = ImageDraw.Draw(self._colours), ImageDraw.Draw(self._cover)
+        self._noted = {}
+        self._body = None
 
     def frame(self, x, y, scale, angle=0.0, flip=False) -> curves.Frame:
         """Return a frame given in picture pixels on the oversampled sheet."""
@@ -130,6 +132,7 @@ class Layer:
             tile = ImageChops.hard_light(tile, Image.merge("RGB", [shade] * 3))
         self._colours.paste(tile, box, mask)
         self._cover.paste(255, box, mask)
+        self._hide(low, mask)
 
     def _relief(self, points, extent, relief) -> Image.Image:
         """Return light and shade around 128 for a shape bulging towards the viewer."""
@@ -184,9 +187,50 @@ class Layer:
         # Black keeps the sheet black wherever nothing covers it; see `reduced`.
         self._colours.paste((0, 0, 0), (*low.tolist(), *high.tolist()), soft)
 
+    def end_body(self) -> None:
+        """Leave what is drawn from now on, such as whiskers, out of `body`."""
+        self._body = self._cover.copy()
+
+    def body(self) -> np.ndarray:
+        """Return the cover, 0 to 1, of the subject without hairs, as in `reduced`."""
+        sheet = self._body or self._cover
+        return np.asarray(sheet.reduce(OVERSAMPLE), np.float32) / 255
+
     def defocus(self, radius: float) -> None:
         """Blur the whole layer by `radius` picture pixels."""
         self._blur = ImageFilter.GaussianBlur(radius)
+
+    def note(self, name: str, place, point, side=0, seen=True) -> None:
+        """Remember where a part of the subject is: an eye, the tip of an ear.
+
+        A part that is drawn over it afterwards hides it.
+
+        Args:
+            name: Name of the part.
+            place: Frame in which `point` is given.
+            point: `(x, y)` of the part.
+            side: Of one of two, 1 if it lies on the right of a head that is not
+                mirrored, -1 on the left. Its name gets the animal's own side, which
+                is the other one of somebody who is faced.
+            seen: Whether it is to be seen.
+        """
+        if side:
+            mirrored = np.linalg.det(place.matrix) < 0
+            name = f"{'left' if (side > 0) != mirrored else 'right'}_{name}"
+        self._noted[name] = [place([point])[0], seen]
+
+    def noted(self) -> dict[str, tuple[float, float, bool]]:
+        """Return `(x, y, seen)` of each part that was noted, in picture pixels."""
+        return {
+            name: (*(point / OVERSAMPLE).tolist(), seen)
+            for name, (point, seen) in self._noted.items()
+        }
+
+    def _hide(self, low, mask) -> None:
+        for noted in self._noted.values():
+            x, y = (noted[0] - low).astype(int).tolist()
+            if 0 <= x < mask.width and 0 <= y < mask.height and mask.getpixel((x, y)):
+                noted[1] = False
 
     def reduced(self) -> tuple[np.ndarray, np.ndarray]:
         """Return antialiased `(colours, cover)` at the size of the picture.

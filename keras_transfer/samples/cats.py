@@ -57,6 +57,7 @@ def _front_ear(layer, place, coat, side, shift, spread):
         path = np.array([foot, (foot + tip) / 2 + [0.03, 0], tip]) * [side, 1]
         hair = curves.ribbon(np.add(path, (shift, 0)), (0.05, 0.01), 3)
         layer.flat(place(hair), lighter(coat.light, 0.1))
+    layer.note("ear", place, (side * (0.735 + spread) + shift, -1.4), side)
 
 
 def _forehead(coat, place, shift, rng):
@@ -113,6 +114,7 @@ def draw_front(layer, place, coat, look: float) -> None:
     mood = pick(rng, (0.3, 0.4, 0.65, 0.8, 0.5, 0.0))
     for side in (-1, 1):
         _eye(layer, place, side * 0.43 + shift, -0.07, iris, mood, look)
+        layer.note("eye", place, (side * 0.43 + shift, -0.07), side)
     nose_x = 1.5 * shift
     puff = coat.muzzle
     layer.part(place(curves.ellipse(nose_x, 0.6, 0.2, 0.16)), puff, relief=0.5, fur=0.4)
@@ -129,6 +131,8 @@ def draw_front(layer, place, coat, look: float) -> None:
     )
     nose = pick(rng, (_PINK, (206, 120, 112), darker(coat.dark, 0.3)))
     layer.part(place(bridge), nose, relief=0.6)
+    layer.note("nose", place, (nose_x, 0.3))
+    layer.end_body()
     for side in (-1, 1):
         mouth = [
             (nose_x, 0.38),
@@ -144,6 +148,7 @@ def draw_profile(layer, place, coat) -> None:
     rng = layer.rng
     far = [(-0.05, -0.6), (0.22, -1.36), (0.42, -0.6)]
     layer.part(place(curves.smooth(far, 5)), darker(coat.ear, 0.3), relief=0.6)
+    layer.note("ear", place, (0.22, -1.26), 1)
     outline = [(-0.85, 0.0), (-0.6, -0.6), (-0.05, -0.82), (0.42, -0.66), (0.7, -0.26)]
     outline += [(0.98, -0.02), (1.05, 0.16), (0.96, 0.4), (0.7, 0.58), (0.2, 0.72)]
     outline += [(-0.4, 0.74), (-0.8, 0.5)]
@@ -170,7 +175,12 @@ def draw_profile(layer, place, coat) -> None:
     layer.flat(place(curves.ellipse(0.52, -0.14, 0.055, 0.14, count=14)), (20, 16, 18))
     layer.flat(place(curves.ellipse(0.48, -0.2, 0.035, count=8)), (255, 255, 255))
     layer.part(place(curves.ellipse(1.0, 0.1, 0.09, 0.1)), _PINK, relief=0.5)
+    layer.note("ear", place, (-0.29, -1.42), -1)
+    layer.note("eye", place, (0.48, -0.14), -1)
+    layer.note("eye", place, (0.48, -0.14), 1, seen=False)
+    layer.note("nose", place, (1.0, 0.1))
     mouth = [(1.0, 0.2), (0.9, 0.36), (0.66, 0.42)]
     layer.flat(place(curves.ribbon(mouth, (0.03, 0.04, 0.01), 4)), coat.line)
+    layer.end_body()
     _whiskers(layer, place, 0.78, 0.34, -1, 0.9)
     _whiskers(layer, place, 0.92, 0.32, 1, 0.8)

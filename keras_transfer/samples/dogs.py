@@ -21,6 +21,13 @@ EARS = {
     "fold": [(0.26, -0.8), (0.56, -1.12), (0.86, -1.14), (1.08, -0.76), (1.04, -0.38),
              (0.82, -0.5), (0.66, -0.6)],
 }  # fmt: skip
+# A little inside of the outlines: where each ear ends.
+_EAR_TIPS = {
+    "flop": (1.06, 0.27),
+    "long": (1.07, 1.0),
+    "prick": (0.66, -1.5),
+    "fold": (1.0, -0.5),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +62,8 @@ def _front_ear(layer, place, coat, breed, side, shift):
         inner = inner * [side * breed.width, 1] + [shift, 0]
         tone = mix(mix((214, 150, 140), coat.dark, 0.4), coat.light, 0.15)
         layer.part(place(curves.smooth(inner, 5)), tone, relief=0.4)
+    x, y = _EAR_TIPS[breed.ear]
+    layer.note("ear", place, (side * breed.width * x + shift, y), side)
 
 
 def _face_marks(coat, place, shift, rng):
@@ -143,8 +152,10 @@ def draw_front(layer, place, coat, breed, look: float) -> None:
         brow = [*np.add(eye, [(side * -0.16, -0.2), (0, -0.27), (side * 0.17, -0.2)])]
         tone = lighter(coat.base, 0.25) if coat.pattern != "saddle" else coat.base
         layer.flat(place(curves.ribbon(brow, (0.03, 0.08, 0.03), 4)), tone)
+        layer.note("eye", place, eye, side)
     nose = [(0, 0.1), (0.2, 0.12), (0.27, 0.24), (0.18, 0.38), (0, 0.46)]
     layer.part(place(np.add(curves.mirrored(nose), (x, 0))), _NOSE, relief=0.9)
+    layer.note("nose", place, (x, 0.26))
     shine = curves.ellipse(x - 0.07, 0.18, 0.09, 0.035, count=14)
     layer.flat(place(shine), (150, 146, 150))
     line = curves.ribbon([(x, 0.44), (x, 0.55), (x, 0.68 * long)], (0.04, 0.04), 4)
@@ -167,6 +178,7 @@ def draw_profile(layer, place, coat, breed) -> None:
     if breed.ear == "prick":
         far = curves.smooth([(-0.1, -0.6), (0.2, -1.42), (0.36, -0.6)], 5)
         layer.part(place(far), darker(coat.ear, 0.3), relief=0.6)
+        layer.note("ear", place, (0.2, -1.3), 1)
     if breed.tongue:
         _tongue(layer, place.at(tip - 0.35, 0.3, angle=-0.15), 0, 0, 0.55)
     jaw = [(0.2, 0.2), (tip - 0.25, 0.22), (tip - 0.18, 0.36), (0.7, 0.5), (0.2, 0.6)]
@@ -188,12 +200,19 @@ def draw_profile(layer, place, coat, breed) -> None:
     layer.part(place(snout), coat.muzzle, relief=0.5, fur=0.4)
     nose = curves.ellipse(tip - 0.03, -0.08, 0.15, 0.13, 0.3)
     layer.part(place(nose), _NOSE, relief=0.8)
+    layer.note("nose", place, (tip - 0.03, -0.08))
     lip = [(tip - 0.1, 0.2), (0.95, 0.27), (0.55, 0.3)]
     layer.flat(place(curves.ribbon(lip, (0.04, 0.05, 0.03), 5)), coat.line)
     layer.flat(place(curves.ellipse(0.3, -0.28, 0.13, 0.12)), (28, 20, 20))
     layer.flat(place(curves.ellipse(0.32, -0.28, 0.09, 0.09)), _EYE)
     layer.flat(place(curves.ellipse(0.29, -0.32, 0.035, count=8)), (255, 255, 255))
-    ear = np.array(EARS[breed.ear]) * [-1, 1]
-    ear += (0.45, 0.05) if breed.ear == "prick" else (0.52, 0.08)
+    layer.note("eye", place, (0.31, -0.28), -1)
+    layer.note("eye", place, (0.31, -0.28), 1, seen=False)
+    offset = (0.45, 0.05) if breed.ear == "prick" else (0.52, 0.08)
+    ear = np.array(EARS[breed.ear]) * [-1, 1] + offset
     outline = curves.tufted(curves.smooth(ear, 5), rng, 0.045, 60)
     layer.part(place(outline), darker(coat.ear, 0.16), relief=0.85, fur=0.8)
+    ear_tip = np.array(_EAR_TIPS[breed.ear]) * [-1, 1] + offset
+    layer.note("ear", place, ear_tip, -1)
+    if breed.ear != "prick":  # The head hides the other one.
+        layer.note("ear", place, ear_tip, 1, seen=False)

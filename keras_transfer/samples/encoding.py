@@ -32,7 +32,7 @@ def drawn(
 
     Args:
         draw: Function of a module that returns picture and label of an index and a
-            seed.
+            seed. In place of a picture it may return a file, which is yielded as it is.
         num_images: Number of pictures.
         seed: Seed of the generator.
     """
@@ -92,6 +92,8 @@ def _read(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _encoded(draw: Callable, index: int, seed: int) -> tuple[int, bytes]:
     image, label = draw(index, seed)
+    if isinstance(image, bytes):
+        return label, image
     file = io.BytesIO()
     image.save(file, "png", compress_level=1)
     return label, file.getvalue()

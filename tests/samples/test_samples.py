@@ -29,7 +29,7 @@ def few_images(monkeypatch):
     """Shrink both data sets, so that preparing them takes no time."""
     from keras_transfer.samples import builders
 
-    for builder in (builders.SampleCatsVsDogs, builders.SampleFlowers):
+    for builder in builders._BUILDERS.values():
         monkeypatch.setattr(builder, "num_images", 10)
 
 
@@ -87,6 +87,8 @@ def test_drawing_needs_no_tensorflow():
     [
         ("sample_cats_vs_dogs", ["cat", "dog"]),
         ("sample_flowers", ["daisy", "dandelion", "roses", "sunflowers", "tulips"]),
+        ("sample_pets", ["cat", "dog"]),
+        ("sample_pets_night", ["cat", "dog"]),
     ],
 )
 def test_prepare_writes_a_tfds_data_set(
