@@ -296,12 +296,14 @@ class Splits:
 
         Returns:
             A dictionary of arrays. `"box"`, float32 `(count, 4)`: `y_min, x_min, y_max,
-            x_max` of the smallest box around the animal, as shares of the image from 0
-            to 1. `"mask"`, bool `(count, size, size)`: the pixels at which the animal
-            is seen, without its whiskers and what stands in front. `"key_points"`,
-            float32 `(count, 5, 3)`: `y, x` as shares of the image, and 1 if the point
-            is seen or 0 if it is hidden or outside, of nose, left eye, right eye, tip
-            of the left ear, tip of the right ear. Left and right are the animal's own.
+            x_max` of the smallest box around what the mask of the full-size drawing
+            shows, as shares of the image from 0 to 1. `"mask"`, bool `(count, size,
+            size)`: the pixels at which the animal is seen, without its whiskers and
+            what stands in front. `"key_points"`, float32 `(count, 5, 3)`: `y, x` as
+            shares of the image, below 0 or above 1 where a point is outside, and 1 if
+            the point is seen or 0 if it is hidden or outside, of nose, left eye, right
+            eye, tip of the left ear, tip of the right ear. Left and right are the
+            animal's own.
 
         Raises:
             ValueError: If the data set has none.

@@ -82,14 +82,18 @@ def test_night_shows_other_animals_in_a_tenth_of_the_light(drawn):
 
 
 def test_seen_points_lie_on_the_animal_and_others_do_not_count(drawn):
-    seen = 0
+    seen = outside = 0
     for example in drawn:
         height, width = example["mask"].shape
         for y, x, visible in example["key_points"]:
+            outside += not (0 <= y < 1 and 0 <= x < 1)
             if visible:
+                assert 0 <= y < 1
+                assert 0 <= x < 1
                 assert example["mask"][int(y * height), int(x * width)]
         seen += example["key_points"][:, 2].sum()
     assert 0.8 < seen / (COUNT * len(pets.KEY_POINTS)) < 1
+    assert outside > 0
 
 
 def test_noses_are_where_noses_are_drawn(monkeypatch):
