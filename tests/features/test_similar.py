@@ -84,7 +84,11 @@ def test_the_order_of_numbers_in_memory_does_not_count(tmp_path):
     np.save(tmp_path / "features.npy", np.asfortranarray(FEATURES))
     file = np.load(tmp_path / "features.npy", mmap_mode="r")
     assert file.flags.f_contiguous
-    for features in (file, np.repeat(FEATURES, 2, axis=1)[:, ::2], FEATURES.astype("f8")):
+    for features in (
+        file,
+        np.repeat(FEATURES, 2, axis=1)[:, ::2],
+        FEATURES.astype("f8"),
+    ):
         found = kt.similar_images(features, np.asfortranarray(QUERIES), 300)
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_array_equal(found.similarities, expected.similarities)
