@@ -148,18 +148,25 @@ def _better(
     # two lengths and of the product itself.
     margin = (block.shape[1] + 16) * 2.0**-22
     least = np.partition(known, -kept, axis=1)[:, [-kept]] - margin
-    of, row = np.nonzero(rough >= least)
+    close = rough >= least
+    needed = np.flatnonzero(close.any(axis=0))
+    # Of rows that are all the same, such as those of black photos, the first win.
+    same = (block[needed] == block[needed[:1]]).all(axis=1)
+    needed = np.delete(needed, np.flatnonzero(same)[k:])
+    exact = _scaled(block[needed].astype("float64"))
+    exact /= _lengths(exact, zero=1)
+    of, row = np.nonzero(close[:, needed])
     similarity = np.empty(len(of), "float32")
     step = max(1, FEATURES_AT_ONCE // (4 * block.shape[1]))
     for i in range(0, len(of), step):
-        other = _scaled(block[row[i : i + step]].astype("float64"))
-        other /= _lengths(other, zero=1)
-        similarity[i : i + step] = (queries[of[i : i + step]] * other).sum(axis=1)
+        pairs = queries[of[i : i + step]] * exact[row[i : i + step]]
+        similarity[i : i + step] = pairs.sum(axis=1)
     before = best.indices.shape[1]
     of = np.concatenate([np.repeat(np.arange(len(queries)), before), of])
-    index = np.concatenate([best.indices.ravel(), start + row])
+    index = np.concatenate([best.indices.ravel(), start + needed[row]])
     similarity = np.concatenate([best.similarities.ravel(), similarity.clip(-1, 1)])
-    order = np.lexsort((index, -similarity, of))
+    # The sort is stable, and what was found before stands first, as its indices do.
+    order = np.lexsort((-similarity, of))
     first = np.searchsorted(of[order], np.arange(len(queries)))
     chosen = order[first[:, None] + np.arange(kept)]
     return SimilarImages(index[chosen], similarity[chosen])

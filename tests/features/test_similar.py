@@ -62,6 +62,38 @@ def test_of_equals_the_first_comes_first():
     assert everywhere.indices.tolist() == [0, 1, 2, 3]
 
 
+def test_equal_rows_are_compared_once_not_for_each_query(monkeypatch):
+    """A million black photos have the same features: they must not take minutes."""
+    exactly, scaled = [], similar._scaled
+
+    def counted(rows):
+        exactly.extend([len(rows)] if rows.dtype == "float64" else [])
+        return scaled(rows)
+
+    monkeypatch.setattr(similar, "_scaled", counted)
+    monkeypatch.setattr(similar, "FEATURES_AT_ONCE", 24 * 1000)
+    features = np.tile(FEATURES[:1], (4000, 1))
+    features[[7, 2500]] = FEATURES[1:3]
+    found = kt.similar_images(features, QUERIES, 5)
+    np.testing.assert_array_equal(found.indices, by_hand(features, QUERIES, 5)[0])
+    assert sum(exactly) < 100
+
+
+def test_the_order_of_numbers_in_memory_does_not_count(tmp_path):
+    expected = kt.similar_images(FEATURES, QUERIES, 300)
+    np.save(tmp_path / "features.npy", np.asfortranarray(FEATURES))
+    file = np.load(tmp_path / "features.npy", mmap_mode="r")
+    assert file.flags.f_contiguous
+    for features in (
+        file,
+        np.repeat(FEATURES, 2, axis=1)[:, ::2],
+        FEATURES.astype("f8"),
+    ):
+        found = kt.similar_images(features, np.asfortranarray(QUERIES), 300)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.similarities, expected.similarities)
+
+
 def test_one_query_gives_one_row_and_a_list_is_a_query():
     one = kt.similar_images(FEATURES, QUERIES[0].tolist(), 3)
     several = kt.similar_images(FEATURES, QUERIES[:1], 3)

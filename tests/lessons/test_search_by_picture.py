@@ -15,7 +15,7 @@ import keras_transfer as kt
 
 HERE = pathlib.Path(__file__).parent
 NOTEBOOK = HERE.parent.parent / "notebooks" / "13_search_by_picture.ipynb"
-FUNCTIONS = {"find_groceries", "read_images", "read_groceries"}
+FUNCTIONS = {"find_photos", "find_groceries", "read_images", "read_groceries"}
 FUNCTIONS |= {"unit", "measure", "interval"}
 
 
@@ -57,29 +57,80 @@ def as_a_clone(root):
     }
 
 
+NAMES = [
+    "Anjou",
+    "Conference",
+    "Kaiser",
+    "Kiwi",
+    "Lemon",
+    "Mango",
+    "Papaya",
+    "Royal-Gala",
+]
+
+
+def write_groceries(paths, kinds=("jpg",)):
+    """Write the products: a picture each, 8 photos to learn from and one to ask."""
+    for split, count in {"catalogue": 1, "train": 8, "test": 1}.items():
+        for number, name in enumerate(NAMES):
+            for seed in range(count):
+                path = paths[split].format(name=name, seed=seed)
+                kind = kinds[(number + seed) % len(kinds)]
+                photo = pathlib.Path(path).with_suffix(f".{kind}")
+                write_photo(photo, (seed, number, *split.encode()))
+
+
 @pytest.mark.parametrize("layout", [as_folders, as_a_clone])
 def test_reads_both_layouts(lesson, monkeypatch, tmp_path, capsys, layout):
     paths = {split: str(path) for split, path in layout(tmp_path).items()}
-    for seed, name in enumerate(["Kiwi", "Royal-Gala"]):
-        for split, path in paths.items():
-            photo = pathlib.Path(path.format(name=name, seed=seed))
-            write_photo(photo, (seed, *split.encode()))
-    # Of no product in the catalogue; and no photo at all.
+    write_groceries(paths)
+    # Of no product in the catalogue; no photo at all; a folder; what systems leave.
     write_photo(pathlib.Path(paths["train"].format(name="Lime", seed=5)), 5)
     broken = pathlib.Path(paths["test"].format(name="Kiwi", seed="broken"))
     broken.write_bytes(b"no photo")
+    broken.with_name("._0.jpg").write_bytes(b"no photo")
+    broken.with_name("album.jpg").mkdir()
+    pathlib.Path(paths["catalogue"].format(name="Kiwi")).with_suffix(".txt").touch()
     monkeypatch.setenv("KERAS_TRANSFER_GROCERY_DIR", str(tmp_path))
     names, pictures, (photos, labels), (queries, asked) = lesson["read_groceries"]()
-    assert names == ["Kiwi", "Royal-Gala"]
-    assert labels.tolist() == asked.tolist() == [0, 1]
-    for images in (pictures, photos, queries):
-        assert images.shape == (2, 16, 16, 3)
+    assert names == NAMES
+    assert labels.tolist() == np.repeat(np.arange(8), 8).tolist()
+    assert asked.tolist() == [*range(8)]
+    for images, count in ((pictures, 8), (photos, 64), (queries, 8)):
+        assert images.shape == (count, 16, 16, 3)
         assert images.dtype == np.uint8
     found = kt.load_image(pathlib.Path(paths["test"].format(name="Kiwi", seed=0)), 16)
-    np.testing.assert_array_equal(queries[0], found)
+    np.testing.assert_array_equal(queries[3], found)
     assert re.fullmatch(
-        r"left out: broken\.jpg\. Expected .*\.\n", capsys.readouterr().out
+        r"left out of train, no picture in the catalogue: \['Lime'\]\n"
+        r"left out: album\.jpg\. .+\nleft out: broken\.jpg\. Expected .*\.\n",
+        capsys.readouterr().out,
     )
+
+
+def test_photos_are_known_by_any_of_their_names(lesson, monkeypatch, tmp_path):
+    paths = {split: str(path) for split, path in as_folders(tmp_path).items()}
+    write_groceries(paths, kinds=("JPG", "png", "jpeg"))
+    monkeypatch.setenv("KERAS_TRANSFER_GROCERY_DIR", str(tmp_path))
+    names, _, (_, labels), (_, asked) = lesson["read_groceries"]()
+    assert names == NAMES
+    assert np.bincount(labels).tolist() == [8] * 8
+    assert asked.tolist() == [*range(8)]
+
+
+def test_a_product_may_be_in_one_split_alone(lesson, monkeypatch, tmp_path):
+    paths = {split: str(path) for split, path in as_folders(tmp_path).items()}
+    write_groceries(paths)
+    for name in ("Orange", "Tomato"):
+        write_photo(pathlib.Path(paths["catalogue"].format(name=name)), 9)
+    write_photo(pathlib.Path(paths["test"].format(name="Orange", seed=0)), 10)
+    monkeypatch.setenv("KERAS_TRANSFER_GROCERY_DIR", str(tmp_path))
+    names, _, (photos, labels), (queries, asked) = lesson["read_groceries"]()
+    assert {*names} - {names[label] for label in labels} == {"Orange", "Tomato"}
+    orange = asked == names.index("Orange")
+    rows = (images.reshape(len(images), -1) / 255 for images in (photos, queries))
+    found = lesson["measure"](next(rows), labels, next(rows), asked)
+    assert all(values[orange] == 0 for values in found.values())
 
 
 def test_groceries_that_are_not_there_are_one_clear_error(
