@@ -383,7 +383,7 @@ ROWS = {
         "class_names": NAMES,
     },
     "plots.show_embedding": lambda world: {
-        "features": np.eye(8),
+        "features": np.eye(4),
         "labels": LABELS,
         "class_names": NAMES,
     },

@@ -29,11 +29,11 @@ class _SampleBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict(self._features()),
+            features=tfds.features.FeaturesDict(self.example_features()),
             supervised_keys=("image", "label"),
         )
 
-    def _features(self) -> dict:
+    def example_features(self) -> dict:
         return {
             "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
             "label": tfds.features.ClassLabel(names=list(self.label_names)),
@@ -76,9 +76,9 @@ class SamplePets(_SampleBuilder):
     num_images = 480
     draw = staticmethod(pets.draw_pet)
 
-    def _features(self) -> dict:
+    def example_features(self) -> dict:
         points = (len(pets.KEY_POINTS), 3)
-        return super()._features() | {
+        return super().example_features() | {
             "box": tfds.features.BBoxFeature(),
             "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
             "key_points": tfds.features.Tensor(shape=points, dtype=np.float32),
