@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from keras_transfer.backbones.registry import is_from_outside
-from keras_transfer.comparison.loading import handed_over
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.comparison.result import Comparison, summarize
 from keras_transfer.comparison.store import (
@@ -22,6 +21,7 @@ from keras_transfer.comparison.store import (
     read_run,
     run_path,
 )
+from keras_transfer.data.loading_again import handed_over
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.inference import engine_here
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number

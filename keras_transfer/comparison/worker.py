@@ -17,10 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.comparison.loading import load_again
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.comparison.store import Run, save_run
 from keras_transfer.comparison.training import Trained, train
+from keras_transfer.data.loading_again import load_again
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.models.outputs import class_probabilities

@@ -229,9 +229,15 @@ def _printed(file: PhotoFile, folder: pathlib.Path) -> str:
 
 
 def examples(files: Sequence[PhotoFile]):
-    """Return a function that makes the data set of encoded photos and labels."""
+    """Return a function that makes the data set of encoded photos and labels.
 
-    return lambda: tf.data.Dataset.from_tensor_slices(_columns(files))
+    Of all of them, or of those from a number to before another one.
+    """
+
+    def make(start: int = 0, stop: int | None = None) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(_columns(files[start:stop]))
+
+    return make
 
 
 def _columns(files: Sequence[PhotoFile]) -> tuple:

@@ -393,7 +393,7 @@ def _only_of_images(cls) -> None:
 
 
 def build_splits(
-    examples: dict[str, Callable[[], tf.data.Dataset]],
+    examples: dict[str, Callable[..., tf.data.Dataset]],
     decode: Callable,
     *,
     counts: dict[str, int],
@@ -406,7 +406,8 @@ def build_splits(
 
     Args:
         examples: For each split, a function that returns its examples in stored
-            order; it is called for `fit` and for each reading in order.
+            order, all of them or those from a number to before another one; it is
+            called for `fit` and for each reading in order.
         decode: Maps one encoded example to an RGB image tensor.
         counts: Number of images of each split.
         image_size: Side of the square images, in pixels.
@@ -416,25 +417,15 @@ def build_splits(
             `skipped`, `photos` and `left_out`.
     """
 
-    def read(encoded, label):
-        return resize(decode(encoded), image_size), tf.cast(label, tf.int32)
-
     def batched(dataset):
-        return without_autotune(
-            dataset.batch(batch_size)
-            .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
-            .prefetch(2)
-        )
+        return in_batches(dataset, batch_size)
 
     def pixels(dataset):
-        return dataset.map(read, num_parallel_calls=os.cpu_count())
+        return decoded(dataset, decode, image_size)
 
     def in_order(make):
         # Cut before they are decoded, which costs most of the time.
-        def cut(start, stop):
-            return batched(pixels(make().skip(start).take(stop - start)))
-
-        return cut
+        return lambda start, stop: batched(pixels(make(start, stop)))
 
     ordered = {name: in_order(make) for name, make in examples.items()}
     train, count = examples["train"](), counts["train"]
@@ -454,6 +445,32 @@ def build_splits(
         image_size=image_size,
         _ordered=ordered,
         **described,
+    )
+
+
+def decoded(
+    examples: tf.data.Dataset, decode: Callable, image_size: int
+) -> tf.data.Dataset:
+    """Return uint8 images of one size, and their labels, one by one.
+
+    Args:
+        examples: Encoded images and labels.
+        decode: Maps one encoded example to an RGB image tensor.
+        image_size: Side of the square images, in pixels.
+    """
+
+    def read(encoded, label):
+        return resize(decode(encoded), image_size), tf.cast(label, tf.int32)
+
+    return examples.map(read, num_parallel_calls=os.cpu_count())
+
+
+def in_batches(images: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Return batches of float32 images and labels, of what `decoded` returns."""
+    return without_autotune(
+        images.batch(batch_size)
+        .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
+        .prefetch(2)
     )
 
 

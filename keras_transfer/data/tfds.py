@@ -115,17 +115,15 @@ def load_dataset(  # noqa: PLR0913
     image_key, label_key = _keys(builder)
     slices, sizes = _slices(builder, asked)
     counts = cap(sizes, max_images)
-    instructions = {
-        split: tfds.core.ReadInstruction(
-            stored, from_=start, to=start + counts[split], unit="abs"
-        )
-        for split, (stored, start) in slices.items()
-    }
+
+    places = {split: (*slices[split], counts[split]) for split in slices}
+    instructions = {split: _records(*places[split]) for split in slices}
 
     def examples(split):
-        def read():
+        def read(start=0, stop=None):
+            # A range by itself, so that what lies before it is not read.
             dataset = builder.as_dataset(
-                split=instructions[split],
+                split=_records(*places[split], start, stop),
                 decoders={image_key: tfds.decode.SkipDecoding()},
                 read_config=tfds.ReadConfig(try_autocache=False),
                 shuffle_files=False,
@@ -195,6 +193,24 @@ def open_photos(name: str) -> Iterator[tuple[bytes, str]]:
     )
     for row in dataset.as_numpy_iterator():
         yield row[image_key], names[row[label_key]]
+
+
+def _records(
+    stored: str, first: int, count: int, start: int = 0, stop: int | None = None
+) -> tfds.core.ReadInstruction:
+    """Return which records are those of a split from `start` to before `stop`.
+
+    Args:
+        stored: Name of the stored split.
+        first: Number of the record that is the first one of the split.
+        count: Number of records of the split.
+        start: Number of the first one wanted. Defaults to `0`.
+        stop: Number of the one to stop before. Defaults to that after the last.
+    """
+    stop = count if stop is None else stop
+    return tfds.core.ReadInstruction(
+        stored, from_=first + start, to=first + stop, unit="abs"
+    )
 
 
 def _annotations(builder, instruction, image_size: int) -> dict[str, np.ndarray]:

@@ -25,25 +25,64 @@ class Outputs(typing.NamedTuple):
         labels: Path of the file of labels.
         shape: Shape of all outputs together.
         dtype: What they are kept as.
-        batches: Function from the number of the first image to batches of images and
-            integer labels from there on.
     """
 
     outputs: pathlib.Path
     labels: pathlib.Path
     shape: tuple[int, ...]
     dtype: type
-    batches: Callable[[int], Iterable]
 
 
-def write_outputs(network: Network, parts: Sequence[Outputs]) -> float:
-    """Write what `network` makes of batches into files, and their labels into others.
+class Computed(typing.NamedTuple):
+    """Hold what was made of some images that follow each other.
 
-    Written as they come, so memory does not grow with the number of images. What an
+    Attributes:
+        part: Number of the part that they belong to.
+        values: What the network made of them.
+        labels: Their integer labels.
+        images: The images, where they are at hand. Defaults to `None`.
+    """
+
+    part: int
+    values: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray | None = None
+
+
+# For each part that is not whole, its number and that of its first missing image; what
+# is yielded begins there and leaves nothing out.
+Compute = Callable[[list[tuple[int, int]]], Iterable[Computed]]
+
+
+def batch_by_batch(network: Network, batches: Sequence[Callable]) -> Compute:
+    """Return what runs a network on the batches of parts, one part behind another.
+
+    Args:
+        network: What runs the batches.
+        batches: For each part, a function from the number of the first image to batches
+            of images and integer labels from there on.
+    """
+
+    def compute(missing):
+        def items():
+            for part, done in missing:
+                for images, labels in batches[part](done):
+                    yield images, (part, np.asarray(labels), images)
+
+        for values, (part, labels, images) in network.stream(items()):
+            yield Computed(part, values, labels, images)
+
+    return compute
+
+
+def write_outputs(compute: Compute, parts: Sequence[Outputs]) -> float:
+    """Write what is computed of parts into files, and their labels into others.
+
+    Written as it comes, so memory does not grow with the number of images. What an
     interrupted run has finished of both files is kept, if it is whole.
 
     Args:
-        network: What runs the batches, those of one part behind those of another.
+        compute: What computes it, those of one part behind those of another.
         parts: What is to be written.
 
     Returns:
@@ -52,26 +91,19 @@ def write_outputs(network: Network, parts: Sequence[Outputs]) -> float:
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(_Pair(part)) for part in parts]
         spared = sum(pair.seconds for pair in files)
-
-        def batches():
-            for part, pair in zip(parts, files, strict=True):
-                if pair.done == part.shape[0]:
-                    continue
-                pair.start()
-                for images, labels in part.batches(pair.done):
-                    yield images, (pair, np.asarray(labels), images)
-
-        for values, (pair, labels, images) in network.stream(batches()):
+        missing = [
+            (number, pair.done)
+            for number, pair in enumerate(files)
+            if pair.done < parts[number].shape[0]
+        ]
+        begun = time.perf_counter()
+        for number, values, labels, images in compute(missing) if missing else ():
             with np.errstate(over="ignore"):  # Which is looked for.
-                values = values.astype(pair.part.dtype, copy=False)
+                values = values.astype(parts[number].dtype, copy=False)
             if not np.isfinite(values).all():
-                raise ValueError(
-                    "The network made numbers that are not finite, or that "
-                    f"{values.dtype.name} cannot hold. Check its weights and its "
-                    "precision, and that its images are RGB from 0 to 255. "
-                    f"Received: images from {np.min(images)} to {np.max(images)}"
-                )
-            pair.append(values, labels)
+                raise _not_finite(values, images)
+            files[number].append(values, labels, begun)
+            begun = time.perf_counter()
         for part, pair in zip(parts, files, strict=True):
             if pair.done != part.shape[0]:
                 raise ValueError(
@@ -79,6 +111,17 @@ def write_outputs(network: Network, parts: Sequence[Outputs]) -> float:
                     f"Received: {pair.done}"
                 )
         return spared
+
+
+def _not_finite(values: np.ndarray, images: np.ndarray | None) -> ValueError:
+    received = f"outputs {shown(values)}"
+    if images is not None:
+        received = f"images from {np.min(images)} to {np.max(images)}"
+    return ValueError(
+        "The network made numbers that are not finite, or that "
+        f"{values.dtype.name} cannot hold. Check its weights and its precision, and "
+        f"that its images are RGB from 0 to 255. Received: {received}"
+    )
 
 
 class _Pair:
@@ -114,10 +157,6 @@ class _Pair:
         self._record.truncate()
         return self
 
-    def start(self) -> None:
-        """Count the seconds from here on, behind those of before."""
-        self._start = time.perf_counter() - self.seconds
-
     def _find_whole(self) -> int:
         """Set `done` to what is whole, and return the length of its record."""
         kept = 0
@@ -141,7 +180,8 @@ class _Pair:
             kept += len(line)
         return kept
 
-    def append(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+    def append(self, outputs: np.ndarray, labels: np.ndarray, begun: float) -> None:
+        """Add what was computed from the time `begun` until now."""
         count = len(labels)
         if outputs.shape != (count, *self._shape[1:]):
             raise ValueError(
@@ -164,8 +204,8 @@ class _Pair:
             self._files[place].flush()
             self._sums[place] = zlib.crc32(data, self._sums[place])
         self.done += count
-        seconds = time.perf_counter() - self._start
-        self._record.write(_line(self.done, seconds, self._sums))
+        self.seconds += time.perf_counter() - begun
+        self._record.write(_line(self.done, self.seconds, self._sums))
         self._record.flush()
 
     def __exit__(self, kind, error, trace) -> None:

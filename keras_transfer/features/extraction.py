@@ -11,16 +11,14 @@ import numpy as np
 
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
-from keras_transfer.features.array_files import Outputs, write_outputs
-from keras_transfer.features.inference import (
-    Network,
-    UnsupportedError,
-    engines,
-    frozen_network,
-)
+from keras_transfer.features.array_files import Compute, Outputs, write_outputs
+from keras_transfer.features.computing import computing, engine_for
+from keras_transfer.features.inference import UnsupportedError, engines
+from keras_transfer.features.ranges import Range, Settings
 from keras_transfer.models.precision import described, fast_dtype
 from keras_transfer.runtime import paths
 from keras_transfer.runtime.arguments import elements, shown, whole_number
+from keras_transfer.runtime.clusters import asked_workers
 from keras_transfer.runtime.status_lines import say
 
 # What the names of the parts of a folder have behind its own.
@@ -56,7 +54,7 @@ class Features:
     made_by: frozenset[str] | None = None
 
 
-def extract_features(
+def extract_features(  # noqa: PLR0913
     backbone: keras.Model,
     splits: Splits,
     cache_dir: str | os.PathLike | None = None,
@@ -65,6 +63,9 @@ def extract_features(
     dtype: typing.Any = None,
     shard: tuple[int, int] | None = None,
     engine: str = "auto",
+    cluster: str | None = None,
+    workers: int | None = None,
+    gpus_per_worker: int = 0,
 ) -> Features:
     """Run the frozen backbone once and return globally averaged features.
 
@@ -94,6 +95,15 @@ def extract_features(
             processor OpenVINO where it is installed and takes the network, else
             TensorFlow; features of either that are there already are read back. The
             printed line says which. Defaults to `"auto"`.
+        cluster: Address of a Ray cluster whose workers compute them, `"auto"` for the
+            one that this machine is in, or `"local"`. Its machines must see the photos
+            under the same paths, and have the same software. Features are the same, and
+            a worker or machine that dies costs only what it was computing. Defaults to
+            `None`: this process computes.
+        workers: Number of workers of the cluster. Defaults to one a machine, or to as
+            many as there are GPUs for.
+        gpus_per_worker: GPUs that each worker gets; with any, TensorFlow computes.
+            Defaults to `0`.
 
     Returns:
         `Features`: float32 arrays of shape `(count, channels)` and integer labels of
@@ -102,8 +112,10 @@ def extract_features(
 
     Raises:
         ValueError: If the backbone's output is no feature map, or its input size is
-            not that of the splits, or if a part is missing or there twice.
-        OSError: If nothing can be written into the folder.
+            not that of the splits, or if a part is missing or there twice; or if a
+            cluster cannot be given these splits or has too few workers.
+        OSError: If nothing can be written into the folder, or there is no such cluster.
+        ModuleNotFoundError: If `cluster` is given and Ray is not installed.
 
     Example:
 
@@ -117,7 +129,8 @@ def extract_features(
     checked_splits(splits)
     channels = cache.check_network(backbone, splits)[-1]
     verbose = cache.is_verbose(verbose)
-    candidates = engines(backbone, engine)
+    asked = asked_workers(cluster, workers, gpus_per_worker)
+    candidates = engines(backbone, engine_for(asked, engine))
     dtype = fast_dtype(backbone, dtype, frozen=True)
     cache_dir = cache.folder_of("cache_dir", cache_dir, "features")
     shard = None if shard is None else checked_shard(shard, splits)
@@ -146,9 +159,10 @@ def extract_features(
         if parts:
             how = f"put together from {len(parts)} parts"
             return _put_together(parts, path)
-        shape = cache.image_shape(splits)
-        network = frozen_network(backbone, shape, dtype, chosen, pooled=True)
-        return _extract(network, splits, path, shard or (0, 1), channels)
+        ranges = _ranges(splits, shard or (0, 1))
+        settings = Settings(dtype, chosen, pooled=True, kept="float32")
+        with computing(asked, backbone, splits, settings) as compute_of:
+            return _extract(compute_of(ranges), ranges, path, channels)
 
     try:
         arrays, found = cache.keep(folder, files, write)
@@ -156,6 +170,8 @@ def extract_features(
         if chosen == candidates[-1]:
             raise
         settings = {"dtype": dtype, "shard": shard, "engine": candidates[-1]}
+        settings |= {"cluster": cluster, "workers": workers}
+        settings["gpus_per_worker"] = gpus_per_worker
         return extract_features(backbone, splits, cache_dir, verbose, **settings)
     if verbose and found:
         say(f"Features: read back from {folder}")
@@ -185,27 +201,24 @@ def _put_together(parts: list[dict[str, np.ndarray]], folder: pathlib.Path) -> f
     return 0.0
 
 
+def _ranges(splits: Splits, shard: tuple[int, int]) -> list[Range]:
+    """Return which images of each split are computed, those of a part or all."""
+    return [
+        Range(split, *bounds(count, *shard)) for split, count in splits.counts.items()
+    ]
+
+
 def _extract(
-    network: Network,
-    splits: Splits,
-    folder: pathlib.Path,
-    shard: tuple[int, int],
-    channels: int,
+    compute: Compute, ranges: list[Range], folder: pathlib.Path, channels: int
 ) -> float:
-    parts = {split: bounds(count, *shard) for split, count in splits.counts.items()}
-    count = sum(stop - start for start, stop in parts.values())
+    count = sum(stop - start for _, start, stop in ranges)
     there = sum(path.stat().st_size for path in folder.iterdir())
     paths.check_room(folder, 4 * count * (channels + 1) - there)
     outputs = []
-    for split, (start, stop) in parts.items():
-
-        def batches(done, split=split, start=start, stop=stop):
-            return splits.ordered(split, start + done, stop)
-
+    for split, start, stop in ranges:
         files = (folder / f"{split}_{name}.npy" for name in LabeledFeatures._fields)
-        shape = (stop - start, channels)
-        outputs.append(Outputs(*files, shape, np.float32, batches))
-    return write_outputs(network, outputs)
+        outputs.append(Outputs(*files, (stop - start, channels), np.float32))
+    return write_outputs(compute, outputs)
 
 
 def checked_shard(shard: typing.Any, splits: Splits) -> tuple[int, int]:

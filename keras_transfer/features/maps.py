@@ -1,8 +1,10 @@
 """Run the first blocks of a network once, so that only the last ones are trained."""
 
+import contextlib
 import dataclasses
 import math
 import os
+import pathlib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -16,15 +18,14 @@ from keras_transfer.data.pipelines import without_autotune
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Outputs, write_outputs
-from keras_transfer.features.inference import (
-    UnsupportedError,
-    engines,
-    frozen_network,
-)
+from keras_transfer.features.computing import computing, engine_for
+from keras_transfer.features.inference import UnsupportedError, engines
+from keras_transfer.features.ranges import Range, Settings
 from keras_transfer.models.precision import described, fast_dtype
 from keras_transfer.models.training_state import random_states
 from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import shown, whole_number
+from keras_transfer.runtime.clusters import asked_workers
 from keras_transfer.runtime.keras_internals import flat_layers
 from keras_transfer.runtime.status_lines import say
 
@@ -68,6 +69,9 @@ def extract_feature_maps(  # noqa: PLR0913
     engine: str = "auto",
     cache_dir: str | os.PathLike | None = None,
     verbose: bool | int | str = True,
+    cluster: str | None = None,
+    workers: int | None = None,
+    gpus_per_worker: int = 0,
 ) -> FeatureMaps:
     """Run frozen layers once over a data set and keep their feature maps on disk.
 
@@ -90,13 +94,21 @@ def extract_feature_maps(  # noqa: PLR0913
         engine: What computes it, as in `extract_features`. Defaults to `"auto"`.
         cache_dir: Folder that keeps the maps. Defaults to `data/feature_maps`.
         verbose: Whether to print what was done. Defaults to `True`.
+        cluster: Address of a Ray cluster whose workers compute them, as in
+            `extract_features`; without `augmentation`. Defaults to `None`: this process
+            computes.
+        workers: Number of workers of the cluster, as in `extract_features`.
+        gpus_per_worker: GPUs that each worker gets. Defaults to `0`.
 
     Returns:
         `FeatureMaps`, to use wherever `Splits` are. On disk they are float16.
 
     Raises:
-        ValueError: If the shapes do not fit, or an argument is out of its range.
-        OSError: If there is not enough room on the disk, or nothing can be written.
+        ValueError: If the shapes do not fit, an argument is out of its range, or a
+            cluster cannot be given this work.
+        OSError: If there is not enough room on the disk, nothing can be written, or
+            there is no such cluster.
+        ModuleNotFoundError: If `cluster` is given and Ray is not installed.
 
     Example:
 
@@ -119,46 +131,47 @@ def extract_feature_maps(  # noqa: PLR0913
     dtype = fast_dtype(network, dtype, frozen=True)
     cache_dir = cache.folder_of("cache_dir", cache_dir, _FOLDER)
     weights = cache.checksums(network)
+    asked = asked_workers(cluster, workers, gpus_per_worker)
+    if asked and copies:
+        raise ValueError(
+            "A cluster computes maps of photos as they are. Each augmented copy is "
+            "drawn in one go, so that its random numbers hold: leave cluster out, or "
+            f"augmentation. Received: cluster={cluster}, augmentation={augmentation}"
+        )
     settings = (network, splits, dtype, augmentation, copies, weights)
-    plans = _plans(cache_dir, engines(network, engine), *settings)
+    plans = _plans(cache_dir, engines(network, engine_for(asked, engine)), *settings)
     # All of it is asked for before any of it is computed.
     paths.check_room(cache_dir, plans[0].needed)
-    image_shape = cache.image_shape(splits)
-    plan, run = _first_ready(
-        plans, lambda engine: frozen_network(network, image_shape, dtype, engine)
-    )
-    free = paths.check_room(cache_dir, plan.needed)
-    if verbose and run:
-        say(
-            f"Feature maps: {plan.needed / 1e6:,.0f} MB to keep in {cache_dir} "
-            f"({free / 1e6:,.0f} MB free)"
-        )
     arrays, labels = {}, {}
-    for part in plan.parts:
+    with contextlib.ExitStack() as stack:
 
-        def write(path, part=part):
-            def batches(done):
-                if not part.copy:
-                    return splits.ordered(part.split, done)
-                # Drawn again from the start, for the random numbers to be the same.
-                dataset = splits.ordered(part.split)
-                return _after(_augmented(dataset, augmentation, part.copy), done)
+        def make(engine):
+            how = Settings(dtype, engine, pooled=False, kept="float16")
+            return stack.enter_context(computing(asked, network, splits, how))
 
-            files = (path / f"{name}.npy" for name in FILES)
-            outputs = Outputs(*files, part.shape, np.float16, batches)
-            return write_outputs(run, [outputs])
-
-        found, was_there = cache.keep(cache_dir / part.key, FILES, write)
-        arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
-        if verbose:
-            how = "read back"
-            if not was_there:
-                how = f"computed in {described(network, dtype)} by {run.engine}"
+        plan, compute_of = _first_ready(plans, make)
+        free = paths.check_room(cache_dir, plan.needed)
+        if verbose and plan.missing:
             say(
-                f"Feature maps: {part.shape[0]:,} {part.split} images x {shape}"
-                f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
-                f"{found['maps'].nbytes / 1e6:,.0f} MB"
+                f"Feature maps: {plan.needed / 1e6:,.0f} MB to keep in {cache_dir} "
+                f"({free / 1e6:,.0f} MB free)"
             )
+        for part in plan.parts:
+
+            def write(path, part=part):
+                return _write(compute_of, splits, part, augmentation, path)
+
+            found, was_there = cache.keep(cache_dir / part.key, FILES, write)
+            arrays[part], labels[part.split] = found["maps"], np.array(found["labels"])
+            if verbose:
+                how = "read back"
+                if not was_there:
+                    how = f"computed in {described(network, dtype)} by {plan.engine}"
+                say(
+                    f"Feature maps: {part.shape[0]:,} {part.split} images x {shape}"
+                    f"{f', augmented copy {part.copy}' if part.copy else ''}, {how}, "
+                    f"{found['maps'].nbytes / 1e6:,.0f} MB"
+                )
 
     def in_order(split):
         maps = next(arrays[part] for part in plan.parts if part.split == split)
@@ -184,6 +197,21 @@ def extract_feature_maps(  # noqa: PLR0913
         passes=passes,
         made_by=cache.made_by(network, splits, weights),
     )
+
+
+def _write(compute_of, splits, part, augmentation, folder: pathlib.Path) -> float:
+    """Write one part, and return the seconds that were spared."""
+    batches = None
+    if part.copy:
+
+        def batches(done):
+            # Drawn again from the start, for the random numbers to be the same.
+            dataset = splits.ordered(part.split)
+            return _after(_augmented(dataset, augmentation, part.copy), done)
+
+    files = (folder / f"{name}.npy" for name in FILES)
+    compute = compute_of([Range(part.split, 0, part.shape[0])], batches)
+    return write_outputs(compute, [Outputs(*files, part.shape, np.float16)])
 
 
 def missing_bytes(

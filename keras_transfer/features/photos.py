@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_transfer.data.photo_files import PhotoFile, photo_dataset
 from keras_transfer.features import cache
-from keras_transfer.features.array_files import Outputs, write_outputs
+from keras_transfer.features.array_files import Outputs, batch_by_batch, write_outputs
 from keras_transfer.features.inference import (
     UnsupportedError,
     engines,
@@ -75,8 +75,8 @@ def photo_features(
                     bar.update(len(numbers))
 
             outputs = path / "features.npy"
-            part = Outputs(outputs, labels, shape_of_all, np.float32, batches)
-            spared = write_outputs(network, [part])
+            part = Outputs(outputs, labels, shape_of_all, np.float32)
+            spared = write_outputs(batch_by_batch(network, [batches]), [part])
         # They belong to no photo for good, and are known.
         labels.unlink()
         return spared

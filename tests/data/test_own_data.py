@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
-from keras_transfer.comparison import loading, store
-from keras_transfer.data import own_content
+from keras_transfer.comparison import store
+from keras_transfer.data import loading_again, own_content
 from keras_transfer.data.decoding import resize
 from tests.helpers.small_networks import small_backbone, small_classifier
 
@@ -199,13 +199,13 @@ def test_compare_hands_own_data_over(monkeypatch, tmp_path):
     assert path.is_file()
     other = arrays(parts={"test": photos(8, 9)})
     assert store.run_path(experiment["good"], other, 0) != path
-    with loading.handed_over(other) as loader:
+    with loading_again.handed_over(other) as loader:
         loader = json.loads(json.dumps(loader))
-        again = loading.load_again(loader, other.fingerprint)
+        again = loading_again.load_again(loader, other.fingerprint)
         assert_same(again, content(other))
         assert again.class_names == NAMES
         with pytest.raises(ValueError, match="The data changed"):
-            loading.load_again(loader, splits.fingerprint)
+            loading_again.load_again(loader, splits.fingerprint)
     monkeypatch.setattr(own_content.paths, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):
         kt.compare(experiment, other, seeds=[0], verbose=False)

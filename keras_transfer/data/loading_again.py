@@ -1,13 +1,14 @@
-"""Splits for the process of a recipe, which loads them again."""
+"""Splits for another process, which loads them again."""
 
 import contextlib
 import pathlib
 from collections.abc import Iterator
 
-import keras_transfer as kt
+from keras_transfer.data.directory import load_directory
 from keras_transfer.data.own_content import Content, own_data_dir
 from keras_transfer.data.own_data import OwnData, fingerprint
 from keras_transfer.data.splits import OWN, Splits, own_splits
+from keras_transfer.data.tfds import load_dataset
 from keras_transfer.runtime import atomic_files
 
 
@@ -37,8 +38,7 @@ def load_again(loader: dict, expected: str) -> Splits:
         loader: As `handed_over` gives it.
         expected: Fingerprint of the splits.
     """
-    load = _read if loader["function"] == OWN else getattr(kt, loader["function"])
-    splits = load(**loader["arguments"])
+    splits = _LOAD[loader["function"]](**loader["arguments"])
     if splits.fingerprint != expected:
         raise ValueError(
             "The data changed since the splits were loaded, so a process of its own "
@@ -52,3 +52,10 @@ def _read(folder, class_names, name, batch_size, seed) -> Splits:
     content = Content.read(pathlib.Path(folder))
     data = OwnData(content, tuple(class_names), fingerprint(content, class_names))
     return own_splits(data, name, batch_size, seed)
+
+
+_LOAD = {
+    "load_directory": load_directory,
+    "load_dataset": load_dataset,
+    OWN: _read,
+}

@@ -1,0 +1,117 @@
+"""One worker of a cluster: it holds a frozen network, and runs it on rows of photos."""
+
+import importlib
+import os
+import pathlib
+import pickle
+import tempfile
+import typing
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.data import photo_files
+from keras_transfer.data.loading_again import load_again
+from keras_transfer.data.splits import decoded, in_batches
+from keras_transfer.features import cache
+from keras_transfer.features.inference import frozen_network
+from keras_transfer.runtime.software import check_software
+
+
+class Job(typing.NamedTuple):
+    """Hold all that a worker needs beside its rows.
+
+    Attributes:
+        network: Bytes of its `.keras` file.
+        checksums: Those of its weights.
+        image_shape: Shape of an image.
+        loader: How splits are loaded again, or `None` where the rows name files.
+        fingerprint: That of the splits.
+        image_size: Side of the square images, in pixels.
+        batch_size: Images in a batch.
+        settings: `dtype`, `engine`, `pooled` and `kept`, as `on_cluster.Settings`.
+        environment: Variables to be set.
+        software: What is to be installed.
+    """
+
+    network: bytes
+    checksums: tuple[str, ...]
+    image_shape: tuple
+    loader: dict | None
+    fingerprint: str
+    image_size: int
+    batch_size: int
+    settings: dict
+    environment: dict[str, str]
+    software: dict[str, str]
+
+
+class Extractor:
+    """Run a frozen network on rows, as Ray Data calls it.
+
+    Args:
+        reference: Where Ray keeps the `Job`.
+    """
+
+    def __init__(self, reference):
+        job = importlib.import_module("ray").get(reference)
+        os.environ.update(job.environment)
+        check_software(job.software)
+        settings = job.settings
+        self._kept = np.dtype(settings["kept"])
+        self._network = frozen_network(
+            _loaded(job),
+            job.image_shape,
+            settings["dtype"],
+            settings["engine"],
+            pooled=settings["pooled"],
+        )
+        self._batches = _reader(job)
+
+    def __call__(self, row: dict) -> dict:
+        values, labels = zip(*self._network.stream(self._batches(row)), strict=True)
+        with np.errstate(over="ignore"):  # Which is looked for by whoever gets it.
+            made = np.concatenate(values).astype(self._kept, copy=False)
+        return {
+            "part": row["part"],
+            "shape": [*made.shape],
+            "dtype": made.dtype.name,
+            "values": made.tobytes(),
+            "labels": np.concatenate(labels).astype("int32").tobytes(),
+        }
+
+
+def _loaded(job: Job) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "network.keras")
+        path.write_bytes(job.network)
+        # It comes from whoever calls, not from somebody unknown.
+        network = keras.saving.load_model(path, compile=False, safe_mode=False)
+    if cache.checksums(network) != job.checksums:
+        raise RuntimeError(
+            "The weights of this network do not come back as they were saved. Leave "
+            f"cluster out, to compute it where it was made. Received: {network.name}"
+        )
+    return network
+
+
+def _reader(job: Job) -> Callable[[dict], tf.data.Dataset]:
+    """Return a function from a row to its batches."""
+    if job.loader is not None:
+        splits = load_again(job.loader, job.fingerprint)
+
+        def in_range(row):
+            images = splits.ordered(row["split"], row["start"], row["stop"])
+            # Own training data may have batches of another size than what is in order.
+            return images.rebatch(job.batch_size)
+
+        return in_range
+
+    def of_files(row):
+        examples = photo_files.examples(pickle.loads(row["files"]))()
+        photos = decoded(examples, photo_files.decode, job.image_size)
+        return in_batches(photos, job.batch_size)
+
+    return of_files

@@ -1,0 +1,198 @@
+"""A frozen network that the workers of a cluster run, with Ray Data.
+
+A row is a few hundred photos that follow each other. Whoever asks gets the rows back in
+order and writes them as if they were computed here, so what has been written when a run
+is killed is whole, and the next run goes on behind it. Rows that a worker or a machine
+takes with it are given to another one by Ray.
+"""
+
+import contextlib
+import pathlib
+import pickle
+import tempfile
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+
+from keras_transfer.data.loading_again import handed_over
+from keras_transfer.data.splits import Splits
+from keras_transfer.features import cache
+from keras_transfer.features.array_files import Compute, Computed
+from keras_transfer.features.cluster_worker import Extractor, Job
+from keras_transfer.features.inference import frozen_network
+from keras_transfer.features.ranges import Range, Settings
+from keras_transfer.models.graph import operations
+from keras_transfer.runtime.clusters import (
+    Workers,
+    connected,
+    handed_on,
+    worker_count,
+)
+from keras_transfer.runtime.software import software
+from keras_transfer.runtime.status_lines import say
+
+# Images of a row: many, for each costs the making of a pipeline, and few, because what
+# a worker that dies was computing is computed again.
+IMAGES = 512
+# Rows that each worker gets at least, so that none is idle for long at the end.
+ROWS = 4
+
+
+@contextlib.contextmanager
+def computed_on(
+    workers: Workers,
+    network: keras.Model,
+    splits: Splits,
+    settings: Settings,
+) -> Iterator[Callable[[Sequence[Range]], Compute]]:
+    """Yield a function from the ranges of the parts to what computes them.
+
+    Raises:
+        ValueError: If network or splits cannot be given to another process, or the
+            cluster has not what is asked for.
+        UnsupportedError: If the engine does not take the network.
+    """
+    _check(network, splits)
+    if settings.engine == "openvino":
+        # It says here whether it takes the network, and not on each worker.
+        frozen_network(
+            network, cache.image_shape(splits), settings.dtype, settings.engine
+        )
+    with connected(workers) as ray, handed_over(splits) as loader:
+        count = worker_count(ray, workers)
+        batch = _batch_size(splits)
+        job = ray.put(_job(network, splits, settings, loader, batch))
+        say(f"Cluster: {count} worker(s) of {ray.get_runtime_context().gcs_address}")
+
+        def compute_of(ranges: Sequence[Range], batches: None = None) -> Compute:
+            assert batches is None, "These batches are of the process that asks."
+
+            def compute(missing):
+                rows = [*_rows(splits, ranges, missing, count, batch)]
+                yield from _computed(ray, job, rows, count, workers.gpus)
+
+            return compute
+
+        yield compute_of
+
+
+def _computed(
+    ray: types.ModuleType, job, rows: list[dict], count: int, gpus: int
+) -> Iterator[Computed]:
+    """Yield what the workers make of rows, in their order."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    bars, options = context.enable_progress_bars, context.execution_options
+    ordered = options.preserve_order
+    # A data set takes a copy of them when it is made.
+    context.enable_progress_bars, options.preserve_order = False, True
+    try:
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            Extractor,
+            fn_constructor_args=(job,),
+            compute=ray.data.ActorPoolStrategy(size=min(count, len(rows))),
+            num_cpus=1,
+            num_gpus=gpus,
+        )
+    finally:
+        context.enable_progress_bars, options.preserve_order = bars, ordered
+    try:
+        for row in dataset.iter_rows():
+            values = np.frombuffer(row["values"], row["dtype"])
+            yield Computed(
+                row["part"],
+                values.reshape(row["shape"]),
+                np.frombuffer(row["labels"], "int32"),
+            )
+    except ray.exceptions.RayError as error:
+        raise _own_error(error) from error
+
+
+def _own_error(error: Exception) -> Exception:
+    """Return what a worker has raised, where that says why, or a summary."""
+    found = error
+    while found is not None:
+        cause = getattr(found, "cause", None) or found.__cause__
+        if isinstance(found, ValueError | OSError) and not hasattr(found, "cause"):
+            return type(found)(*found.args)
+        found = cause
+    last = str(error).strip().splitlines()
+    return RuntimeError(
+        "The workers of the cluster could not compute this. What was finished is kept: "
+        "call again to go on, or leave cluster out to compute it here. "
+        f"Received from a worker: {' '.join(last[-1:])}"
+    )
+
+
+def _rows(
+    splits: Splits,
+    ranges: Sequence[Range],
+    missing: Iterable[tuple[int, int]],
+    count: int,
+    batch: int,
+) -> Iterator[dict]:
+    """Yield what is missing as rows, cut where one process would cut batches."""
+    missing = [*missing]
+    images = sum(ranges[p].stop - ranges[p].start - done for p, done in missing)
+    most = max(1, min(IMAGES, images // (count * ROWS)) // batch) * batch
+    for part, done in missing:
+        split, start, stop = ranges[part]
+        for first in range(start + done, stop, most):
+            last = min(first + most, stop)
+            files = splits.photos and splits.photos[split][first:last]
+            row = {"part": part, "split": split, "start": first, "stop": last}
+            yield {**row, "files": pickle.dumps(files)}
+
+
+def _batch_size(splits: Splits) -> int:
+    """Return how many images are in a batch of what is read in order."""
+    longest = max(splits.counts, key=splits.counts.get)
+    _, labels = next(iter(splits.ordered(longest)))
+    return len(labels)
+
+
+def _job(
+    network: keras.Model, splits: Splits, settings: Settings, loader: dict, batch: int
+) -> Job:
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "network.keras")
+        network.save(path)
+        saved = path.read_bytes()
+    return Job(
+        network=saved,
+        checksums=cache.checksums(network),
+        image_shape=cache.image_shape(splits),
+        # A folder of photos is read again by nobody: its rows say all.
+        loader=None if splits.photos else loader,
+        fingerprint=splits.fingerprint,
+        image_size=splits.image_size,
+        batch_size=batch,
+        settings=settings._asdict(),
+        environment=handed_on(),
+        software=software(),
+    )
+
+
+def _check(network: keras.Model, splits: Splits) -> None:
+    if splits.loader is None:
+        raise ValueError(
+            "A cluster computes on splits from load_directory, load_dataset, "
+            "Splits.from_arrays or Splits.from_datasets. Its workers cannot read "
+            "feature maps, and splits made in another way: leave cluster out. "
+            f"Received: splits={splits!r}"
+        )
+    own = [
+        operation.name
+        for operation in operations(network)
+        if type(operation).__module__ == "__main__"
+    ]
+    if own:
+        raise ValueError(
+            "The workers of a cluster cannot import what is defined in a notebook or a "
+            "script. Put its class into a file beside it, import it from there, and "
+            "decorate it with keras.saving.register_keras_serializable(). "
+            f"Received: {network.name} with {', '.join(own[:5])}"
+        )

@@ -1,0 +1,143 @@
+"""Ray, where it is installed: the cluster that work is given to, and its machines."""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import types
+import typing
+from collections.abc import Iterator
+
+from keras_transfer.runtime.arguments import shown, whole_number
+
+# What is handed on of the surroundings of whoever asks.
+_HANDED_ON = ("KERAS_TRANSFER_", "KERAS_HOME", "TFDS_DATA_DIR", "TF_ENABLE_ONEDNN_OPTS")
+
+
+class Workers(typing.NamedTuple):
+    """Say which workers of which cluster are asked for.
+
+    Attributes:
+        cluster: Address of the cluster, as `ray.init` takes it.
+        count: Number of workers, or `None` for one a machine, or as many as the GPUs
+            are enough for.
+        gpus: GPUs that each of them gets.
+    """
+
+    cluster: str
+    count: int | None
+    gpus: int
+
+
+def asked_workers(
+    cluster: typing.Any, workers: typing.Any = None, gpus_per_worker: typing.Any = 0
+) -> Workers | None:
+    """Return what was asked for, or `None` where `cluster` is.
+
+    Raises:
+        ValueError: If an argument is wrong.
+        ModuleNotFoundError: If Ray is not installed.
+    """
+    gpus = whole_number("gpus_per_worker", gpus_per_worker, 0)
+    count = None if workers is None else whole_number("workers", workers, 1)
+    if cluster is None:
+        if count is not None or gpus:
+            raise ValueError(
+                "workers and gpus_per_worker are of a cluster: pass cluster='auto' or "
+                "its address as well, or leave them out. "
+                f"Received: cluster=None, workers={count}, gpus_per_worker={gpus}"
+            )
+        return None
+    if not isinstance(cluster, str) or not cluster.strip():
+        raise ValueError(
+            "cluster must be 'auto' for the cluster that this machine is in, the "
+            "address of one such as '10.0.0.1:6379', or 'local' for this machine "
+            f"alone. Received: cluster={shown(cluster)}"
+        )
+    if importlib.util.find_spec("ray") is None:
+        raise ModuleNotFoundError(
+            'Clusters need Ray: python -m pip install "keras-transfer[cluster]". Or '
+            "leave cluster out, and everything is computed here. "
+            f"Received: cluster={cluster}"
+        )
+    return Workers(cluster, count, gpus)
+
+
+@contextlib.contextmanager
+def connected(workers: Workers) -> Iterator[types.ModuleType]:
+    """Yield Ray, connected to the cluster; who was connected before stays so.
+
+    Raises:
+        ConnectionError: If there is no such cluster.
+        ValueError: If it cannot give what is asked for.
+    """
+    ray = importlib.import_module("ray")
+    if ray.is_initialized():
+        _check_address(ray, workers)
+        _check_room(ray, workers)
+        yield ray
+        return
+    try:
+        ray.init(workers.cluster, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:
+        raise ConnectionError(
+            "There is no cluster to be reached. Start one with `ray start --head` on "
+            "one machine and `ray start --address=IP:6379`, with the IP that the first "
+            "one prints, on the others; or pass cluster='local' to use this machine "
+            f"alone ({type(error).__name__}: {error}). "
+            f"Received: cluster={workers.cluster}"
+        ) from error
+    try:
+        _check_room(ray, workers)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_address(ray, workers: Workers) -> None:
+    here = ray.get_runtime_context().gcs_address
+    if workers.cluster not in ("auto", "local", here):
+        raise ValueError(
+            "This process is connected to a cluster already. Pass cluster='auto', or "
+            f"leave that one first with ray.shutdown(). Received: "
+            f"cluster={workers.cluster}, connected to {here}"
+        )
+
+
+def _check_room(ray, workers: Workers) -> None:
+    """Refuse what the cluster does not have: Ray would wait for it for ever."""
+    there = ray.cluster_resources()
+    cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+    count = workers.count or 1
+    if count > cpus or count * workers.gpus > gpus:
+        raise ValueError(
+            f"The cluster has {cpus} CPUs and {gpus} GPUs on {len(machines(ray))} "
+            "machine(s), and each worker takes a CPU and its GPUs. Ask for fewer, or "
+            "add machines. "
+            f"Received: workers={workers.count}, gpus_per_worker={workers.gpus}"
+        )
+
+
+def machines(ray: types.ModuleType) -> list[dict]:
+    """Return what Ray says of each machine that is there and computes."""
+    return [
+        node
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    ]
+
+
+def worker_count(ray: types.ModuleType, workers: Workers) -> int:
+    """Return how many workers there are to be."""
+    if workers.count:
+        return workers.count
+    if workers.gpus:
+        return int(ray.cluster_resources().get("GPU", 0)) // workers.gpus
+    # One a machine: a frozen network uses all of its cores.
+    return len(machines(ray))
+
+
+def handed_on() -> dict[str, str]:
+    """Return the variables that a worker needs in order to find what is found here."""
+    found = {k: v for k, v in os.environ.items() if k.startswith(_HANDED_ON)}
+    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **found}
