@@ -36,6 +36,8 @@ class Comparison:
         verdict: Sentences that say what these figures support, and what they do not.
         test_images: Number of test photos.
         seeds: The seeds.
+        comparable_seconds: Whether the seconds of the recipes can be compared: all
+            runs had a machine for themselves, and the machines are of one kind.
     """
 
     rows: tuple[dict, ...]
@@ -43,6 +45,7 @@ class Comparison:
     verdict: str
     test_images: int
     seeds: tuple[int, ...]
+    comparable_seconds: bool = True
 
     def to_dict(self) -> dict:
         """Return all of it as plain values, which `json.dumps` takes."""
@@ -52,6 +55,7 @@ class Comparison:
             "verdict": self.verdict,
             "test_images": self.test_images,
             "seeds": list(self.seeds),
+            "comparable_seconds": self.comparable_seconds,
         }
 
     def __str__(self) -> str:
@@ -66,7 +70,11 @@ class Comparison:
         return f"{table}<p>{verdict}</p>"
 
     def _table(self) -> list[tuple[str, ...]]:
-        return [HEADER, *map(_cells, self.rows)]
+        header = HEADER
+        if not self.comparable_seconds:
+            said = ("seconds, not comparable" if x == "seconds" else x for x in HEADER)
+            header = (*said,)
+        return [header, *map(_cells, self.rows)]
 
 
 def summarize(runs: Mapping[str, Sequence[Run]], seeds: Sequence[int]) -> Comparison:
@@ -94,16 +102,26 @@ def summarize(runs: Mapping[str, Sequence[Run]], seeds: Sequence[int]) -> Compar
         )
     pairs = compare_pairs(right)
     photos = next(iter(right.values())).shape[1]
+    figures = [run.figures for of in runs.values() for run in of]
+    kinds = {each.get("machine") for each in figures}
+    comparable = len(kinds) == 1 and all(each.get("alone", True) for each in figures)
     return Comparison(
         rows=tuple(rows),
         pairs=pairs,
-        verdict=_verdict(rows, pairs, photos, len(seeds)),
+        verdict=_verdict(rows, pairs, photos, len(seeds), comparable),
         test_images=photos,
         seeds=tuple(seeds),
+        comparable_seconds=comparable,
     )
 
 
-def _verdict(rows: list[dict], pairs: Sequence[dict], photos: int, seeds: int) -> str:
+def _verdict(
+    rows: list[dict],
+    pairs: Sequence[dict],
+    photos: int,
+    seeds: int,
+    comparable_seconds: bool,
+) -> str:
     if not pairs:
         return (
             f"{rows[0]['recipe']} got {rows[0]['accuracy']:.1%} of {photos:,} test "
@@ -115,12 +133,18 @@ def _verdict(rows: list[dict], pairs: Sequence[dict], photos: int, seeds: int) -
         for pair in pairs
         if best["recipe"] in (pair["better"], pair["worse"])
     }
-    lines = [
-        f"{_sentence(best, other, of_best[other['recipe']], photos)} "
-        f"{best['recipe']} takes {duration(best)}, {other['recipe']} "
-        f"{duration(other)}."
-        for other in others
-    ]
+    lines = []
+    for other in others:
+        line = _sentence(best, other, of_best[other["recipe"]], photos)
+        if comparable_seconds:
+            line += f" {best['recipe']} takes {duration(best)}, {other['recipe']} "
+            line += f"{duration(other)}."
+        lines.append(line)
+    if not comparable_seconds:
+        lines.append(
+            "Their seconds cannot be compared: runs shared a machine, or were made on "
+            "machines of different kinds."
+        )
     if len(pairs) > 1:
         lines.append(f"The p-values are corrected for {len(pairs)} comparisons.")
     luck = (

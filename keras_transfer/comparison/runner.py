@@ -1,7 +1,6 @@
 """Run several recipes, each in a process of its own, and compare them."""
 
 import contextlib
-import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -13,10 +12,16 @@ import keras
 import numpy as np
 
 from keras_transfer.backbones.registry import is_from_outside
+from keras_transfer.comparison.on_cluster import (
+    RunFailedError,
+    machines_of,
+    run_on_cluster,
+)
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.comparison.result import Comparison, summarize
 from keras_transfer.comparison.store import (
     Run,
+    computed_here,
     describe,
     read_run,
     run_path,
@@ -25,6 +30,7 @@ from keras_transfer.data.loading_again import handed_over
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features.inference import engine_here
 from keras_transfer.runtime.arguments import elements, flag, shown, whole_number
+from keras_transfer.runtime.clusters import asked_workers
 from keras_transfer.runtime.processes import child_environment
 from keras_transfer.runtime.status_lines import say
 
@@ -41,6 +47,8 @@ def compare(
     *,
     verbose: bool = True,
     engine: str = "auto",
+    cluster: str | None = None,
+    share_machines: bool = False,
 ) -> Comparison:
     """Train several recipes on the same photos, and say what the difference is worth.
 
@@ -73,6 +81,13 @@ def compare(
         engine: What features and maps are computed by in all recipes, as in
             `extract_features`; a function of your own chooses for itself. Defaults to
             `"auto"`.
+        cluster: Address of a Ray cluster that makes the runs, as in `extract_features`:
+            each recipe and seed in a process of its own, on a whole machine at a time.
+            A run whose machine dies is made again, twice at most. Defaults to `None`:
+            this machine makes them.
+        share_machines: Whether several runs may share a machine of the cluster, each
+            with one CPU, and one GPU where there are any. It takes less time, and their
+            seconds cannot be compared, which the comparison says. Defaults to `False`.
 
     Returns:
         A `Comparison`, to print, to show in a notebook, or to draw with
@@ -80,7 +95,8 @@ def compare(
 
     Raises:
         ValueError: If there is no experiment or seed, a seed is there twice, or an
-            experiment or the splits cannot be handed to a process.
+            experiment or the splits cannot be handed to a process; or if the machines
+            of a cluster differ in what computes.
         RuntimeError: If the process of a recipe fails. What was finished stays kept.
 
     Example:
@@ -101,47 +117,63 @@ def compare(
     seeds = _seeds(seeds)
     verbose = flag("verbose", verbose)
     engine_here(engine)
-    paths, runs, missing = {}, {}, {}
-    for name, recipe in experiments.items():
-        paths[name] = {seed: run_path(recipe, splits, seed, engine) for seed in seeds}
-        runs[name] = {seed: read_run(path) for seed, path in paths[name].items()}
-        for seed, run in runs[name].items():
-            if run is None:
-                missing.setdefault(name, {})[seed] = paths[name][seed]
-            elif verbose:
-                say(_line(name, seed, run), f"(read back from {paths[name][seed]})")
+    share_machines = flag("share_machines", share_machines)
+    workers = asked_workers(cluster)
     # Closed at once after an error, so that no process is left.
     with contextlib.ExitStack() as stack:
+        machines = None
+        if workers:
+            there = machines_of(workers, engine, share_machines)
+            machines = stack.enter_context(there)
+        made_by = machines.computed_by if machines else computed_here(engine)
+        paths, runs, missing = {}, {}, {}
+        for name, recipe in experiments.items():
+            paths[name] = {s: run_path(recipe, splits, s, made_by) for s in seeds}
+            runs[name] = {seed: read_run(path) for seed, path in paths[name].items()}
+            for seed, run in runs[name].items():
+                if run is None:
+                    missing.setdefault(name, {})[seed] = paths[name][seed]
+                elif verbose:
+                    say(_line(name, seed, run), f"(read back from {paths[name][seed]})")
         loader = stack.enter_context(handed_over(splits)) if missing else None
-        given = dataclasses.replace(splits, loader=loader)
-        ready = ready_processes(len(missing))
-        processes = stack.enter_context(contextlib.closing(ready))
-        for name, process in zip(missing, processes, strict=False):
-            task = {
+        tasks = {
+            name: {
                 "recipe": describe(experiments[name]),
                 "runs": [(seed, str(path)) for seed, path in missing[name].items()],
-                "loader": given.loader,
-                "fingerprint": given.fingerprint,
+                "loader": loader,
+                "fingerprint": splits.fingerprint,
                 "dtype_policy": keras.config.dtype_policy().name,
                 "engine": engine,
             }
-            for seed in _run(process, name, experiments[name], task):
+            for name in missing
+        }
+        make = run_on_cluster(machines, tasks) if machines else _run_here(tasks)
+        made = stack.enter_context(contextlib.closing(make))
+        try:
+            for name, seed in made:
                 runs[name][seed] = read_run(paths[name][seed])
                 if verbose:
                     say(_line(name, seed, runs[name][seed]), flush=True)
+        except RunFailedError as error:
+            name, how = error.args
+            raise RuntimeError(
+                f"The process of {name!r} {how}\nRuns that were finished are kept: "
+                "call compare again to go on. "
+                f"Received: experiments[{name!r}]={experiments[name]!r}"
+            ) from error
     finished = {name: [runs[name][seed] for seed in seeds] for name in experiments}
     return summarize(finished, seeds)
 
 
-def _run(process: "RecipeProcess", name, recipe, task: dict) -> Iterator[int]:
-    """Yield each seed as soon as its run is kept."""
-    yield from process.run(task)
-    if process.failure:
-        raise RuntimeError(
-            f"The process of {name!r} {process.failure}\nRuns that were finished are "
-            "kept: call compare again to go on. "
-            f"Received: experiments[{name!r}]={recipe!r}"
-        )
+def _run_here(tasks: Mapping[str, dict]) -> Iterator[tuple[str, int]]:
+    """Yield each name and seed as soon as its run is kept."""
+    processes = ready_processes(len(tasks))
+    with contextlib.closing(processes):
+        for (name, task), process in zip(tasks.items(), processes, strict=False):
+            for seed in process.run(task):
+                yield name, seed
+            if process.failure:
+                raise RunFailedError(name, process.failure)
 
 
 def _line(name: str, seed: int, run: Run) -> str:

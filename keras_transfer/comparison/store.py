@@ -33,7 +33,9 @@ class Run(typing.NamedTuple):
     Attributes:
         probabilities: Array `(photos, classes)` of the test photos, in stored order.
         labels: Their integer labels.
-        figures: `seconds`, `peak_memory` in bytes or `None`, `trained_parameters`.
+        figures: `seconds`, `peak_memory` in bytes or `None`, `trained_parameters`,
+            `machine`, the kind of machine that made it, and `alone`, whether nothing
+            else was to run there meanwhile.
     """
 
     probabilities: np.ndarray
@@ -46,8 +48,19 @@ class Run(typing.NamedTuple):
         return self.probabilities.argmax(axis=1) == self.labels
 
 
+def computed_here(engine: str = "auto") -> dict[str, str]:
+    """Return by what this machine would compute a run, as its name holds it."""
+    return {
+        "device": profiles.device_in_use()[0],
+        "engine": described_engine(engine),
+    }
+
+
 def run_path(
-    recipe: Recipe | str, splits: Splits, seed: int, engine: str = "auto"
+    recipe: Recipe | str,
+    splits: Splits,
+    seed: int,
+    computed_by: dict[str, str] | None = None,
 ) -> pathlib.Path:
     """Return where the run of a recipe with a seed is kept.
 
@@ -56,6 +69,13 @@ def run_path(
     source files of this package; for a function also the source of its module and of
     what it imports from beside it. What a function reads while it runs, and other
     packages that it uses, are not seen.
+
+    Args:
+        recipe: The `Recipe`, or the name of a function.
+        splits: `Splits`.
+        seed: The seed.
+        computed_by: What `computed_here` returns where the run is to be made. Defaults
+            to this machine.
     """
     arguments = splits.loader["arguments"]
     described = {
@@ -65,8 +85,7 @@ def run_path(
         # These two are in no fingerprint, because they change no photo.
         "batches": [arguments["batch_size"], arguments["seed"]],
         "dtype_policy": keras.config.dtype_policy().name,
-        "device": profiles.device_in_use()[0],
-        "engine": described_engine(engine),
+        **(computed_by or computed_here()),
         "versions": [keras.__version__, tf.__version__],
         "package": _digests(PACKAGE.rglob("*.py"), PACKAGE),
     }

@@ -25,7 +25,7 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.models.outputs import class_probabilities
 from keras_transfer.runtime.devices import use_all_devices
-from keras_transfer.runtime.processes import peak_memory
+from keras_transfer.runtime.processes import machine_kind, peak_memory
 
 
 def run_once(
@@ -51,6 +51,8 @@ def run_once(
         {
             "seconds": seconds,
             "peak_memory": peak_memory(),
+            "machine": machine_kind(),
+            "alone": True,
             "trained_parameters": sum(
                 math.prod(v.shape) for v in trained.model.trainable_variables
             ),
@@ -66,20 +68,29 @@ def main() -> None:
     os.dup2(2, 1)
     print("ready", file=words, flush=True)
     task = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):
+        for seed, path in task["runs"]:
+            save_run(pathlib.Path(path), run_seed(task, seed))
+            print(seed, file=words, flush=True)
+
+
+def run_seed(task: dict, seed: int) -> Run:
+    """Do a task with a seed as if it were the first one in this process.
+
+    Args:
+        task: `recipe`, as `store.describe` gives it, `loader` and `fingerprint` of the
+            splits, `dtype_policy` and `engine`.
+        seed: The seed.
+    """
     recipe = task["recipe"]
     recipe = recipe if isinstance(recipe, str) else Recipe(**recipe)
-    with contextlib.redirect_stdout(sys.stderr):
-        keras.config.set_dtype_policy(task["dtype_policy"])
-        tf.config.experimental.enable_op_determinism()
-        use_all_devices()
-        for seed, path in task["runs"]:
-            # Each seed begins as if it were the first, whatever this process did.
-            keras.utils.clear_session()
-            keras.utils.set_random_seed(seed)
-            splits = load_again(task["loader"], task["fingerprint"])
-            run = run_once(recipe, splits, seed, task["engine"])
-            save_run(pathlib.Path(path), run)
-            print(seed, file=words, flush=True)
+    keras.config.set_dtype_policy(task["dtype_policy"])
+    tf.config.experimental.enable_op_determinism()
+    use_all_devices()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    splits = load_again(task["loader"], task["fingerprint"])
+    return run_once(recipe, splits, seed, task["engine"])
 
 
 def _by_function(recipe: Recipe | str, splits: Splits, seed: int) -> Trained | None:

@@ -1,7 +1,6 @@
 """One worker of a cluster: it holds a frozen network, and runs it on rows of photos."""
 
 import importlib
-import os
 import pathlib
 import pickle
 import tempfile
@@ -17,7 +16,7 @@ from keras_transfer.data.loading_again import load_again
 from keras_transfer.data.splits import decoded, in_batches
 from keras_transfer.features import cache
 from keras_transfer.features.inference import frozen_network
-from keras_transfer.runtime.software import check_software
+from keras_transfer.runtime.clusters import Surroundings, take_over
 
 
 class Job(typing.NamedTuple):
@@ -32,8 +31,7 @@ class Job(typing.NamedTuple):
         image_size: Side of the square images, in pixels.
         batch_size: Images in a batch.
         settings: `dtype`, `engine`, `pooled` and `kept`, as `on_cluster.Settings`.
-        environment: Variables to be set.
-        software: What is to be installed.
+        surroundings: Those of whoever asks.
     """
 
     network: bytes
@@ -44,21 +42,19 @@ class Job(typing.NamedTuple):
     image_size: int
     batch_size: int
     settings: dict
-    environment: dict[str, str]
-    software: dict[str, str]
+    surroundings: Surroundings
 
 
 class Extractor:
     """Run a frozen network on rows, as Ray Data calls it.
 
     Args:
-        reference: Where Ray keeps the `Job`.
+        references: List of the one place in which Ray keeps the `Job`.
     """
 
-    def __init__(self, reference):
-        job = importlib.import_module("ray").get(reference)
-        os.environ.update(job.environment)
-        check_software(job.software)
+    def __init__(self, references):
+        (job,) = importlib.import_module("ray").get(references)
+        take_over(job.surroundings)
         settings = job.settings
         self._kept = np.dtype(settings["kept"])
         self._network = frozen_network(

@@ -7,6 +7,8 @@ takes with it are given to another one by Ray.
 """
 
 import contextlib
+import importlib
+import logging
 import pathlib
 import pickle
 import tempfile
@@ -27,10 +29,9 @@ from keras_transfer.models.graph import operations
 from keras_transfer.runtime.clusters import (
     Workers,
     connected,
-    handed_on,
+    surroundings,
     worker_count,
 )
-from keras_transfer.runtime.software import software
 from keras_transfer.runtime.status_lines import say
 
 # Images of a row: many, for each costs the making of a pipeline, and few, because what
@@ -82,33 +83,43 @@ def _computed(
     ray: types.ModuleType, job, rows: list[dict], count: int, gpus: int
 ) -> Iterator[Computed]:
     """Yield what the workers make of rows, in their order."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    bars, options = context.enable_progress_bars, context.execution_options
-    ordered = options.preserve_order
-    # A data set takes a copy of them when it is made.
-    context.enable_progress_bars, options.preserve_order = False, True
-    try:
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+    data = importlib.import_module("ray.data")
+    with _quiet(data):
+        dataset = data.from_items(rows, override_num_blocks=len(rows)).map(
             Extractor,
-            fn_constructor_args=(job,),
-            compute=ray.data.ActorPoolStrategy(size=min(count, len(rows))),
+            # In a list: what is not, Ray fetches itself, and fails where it is lost.
+            fn_constructor_args=([job],),
+            compute=data.ActorPoolStrategy(size=min(count, len(rows))),
             num_cpus=1,
             num_gpus=gpus,
         )
-    finally:
-        context.enable_progress_bars, options.preserve_order = bars, ordered
+        try:
+            for row in dataset.iter_rows():
+                values = np.frombuffer(row["values"], row["dtype"])
+                yield Computed(
+                    row["part"],
+                    values.reshape(row["shape"]),
+                    np.frombuffer(row["labels"], "int32"),
+                )
+        except ray.exceptions.RayError as error:
+            raise _own_error(error) from error
+
+
+@contextlib.contextmanager
+def _quiet(data: types.ModuleType) -> Iterator[None]:
+    """Have Ray Data keep the order of rows, and print no plans and bars."""
+    log, context = logging.getLogger("ray.data"), data.DataContext.get_current()
+    level, bars = log.level, context.enable_progress_bars
+    ordered = context.execution_options.preserve_order
+    log.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
     try:
-        for row in dataset.iter_rows():
-            values = np.frombuffer(row["values"], row["dtype"])
-            yield Computed(
-                row["part"],
-                values.reshape(row["shape"]),
-                np.frombuffer(row["labels"], "int32"),
-            )
-    except ray.exceptions.RayError as error:
-        raise _own_error(error) from error
+        yield
+    finally:
+        log.setLevel(level)
+        context.enable_progress_bars = bars
+        context.execution_options.preserve_order = ordered
 
 
 def _own_error(error: Exception) -> Exception:
@@ -171,8 +182,7 @@ def _job(
         image_size=splits.image_size,
         batch_size=batch,
         settings=settings._asdict(),
-        environment=handed_on(),
-        software=software(),
+        surroundings=surroundings(),
     )
 
 

@@ -76,7 +76,10 @@ def show_comparison(
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel="seconds a training", ylabel="test accuracy (%)")
+        seconds = "seconds a training"
+        if not comparison.comparable_seconds:
+            seconds += ", on machines that cannot be compared"
+        axes.set(xlabel=seconds, ylabel="test accuracy (%)")
         # Beside the axes, where no label can hide a marker or another label.
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return axes

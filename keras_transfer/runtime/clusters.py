@@ -4,11 +4,14 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import pathlib
+import sys
 import types
 import typing
 from collections.abc import Iterator
 
 from keras_transfer.runtime.arguments import shown, whole_number
+from keras_transfer.runtime.software import check_software, software
 
 # What is handed on of the surroundings of whoever asks.
 _HANDED_ON = ("KERAS_TRANSFER_", "KERAS_HOME", "TFDS_DATA_DIR", "TF_ENABLE_ONEDNN_OPTS")
@@ -137,7 +140,34 @@ def worker_count(ray: types.ModuleType, workers: Workers) -> int:
     return len(machines(ray))
 
 
-def handed_on() -> dict[str, str]:
-    """Return the variables that a worker needs in order to find what is found here."""
-    found = {k: v for k, v in os.environ.items() if k.startswith(_HANDED_ON)}
-    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **found}
+class Surroundings(typing.NamedTuple):
+    """Hold what a worker needs in order to find and do what is found and done here.
+
+    Attributes:
+        variables: Of the environment.
+        search_path: Folders in which modules are found.
+        software: What is installed.
+    """
+
+    variables: dict[str, str]
+    search_path: list[str]
+    software: dict[str, str]
+
+
+def surroundings() -> Surroundings:
+    """Return those of this process."""
+    variables = {k: v for k, v in os.environ.items() if k.startswith(_HANDED_ON)}
+    variables = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **variables}
+    folders = [str(pathlib.Path(folder).absolute()) for folder in sys.path]
+    return Surroundings(variables, folders, software())
+
+
+def take_over(there: Surroundings) -> None:
+    """Take over, in a worker, the surroundings of whoever asks.
+
+    Raises:
+        RuntimeError: If other software is installed here.
+    """
+    os.environ.update(there.variables)
+    sys.path += [folder for folder in there.search_path if folder not in sys.path]
+    check_software(there.software)

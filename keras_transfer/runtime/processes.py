@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import sys
 from collections.abc import Iterable
 
@@ -55,3 +56,14 @@ def peak_memory(pid: int | None = None) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def machine_kind() -> str:
+    """Return the processor of this machine and its number of cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        (name, *_) = (x.split(":")[1].strip() for x in lines if "model name" in x)
+    except (OSError, ValueError):  # Not Linux, or a processor that does not say it.
+        pass
+    return f"{name}, {os.cpu_count()} cores"

@@ -17,7 +17,13 @@ import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.comparison import runner, store, training, worker
 from keras_transfer.comparison.result import summarize
-from keras_transfer.comparison.store import Run, read_run, run_path, save_run
+from keras_transfer.comparison.store import (
+    Run,
+    computed_here,
+    read_run,
+    run_path,
+    save_run,
+)
 from keras_transfer.evaluation.statistics import (
     bootstrap_interval,
     compare_pairs,
@@ -315,11 +321,11 @@ def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch)
         run_path(recipe, fuller, 0),
         run_path(dataclasses.replace(recipe, epochs=5), photos, 0),
         run_path(f"{FUNCTIONS}:good", photos, 0),
-        run_path(recipe, photos, 0, "tensorflow"),
+        run_path(recipe, photos, 0, computed_here("tensorflow")),
     ]
     assert len({*paths}) == len(paths)
     default = engine_here()
-    assert run_path(recipe, photos, 0, default) in paths
+    assert run_path(recipe, photos, 0, computed_here(default)) in paths
     assert run_path(kt.Recipe("frozen", epochs=30), photos, 0) == paths[0]
     save_run(paths[0], run([True, False]))
     assert read_run(paths[0]).right.tolist() == [True, False]

@@ -54,10 +54,10 @@ def run_unshared(module: str, *arguments: str, timeout: float) -> str:
         start_new_session=True,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, [str(QUICK_START), *sys.path])
-            ),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(QUICK_START), *sys.path])),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Which Ray sets to 15, so that other tests would go first.
+            "RAY_worker_niceness": "0",
         },
     )
     try:
@@ -134,8 +134,6 @@ class Node:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        # Workers have groups of their own. No other cluster is seen from here, unless it
-        # has the same addresses.
 
 
 @contextlib.contextmanager
@@ -161,8 +159,11 @@ def processes() -> list[int]:
 def command_line(pid: int) -> str:
     """Return the name and arguments of a process, `""` once it has gone."""
     with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace(
-            "\0", " "
+        return (
+            pathlib.Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .decode()
+            .replace("\0", " ")
         )
     return ""
 
