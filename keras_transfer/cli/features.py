@@ -29,6 +29,18 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="the same on all machines; default: the faster one here",
     )
     features.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the workers of a Ray cluster compute them: auto, or such as "
+        "10.0.0.1:6379",
+    )
+    features.add_argument(
+        "--workers", type=int, help="of the cluster; default: one a machine"
+    )
+    features.add_argument(
+        "--gpus-per-worker", type=int, default=0, help="of the cluster; default: 0"
+    )
+    features.add_argument(
         "--cache-dir", type=path_argument, help="default: data/features"
     )
 
@@ -51,6 +63,9 @@ def _features(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         shard=tuple(map(int, numbers)) if options.shard else None,
         engine=options.engine,
+        cluster=options.cluster,
+        workers=options.workers,
+        gpus_per_worker=options.gpus_per_worker,
     )
     say(features.path)
     return 0

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -15,6 +16,8 @@ from keras_transfer.runtime.software import check_software, software
 
 # What is handed on of the surroundings of whoever asks.
 _HANDED_ON = ("KERAS_TRANSFER_", "KERAS_HOME", "TFDS_DATA_DIR", "TF_ENABLE_ONEDNN_OPTS")
+
+_ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+")
 
 
 class Workers(typing.NamedTuple):
@@ -51,7 +54,7 @@ def asked_workers(
                 f"Received: cluster=None, workers={count}, gpus_per_worker={gpus}"
             )
         return None
-    if not isinstance(cluster, str) or not cluster.strip():
+    if not isinstance(cluster, str) or not _ADDRESS.fullmatch(cluster):
         raise ValueError(
             "cluster must be 'auto' for the cluster that this machine is in, the "
             "address of one such as '10.0.0.1:6379', or 'local' for this machine "

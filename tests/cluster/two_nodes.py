@@ -82,9 +82,12 @@ def features(folder):
     photos = drawn_as_files(folder / "photos")
     backbone = kt.build_backbone("efficientnet_lite0", image_size=96)
     one = kt.extract_features(backbone, photos, folder / "one")
-    with killing(folder / "two", lambda: os.kill(workers()[0], signal.SIGKILL)):
-        with timed("features, a worker killed"):
-            two = kt.extract_features(backbone, photos, folder / "two", cluster=ADDRESS)
+
+    def kill():
+        os.kill(workers()[0], signal.SIGKILL)
+
+    with killing(folder / "two", kill), timed("features, a worker killed"):
+        two = kt.extract_features(backbone, photos, folder / "two", cluster=ADDRESS)
     same(lambda split: getattr(one, split), lambda split: getattr(two, split))
 
 

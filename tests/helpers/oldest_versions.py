@@ -20,7 +20,8 @@ def oldest(requirement: str) -> str:
     >>> oldest("keras>=3.12,<3.16")
     'keras==3.12'
     """
-    match = re.fullmatch(r"([^<>=!~;, ]+)[>=]=([\w.]+)(,.*)?", requirement)
+    name = r"[^<>=!~;, \[]+(?:\[[\w,-]+\])?"
+    match = re.fullmatch(rf"({name})[>=]=([\w.]+)(,.*)?", requirement)
     if match is None:
         raise ValueError(
             "Expected a requirement that begins with its lowest version, such as "

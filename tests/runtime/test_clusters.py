@@ -1,0 +1,54 @@
+"""Which cluster is asked for, and whether its machines have the same software."""
+
+import importlib.util
+import os
+import sys
+
+import pytest
+
+from keras_transfer.runtime import clusters
+from keras_transfer.runtime.software import check_software, software
+
+
+@pytest.mark.parametrize(
+    ("arguments", "received"),
+    [
+        (("here",), "cluster=here"),
+        (("ray://10.0.0.1:10001",), "cluster=ray://"),
+        ((["auto"],), "cluster="),
+        ((None, 2), "workers=2"),
+        ((None, None, 1), "gpus_per_worker=1"),
+        (("auto", 0), "workers=0"),
+        (("auto", None, -1), "gpus_per_worker=-1"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(arguments, received):
+    with pytest.raises(ValueError, match=rf"Received: .*{received}"):
+        clusters.asked_workers(*arguments)
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .*\[cluster\]"):
+        clusters.asked_workers("auto")
+    assert clusters.asked_workers(None) is None
+
+
+def test_another_machine_with_other_software_is_refused():
+    check_software(software())
+    other = {**software(), "keras": "3.0", "keras_transfer": "0"}
+    with pytest.raises(RuntimeError, match=r"Received: keras .* and 3.0 there; keras_"):
+        check_software(other)
+
+
+def test_a_worker_takes_over_variables_and_folders_of_modules(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_TRANSFER_OWN", "1")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    there = clusters.surroundings()
+    monkeypatch.delenv("KERAS_TRANSFER_OWN")
+    monkeypatch.setattr(sys, "path", sys.path[:-1])
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    clusters.take_over(there)
+    assert os.environ["KERAS_TRANSFER_OWN"] == "1"
+    assert sys.path[-1] == str(tmp_path)
+    assert not any(name.startswith("PATH") for name in there.variables)
