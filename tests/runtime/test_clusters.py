@@ -14,7 +14,7 @@ from keras_transfer.runtime.software import check_software, software
     ("arguments", "received"),
     [
         (("here",), "cluster=here"),
-        (("ray://10.0.0.1:10001",), "cluster=ray://"),
+        (("ray://10.0.0.1:10001",), "cluster='ray:"),
         ((["auto"],), "cluster="),
         ((None, 2), "workers=2"),
         ((None, None, 1), "gpus_per_worker=1"),
