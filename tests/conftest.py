@@ -51,6 +51,7 @@ def pytest_configure(config):
     """
     if hasattr(config, "workerinput"):
         return  # The process that has started this one has done it.
+    config.pluginmanager.register(FailuresAtOnce(config))
     target = pathlib.Path(os.environ["KERAS_TRANSFER_WEIGHTS_DIR"])
     for name in ("minilm", "speech_embedding"):
         kept = BUILD.parent.parent / "data" / "weights" / name
@@ -64,6 +65,20 @@ def pytest_configure(config):
                 env={**os.environ, "KERAS_TRANSFER_DOWNLOAD": ""},
                 check=False,
             )
+
+
+class FailuresAtOnce:
+    """Print a failure when it happens: a run that is ended gets to no summary."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def pytest_runtest_logreport(self, report):
+        """Print the end of what a failed test has to say."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})")
+            terminal.write_line(report.longreprtext[-2000:])
 
 
 def pytest_collection_finish():
