@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import socket
 import sys
 import types
 import typing
@@ -83,7 +84,10 @@ def connected(workers: Workers) -> Iterator[types.ModuleType]:
         _check_room(ray, workers)
         yield ray
         return
+    # Else Ray's own code in C++ prints what only its developers can make use of.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
+        _check_answer(workers.cluster)
         ray.init(workers.cluster, log_to_driver=False, logging_level="ERROR")
     except Exception as error:
         raise ConnectionError(
@@ -98,6 +102,23 @@ def connected(workers: Workers) -> Iterator[types.ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answer(cluster: str) -> None:
+    """Raise an error if nobody answers at an address: Ray would try for minutes."""
+    if cluster == "auto":
+        # As Ray finds it. What it has noted may be of a cluster that has gone.
+        noted = pathlib.Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray")
+        noted /= "ray_current_cluster"
+        cluster = os.environ.get("RAY_ADDRESS", "")
+        if not cluster and noted.is_file():
+            cluster = noted.read_text("utf-8").strip()
+    host, _, port = cluster.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(f"nobody answers at {cluster}: {error}") from error
 
 
 def _check_address(ray, workers: Workers) -> None:

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import socket
 import sys
+import time
 
 import pytest
 
@@ -32,6 +34,27 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"pip install .*\[cluster\]"):
         clusters.asked_workers("auto")
     assert clusters.asked_workers(None) is None
+
+
+@pytest.mark.parametrize("by", ["argument", "RAY_ADDRESS", "file"])
+def test_where_nobody_answers_it_is_said_at_once(by, monkeypatch, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    if by == "RAY_ADDRESS":
+        monkeypatch.setenv(by, address)
+    elif by == "file":
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address + "\n")
+    workers = clusters.asked_workers(address if by == "argument" else "auto")
+    start = time.perf_counter()
+    answer = rf"answers at {address}.*Received"
+    with pytest.raises(ConnectionError, match=answer), clusters.connected(workers):
+        pass
+    assert time.perf_counter() - start < 30
 
 
 def test_another_machine_with_other_software_is_refused():
