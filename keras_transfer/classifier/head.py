@@ -14,6 +14,7 @@ from keras_transfer.features.extraction import Features, LabeledFeatures
 from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.blocks import cut, map_segments, pooled_features
 from keras_transfer.models.compiling import compile_classifier
+from keras_transfer.models.learner import learning_alone
 from keras_transfer.models.outputs import classifier_outputs
 from keras_transfer.runtime import arguments, keras_internals
 from keras_transfer.runtime.arguments import shown
@@ -176,8 +177,26 @@ def fit_head(  # noqa: PLR0913
             "The head is frozen, so nothing can be learnt. Set trainable = True for "
             f"the model and its last layers. Received: model with name={model.name}"
         )
+    settings = {"class_weight": class_weight, "callbacks": callbacks}
+    settings |= {"epochs": epochs, "verbose": verbose}
+    was_compiled, done = model.compiled, False
+    learner = head
+    try:
+        with learning_alone(head) as learner:
+            compile_classifier(learner, keras.optimizers.Adam(learning_rate))
+            _train(learner, parts, batch_size, **settings)
+        done = True
+    finally:
+        # The head's layers are the model's own, so the model has learnt with it.
+        if done or not was_compiled:
+            compile_classifier(model, keras.optimizers.Adam(learning_rate))
+            model.history = getattr(learner, "history", None)
+    return model
+
+
+def _train(head, parts, batch_size, *, epochs, callbacks, **settings) -> None:
+    """Train a compiled head; where there are validation features, keep the best."""
     train, validation = parts["train"], parts.get("validation")
-    compile_classifier(head, keras.optimizers.Adam(learning_rate))
     steps = -(-len(train[0]) // batch_size)
     if device_count() == 1:
         # A step is so small that starting it costs more than computing it. On several
@@ -198,27 +217,17 @@ def fit_head(  # noqa: PLR0913
         )
     if validation is not None:
         validation = tf.data.Dataset.from_tensor_slices(validation).batch(batch_size)
-    was_compiled, done = model.compiled, False
-    try:
-        head.fit(
-            _shuffled(*train, batch_size),
-            validation_data=validation,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # The data set shuffles itself.
-            class_weight=class_weight,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-        if best is not None and best.trained:
-            head.set_weights(best.weights)
-        done = True
-    finally:
-        # The head's layers are the model's own, so the model has learnt with it.
-        if done or not was_compiled:
-            compile_classifier(model, keras.optimizers.Adam(learning_rate))
-            model.history = getattr(head, "history", None)
-    return model
+    head.fit(
+        _shuffled(*train, batch_size),
+        validation_data=validation,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        shuffle=False,  # The data set shuffles itself.
+        callbacks=callbacks,
+        **settings,
+    )
+    if best is not None and best.trained:
+        head.set_weights(best.weights)
 
 
 def _shuffled(features: np.ndarray, labels: np.ndarray, batch_size: int):

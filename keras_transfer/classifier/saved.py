@@ -44,7 +44,7 @@ from keras_transfer.models.outputs import (
     class_probabilities,
 )
 from keras_transfer.models.tempering import tempered
-from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.runtime import atomic_files, paths, workers
 from keras_transfer.runtime.arguments import (
     elements,
     file_path,
@@ -257,7 +257,8 @@ def save_classifier(  # noqa: PLR0913
     `import keras` alone loads the file again, in any process. How the model is compiled
     is kept, with a stock optimizer in place of that of `discriminative_learning_rates`;
     where the optimizer, the loss or a metric is not Keras's own, the saved model is
-    uncompiled. The model in memory stays as it is.
+    uncompiled. The model in memory stays as it is. Of several workers, the first one
+    may call it alone.
 
     Args:
         model: Classifier from square RGB images 0-255, compiled or not.
@@ -312,7 +313,9 @@ def save_classifier(  # noqa: PLR0913
     classifier = Classifier(
         model, class_names, image_size, temperature, unknown, trained_on, details
     )
-    with atomic_files.written_whole(path) as temporary:
+    # Where one of several workers saves, no other has to wait for the variables that
+    # Keras makes on the way.
+    with workers.alone(), atomic_files.written_whole(path) as temporary:
         write_model(model, temporary)
         write_members(temporary, classifier)
     return path

@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_transfer.data.decoding import resize
 from keras_transfer.data.own_content import Content
 from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.shares import shared
 from keras_transfer.data.split_names import FRACTIONS, refuse_given, shares, sizes
 from keras_transfer.runtime.arguments import shown, square_size
 
@@ -275,7 +276,12 @@ def shuffled(content: Content, batch_size: int, seed: int) -> tf.data.Dataset:
     """Return the training images of a content, shuffled anew in each epoch."""
     chosen = content.parts["train"]
     pairs = tf.data.Dataset.from_tensor_slices((chosen, content.labels[chosen]))
-    return _gathered(content, pairs.shuffle(len(chosen), seed=seed).batch(batch_size))
+
+    def make(cut):
+        order = cut.own(pairs.shuffle(len(chosen), seed=seed))
+        return _gathered(content, cut.batch(order))
+
+    return shared(make, len(chosen), batch_size, training=True)
 
 
 def in_order(content: Content, split: str, batch_size: int) -> Callable:
@@ -284,7 +290,11 @@ def in_order(content: Content, split: str, batch_size: int) -> Callable:
     def cut(start, stop):
         chosen = content.parts[split][start:stop]
         pairs = tf.data.Dataset.from_tensor_slices((chosen, content.labels[chosen]))
-        return _gathered(content, pairs.batch(batch_size))
+
+        def make(part):
+            return _gathered(content, part.batch(part.own(pairs)))
+
+        return shared(make, len(chosen), batch_size)
 
     return cut
 

@@ -19,6 +19,7 @@ from keras_transfer.data.photo_folders import (
     read_layout,
 )
 from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.shares import Part, Whole, shared
 from keras_transfer.data.skipped import Skipped
 from keras_transfer.data.splits import COPY, IN_SPLIT, IN_TWO_CLASSES, WAYS_OUT
 
@@ -148,7 +149,7 @@ def photo_dataset(
     encoded = examples(files)()
     if shuffle:
         encoded = encoded.shuffle(len(files), seed=0)
-    return _photos(encoded, image_size, batch_size)
+    return _photos(encoded, image_size, Whole(batch_size))
 
 
 def shuffled_photos(
@@ -164,16 +165,20 @@ def shuffled_photos(
         lambda: passes.begin(len(files))[1],
         output_signature=tf.TensorSpec((), tf.int64),
     ).apply(tf.data.experimental.assert_cardinality(len(files)))
-    return _photos(indices.map(one), image_size, batch_size)
+
+    def make(cut):
+        return _photos(cut.own(indices.map(one)), image_size, cut)
+
+    return shared(make, len(files), batch_size, training=True)
 
 
-def _photos(encoded, image_size: int, batch_size: int) -> tf.data.Dataset:
+def _photos(encoded, image_size: int, cut: Whole | Part) -> tf.data.Dataset:
     def read(encoded, label):
         return decoding.resize(decode(encoded), image_size), tf.cast(label, tf.int32)
 
     dataset = encoded.map(read, num_parallel_calls=os.cpu_count())
     return without_autotune(
-        dataset.batch(batch_size)
+        cut.batch(dataset)
         .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
         .prefetch(2)
     )

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.runtime import keras_internals
-from keras_transfer.runtime.keras_internals import Step
+from keras_transfer.runtime.keras_internals import Step, step_function
 
 CACHES = {Step.CACHE}
 SHUFFLES = {Step.SHUFFLE}
@@ -102,7 +102,9 @@ def in_order(
     replayed = replayed.shard(every, 0) if every > 1 else replayed
     for index, step in enumerate(found[changed[0] :], changed[0]):
         if kind(step) in MAPS and index not in without:
-            replayed = replayed.map(_function(step), num_parallel_calls=os.cpu_count())
+            replayed = replayed.map(
+                step_function(step), num_parallel_calls=os.cpu_count()
+            )
         elif kind(step) in BATCHES:
             replayed = replayed.batch(keras_internals.batch_size(step))
         elif kind(step) in UNBATCHES:
@@ -142,7 +144,7 @@ def _with_step(dataset: tf.data.Dataset, step: tf.data.Dataset) -> tf.data.Datas
     if name in MAPS:
         # Side by side, draws by one seed would come in another order each time.
         calls = None if name == Step.MAP else os.cpu_count()
-        return dataset.map(_function(step), num_parallel_calls=calls)
+        return dataset.map(step_function(step), num_parallel_calls=calls)
     if name in BATCHES:
         return dataset.batch(
             keras_internals.batch_size(step), keras_internals.drop_remainder(step)
@@ -365,24 +367,13 @@ def _drops_remainder(step: tf.data.Dataset) -> bool:
     return kind(step) in BATCHES and bool(keras_internals.drop_remainder(step))
 
 
-def _function(step: tf.data.Dataset):
-    # The traced function: the Python one may have changed what it refers to.
-    function = keras_internals.map_function(step)
-
-    def apply(*element):
-        outputs = function(*tf.nest.flatten(element))
-        return tf.nest.pack_sequence_as(step.element_spec, outputs)
-
-    return apply
-
-
 def _predicate(step: tf.data.Dataset):
     function = keras_internals.predicate(step)
     return lambda *element: function(*tf.nest.flatten(element))[0]
 
 
 def _draws(step: tf.data.Dataset, element: tuple) -> list:
-    return [_function(step)(*element) for _ in range(DRAWS)]
+    return [step_function(step)(*element) for _ in range(DRAWS)]
 
 
 def _rescales(element, draws: list) -> bool:

@@ -13,6 +13,7 @@ from keras_transfer.data.decoding import RESIZE_RULE, resize
 from keras_transfer.data.own_content import Content, compact
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.shares import Whole, shared
 from keras_transfer.data.skipped import Skipped
 from keras_transfer.runtime.arguments import one_of, shown, whole_number
 from keras_transfer.runtime.status_lines import say
@@ -417,30 +418,42 @@ def build_splits(
             `skipped`, `photos` and `left_out`.
     """
 
-    def batched(dataset):
-        return in_batches(dataset, batch_size)
+    def batched(dataset, cut):
+        return as_floats(cut.batch(dataset))
 
     def pixels(dataset):
         return decoded(dataset, decode, image_size)
 
     def in_order(make):
         # Cut before they are decoded, which costs most of the time.
-        return lambda start, stop: batched(pixels(make(start, stop)))
+        return lambda start, stop: batched(pixels(make(start, stop)), whole)
 
+    whole, count = Whole(batch_size), counts["train"]
     ordered = {name: in_order(make) for name, make in examples.items()}
-    train, count = examples["train"](), counts["train"]
-    validation = pixels(examples["validation"]())
-    if sum(counts.values()) * image_size**2 * 3 <= CACHE_BYTES:
-        train = pixels(train).cache().shuffle(count, seed=seed)
-        validation = validation.cache()
-    else:
-        train = pixels(train.shuffle(min(count, 8192), seed=seed))
-    train = batched(train)
+    kept = sum(counts.values()) * image_size**2 * 3 <= CACHE_BYTES
+
+    def shuffled(cut):
+        train = examples["train"]()
+        if kept:
+            # Each pass gives a worker other photos, so it keeps all of them.
+            train = cut.own(pixels(train).cache().shuffle(count, seed=seed))
+        else:
+            train = pixels(cut.own(train.shuffle(min(count, 8192), seed=seed)))
+        return batched(train, cut)
+
+    def judged(split, cache):
+        def make(cut):
+            photos = pixels(cut.own(examples[split]()))
+            return batched(photos.cache() if cache else photos, cut)
+
+        return shared(make, counts[split], batch_size)
+
+    train = shared(shuffled, count, batch_size, training=True)
     return Splits(
         train=train,
         _stored_train=train,
-        validation=batched(validation),
-        test=ordered["test"](0, counts["test"]),
+        validation=judged("validation", kept),
+        test=judged("test", False),
         counts=counts,
         image_size=image_size,
         _ordered=ordered,
@@ -467,10 +480,15 @@ def decoded(
 
 def in_batches(images: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """Return batches of float32 images and labels, of what `decoded` returns."""
+    return as_floats(images.batch(batch_size))
+
+
+def as_floats(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches of images as float32 ones, two of them ahead."""
     return without_autotune(
-        images.batch(batch_size)
-        .map(lambda images, labels: (tf.cast(images, tf.float32), labels))
-        .prefetch(2)
+        batches.map(
+            lambda images, labels: (tf.cast(images, tf.float32), labels)
+        ).prefetch(2)
     )
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_transfer.data.augmentation import checked_augmentation
 from keras_transfer.data.passes import Passes
 from keras_transfer.data.pipelines import without_autotune
+from keras_transfer.data.shares import shared
 from keras_transfer.data.splits import Splits, checked_splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Outputs, write_outputs
@@ -308,29 +309,31 @@ def _parts(network, splits, computed_by, augmentation, copies, weights) -> list[
 def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:
     """Read batches of the copies, one in each pass, shuffled if these are counted."""
 
-    def batches():
+    def batches(cut):
         number, order = 0, np.arange(len(labels))
         if passes is not None:
             number, order = passes.begin(len(labels))
         maps = copies[number % len(copies)]
-        for start in range(0, len(order), batch_size):
-            # Sorted, so that a disk is read in one direction.
-            chosen = np.sort(order[start : start + batch_size])
+        for chosen in cut.batches(order):
+            # So that a disk is read in one direction.
+            chosen = np.sort(chosen)
             yield maps[chosen], labels[chosen]
 
-    shape = copies[0].shape[1:]
-    dataset = tf.data.Dataset.from_generator(
-        batches,
-        output_signature=(
-            tf.TensorSpec((None, *shape), tf.float16),
-            tf.TensorSpec((None,), tf.int32),
-        ),
-    )
-    # Here, because NumPy takes three times as long for it.
-    dataset = dataset.map(lambda maps, labels: (tf.cast(maps, tf.float32), labels))
-    steps = -(-len(labels) // batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return without_autotune(dataset.prefetch(2))
+    def make(cut):
+        shape = copies[0].shape[1:]
+        dataset = tf.data.Dataset.from_generator(
+            lambda: batches(cut),
+            output_signature=(
+                tf.TensorSpec((None, *shape), tf.float16),
+                tf.TensorSpec((None,), tf.int32),
+            ),
+        )
+        # Here, because NumPy takes three times as long for it.
+        dataset = dataset.map(lambda maps, labels: (tf.cast(maps, tf.float32), labels))
+        count = tf.data.experimental.assert_cardinality(cut.number(len(labels)))
+        return without_autotune(dataset.apply(count).prefetch(2))
+
+    return shared(make, len(labels), batch_size, training=passes is not None)
 
 
 def _after(dataset: Iterable, done: int) -> Iterator:

@@ -1,6 +1,8 @@
 """The copy of a model that learns in its place, because it takes less time."""
 
+import contextlib
 import typing
+from collections.abc import Iterator
 
 import keras
 
@@ -8,6 +10,7 @@ from keras_transfer.models.folding import fold_while_training
 from keras_transfer.models.graph import batch_normalizations, own_parts
 from keras_transfer.models.precision import fast_copy, own_dtype, same_copy
 from keras_transfer.models.training_state import random_states
+from keras_transfer.runtime import workers
 
 
 def learner_of(model: keras.Model, dtype: typing.Any = None) -> keras.Model:
@@ -41,6 +44,26 @@ def give_back(learner: keras.Model, model: keras.Model) -> None:
     if learner is not model:
         model.set_weights(learner.get_weights())
         _assign_states(model, learner)
+
+
+@contextlib.contextmanager
+def learning_alone(model: keras.Model) -> Iterator[keras.Model]:
+    """Yield what learns in place of `model` in this process alone: mostly itself.
+
+    In a worker it is a copy. Each worker trains one, on all data, which is the same in
+    all of them: for a small model that takes less time than to agree on each step.
+    """
+    if workers.this_worker() is None:
+        yield model
+        return
+    with workers.alone():
+        copy = same_copy(model)
+        _assign_states(copy, model)
+    try:
+        with workers.alone():
+            yield copy
+    finally:
+        give_back(copy, model)
 
 
 def _assign_states(to: keras.Model, of: keras.Model) -> None:

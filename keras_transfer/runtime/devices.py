@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_transfer.runtime import keras_internals
+from keras_transfer.runtime import keras_internals, workers
 
 
 def use_all_devices(devices: list[str] | None = None) -> None:
@@ -13,21 +13,37 @@ def use_all_devices(devices: list[str] | None = None) -> None:
 
     With a single device nothing changes, nor where a strategy was chosen before.
     Models that were built before stay on one device and cannot be trained further.
+    Where `TF_CONFIG` names several workers, models learn on all of these, and this call
+    waits until each of them is there.
 
     Args:
-        devices: Names of the devices. Defaults to all GPUs that TensorFlow sees.
+        devices: Names of the devices. Defaults to all GPUs that TensorFlow sees. A
+            worker learns on all of its own.
+
+    Raises:
+        RuntimeError: In a worker, if TensorFlow has computed something before.
     """
-    if len(devices or tf.config.get_visible_devices("GPU")) < 2:
+    several_workers = workers.worker_count() > 1
+    several = len(devices or tf.config.get_visible_devices("GPU")) > 1
+    if tf.distribute.has_strategy() or not (several_workers or several):
         return
-    if tf.distribute.has_strategy():
-        return
+    if several_workers:
+        strategy = workers.begin()
+        keras_internals.replace_reduction(workers.reduce_logs)
+    else:
+        strategy = tf.distribute.MirroredStrategy(devices)
     keras_internals.replace_symbolic_build(_build_without_data)
     # For the whole process, so that no lesson needs `with strategy.scope()`.
-    tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(devices))
+    tf.distribute.experimental_set_strategy(strategy)
 
 
 def device_count() -> int:
-    """Return among how many devices a batch is shared out."""
+    """Return among how many devices a batch is shared out that is not learnt from.
+
+    A worker of several computes it by itself: whoever asks has the whole of it.
+    """
+    if workers.this_worker() is not None:
+        return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 

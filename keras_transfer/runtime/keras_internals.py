@@ -230,6 +230,26 @@ def replace_symbolic_build(build: Callable) -> None:
     keras.Model._maybe_symbolic_build = build
 
 
+def replace_reduction(reduce: Callable) -> None:
+    """Let `reduce(values, strategy, reduction, own)` put together what devices return.
+
+    `own` is what Keras does otherwise.
+    """
+    # No method of a model or of a strategy can be overridden for it.
+    from keras.src.backend.tensorflow import trainer
+
+    own = trainer.reduce_per_replica
+    trainer.reduce_per_replica = lambda values, strategy, reduction: reduce(
+        values, strategy, reduction, own
+    )
+
+
+def set_steps(distributed: "tf.distribute.DistributedDataset", steps: int) -> None:
+    """Say in how many steps a data set that is made a worker gives all of it."""
+    # TensorFlow counts the batches of all devices, of which a step takes one each.
+    distributed._cardinality = steps
+
+
 def is_distributed(model: "keras.Model") -> bool:
     """Tell whether a model was made under a distribution strategy."""
     # `distribute_strategy` gives the present one where there was none.
@@ -395,6 +415,20 @@ def made_of(dataset: "tf.data.Dataset") -> list:
 def map_function(dataset: "tf.data.Dataset"):
     """Return the traced function that a step applies, or `None` if it has none."""
     return getattr(getattr(dataset, "_map_func", None), "function", None)
+
+
+def step_function(dataset: "tf.data.Dataset") -> Callable:
+    """Return a function of an element that does what the step of a `map` does."""
+    import tensorflow as tf
+
+    # The traced function: the Python one may have changed what it refers to.
+    function = map_function(dataset)
+
+    def apply(*element):
+        outputs = function(*tf.nest.flatten(element))
+        return tf.nest.pack_sequence_as(dataset.element_spec, outputs)
+
+    return apply
 
 
 def predicate(dataset: "tf.data.Dataset"):

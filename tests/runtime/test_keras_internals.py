@@ -308,6 +308,45 @@ def replace_symbolic_build():
     assert tuple(labels.shape)[1:] == (1,)
 
 
+@entry("replace_reduction", "use_all_devices: what the steps of several workers return")
+def replace_reduction():
+    from keras.src.backend.tensorflow import trainer
+
+    before, seen = trainer.reduce_per_replica, []
+
+    def reduce(values, strategy, reduction, own):
+        assert own is before
+        seen.append(reduction)
+        return own(values, strategy, reduction)
+
+    try:
+        keras_internals.replace_reduction(reduce)
+        model = network()
+        model.fit(*batch(), verbose=0)
+        model.predict(batch()[0], verbose=0)
+    finally:
+        trainer.reduce_per_replica = before
+    assert {*seen} == {"auto", "concat"}
+
+
+@entry("set_steps", "use_all_devices: how many steps of several devices a pass has")
+def set_steps():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    batches = tf.data.Dataset.from_tensor_slices(batch()).batch(2)
+    made = strategy.distribute_datasets_from_function(lambda _: batches)
+    assert made.cardinality == 4
+    keras_internals.set_steps(made, 3)
+    assert made.cardinality == 3
+    with strategy.scope():
+        model = network()
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch)
+    )
+    model.fit(made, callbacks=[note], verbose=0, shuffle=False)
+    assert seen == [0, 1, 2]
+
+
 @entry("is_distributed", "use_all_devices: models of one device are left as they are")
 def is_distributed():
     assert not keras_internals.is_distributed(network())
@@ -532,6 +571,13 @@ def map_function():
     )
     graph = keras_internals.map_function(made).graph
     assert "GeneratorDataset" in {o.type for o in graph.get_operations()}
+
+
+@entry("step_function", "own data sets, and data that several workers share out")
+def step_function():
+    mapped = numbers().map(lambda x: {"twice": 2 * x, "once": x})
+    made = keras_internals.step_function(mapped)(tf.constant(3.0))
+    assert {name: float(x) for name, x in made.items()} == {"twice": 6, "once": 3}
 
 
 @entry("predicate", "diagnose: a filtered pipeline in one order")
