@@ -36,7 +36,7 @@ class Worker(typing.NamedTuple):
     devices: int
 
 
-class Workers(tf.distribute.MultiWorkerMirroredStrategy):
+class SharingStrategy(tf.distribute.MultiWorkerMirroredStrategy):
     """Learn with other processes, each on its part of the photos of each batch.
 
     TensorFlow's own way lets each worker decode all photos, and gives one that finds no
@@ -66,14 +66,14 @@ def worker_count() -> int:
     return _place()[1]
 
 
-def begin() -> Workers:
+def begin() -> SharingStrategy:
     """Return the strategy of a worker, which waits until all of them are there.
 
     Raises:
         RuntimeError: If TensorFlow has computed something before.
     """
     try:
-        return Workers()
+        return SharingStrategy()
     except RuntimeError as error:
         if "startup" not in str(error):
             raise
@@ -88,7 +88,7 @@ def begin() -> Workers:
 def this_worker() -> Worker | None:
     """Return which worker this process is, or `None` where it learns alone."""
     strategy = tf.distribute.get_strategy()
-    return strategy.worker if isinstance(strategy, Workers) else None
+    return strategy.worker if isinstance(strategy, SharingStrategy) else None
 
 
 @contextlib.contextmanager
@@ -161,7 +161,7 @@ def reduce_logs(values, strategy, reduction: str, own):
         reduction: How to put it together; `"concat"` is for predictions.
         own: Keras's function.
     """
-    if reduction == "concat" or not isinstance(strategy, Workers):
+    if reduction == "concat" or not isinstance(strategy, SharingStrategy):
         return own(values, strategy, reduction)
     return keras.tree.map_structure(
         lambda value: strategy.reduce("MEAN", value, axis=None), values
