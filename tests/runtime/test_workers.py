@@ -80,11 +80,13 @@ def splits(decoded=None, counts=(34, 33, 5), batch_size=8):
     starts = np.cumsum((0, *counts))
 
     def read(split):
-        part = slice(starts[split], starts[split + 1])
-        numbers = np.arange(sum(counts))[part]
-        return lambda: tf.data.Dataset.from_tensor_slices(
-            ((images[part], numbers), labels[part])
-        )
+        def rows(start=0, stop=None):
+            chosen = np.arange(sum(counts))[starts[split] : starts[split + 1]]
+            chosen = chosen[start:stop]
+            pairs = (images[chosen], chosen), labels[chosen]
+            return tf.data.Dataset.from_tensor_slices(pairs)
+
+        return rows
 
     def decode(encoded):
         image, number = encoded
