@@ -22,6 +22,7 @@ NAMES = (
     "growth",
     "lessons",
     "extraction",
+    "scale",
     "training",
     "time_to_accuracy",
 )

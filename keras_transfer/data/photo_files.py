@@ -156,10 +156,12 @@ def shuffled_photos(
     files: Sequence[PhotoFile], image_size: int, passes: Passes, batch_size: int = 32
 ) -> tf.data.Dataset:
     """Return the same, in the order of `passes`, and decoded anew in each of them."""
-    columns = _columns(files)
+    in_columns = columns(files)
 
     def one(index):
-        return tf.nest.map_structure(lambda column: tf.gather(column, index), columns)
+        return tf.nest.map_structure(
+            lambda column: tf.gather(column, index), in_columns
+        )
 
     indices = tf.data.Dataset.from_generator(
         lambda: passes.begin(len(files))[1],
@@ -240,12 +242,13 @@ def examples(files: Sequence[PhotoFile]):
     """
 
     def make(start: int = 0, stop: int | None = None) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(_columns(files[start:stop]))
+        return tf.data.Dataset.from_tensor_slices(columns(files[start:stop]))
 
     return make
 
 
-def _columns(files: Sequence[PhotoFile]) -> tuple:
+def columns(files: Sequence[PhotoFile]) -> tuple:
+    """Return what `decode` takes of files, and their labels, as arrays."""
     paths = np.array([os.fsencode(file.path) for file in files])
     about = [(file.plain, file.number) for file in files]
     plain, numbers = (np.array(column) for column in zip(*about, strict=True))

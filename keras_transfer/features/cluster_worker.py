@@ -106,7 +106,7 @@ def _reader(job: Job) -> Callable[[dict], tf.data.Dataset]:
         return in_range
 
     def of_files(row):
-        examples = photo_files.examples(pickle.loads(row["files"]))()
+        examples = tf.data.Dataset.from_tensor_slices(pickle.loads(row["files"]))
         photos = decoded(examples, photo_files.decode, job.image_size)
         return in_batches(photos, job.batch_size)
 

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_transfer.data.loading_again import handed_over
+from keras_transfer.data.photo_files import columns
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Compute, Computed
@@ -153,8 +154,9 @@ def _rows(
         split, start, stop = ranges[part]
         for first in range(start + done, stop, most):
             last = min(first + most, stop)
-            files = splits.photos and splits.photos[split][first:last]
+            files = splits.photos and columns(splits.photos[split][first:last])
             row = {"part": part, "split": split, "start": first, "stop": last}
+            # Arrays take half the time and bytes that the files as such would.
             yield {**row, "files": pickle.dumps(files)}
 
 
