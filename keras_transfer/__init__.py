@@ -36,6 +36,7 @@ _MODULES = {
     "fine_tune": "fine_tuning.fine_tune",
     "Recipe": "comparison.recipe",
     "compare": "comparison.runner",
+    "train_on_cluster": "cluster.training",
     "callbacks": None,
     "save_classifier": "classifier.saved",
     "load_classifier": "classifier.saved",

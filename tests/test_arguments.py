@@ -23,6 +23,7 @@ import keras_transfer as kt
 from keras_transfer.backbones.registry import ARCHITECTURES
 from keras_transfer.classifier.saved import Classifier, Prediction
 from keras_transfer.classifier.unknown import UnknownDetector
+from keras_transfer.cluster import training
 from keras_transfer.comparison import result, store
 from keras_transfer.data import splits
 from keras_transfer.deployment import export
@@ -284,6 +285,10 @@ ROWS = {
         "splits": world.splits,
         "seeds": [0],
     },
+    "train_on_cluster": lambda world: {
+        "recipe": world.recipe,
+        "splits": world.splits,
+    },
     "save_classifier": lambda world: {
         "model": world.model,
         "path": "model.keras",
@@ -529,6 +534,10 @@ SKIPPED = {
     ("compare", "seeds", value): "right, and its process takes seconds to start"
     for value in ("[1]", "{1}", "np.array([1, 2])", "generator")
 }
+SKIPPED |= {
+    ("train_on_cluster", "cluster", value): "looked at where the workers are started"
+    for value in ODD
+}
 
 RETURNED = (
     FolderCheck,
@@ -664,6 +673,7 @@ def test_odd_arguments_work_or_are_refused(name, world, tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "train_head", accepted)
     monkeypatch.setattr(learning, "train_last_blocks", accepted)
     monkeypatch.setattr(export, "convert", accepted)
+    monkeypatch.setattr(training, "learn_on_workers", accepted)
     failures = [
         f"{what}: {done}"
         for what, done in tried(name, world)

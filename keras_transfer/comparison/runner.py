@@ -195,20 +195,31 @@ def _check(experiments, splits) -> None:
                 "The name of an experiment is a text, for tables and figures. "
                 f"Received: {shown(name)} as the name of {shown(recipe)}"
             )
-        if not isinstance(recipe, Recipe) and not _can_be_imported(recipe):
-            raise ValueError(
-                "An experiment is a Recipe, or the text 'module:function' that names "
-                "a function in a file of yours which can be imported, because a "
-                "process of its own must find it. "
-                f"Received: experiments[{name!r}]={recipe!r}"
-            )
-        if isinstance(recipe, Recipe) and is_from_outside(recipe.backbone):
-            raise ValueError(
-                "compare trains in processes of its own, which do not know what was "
-                "registered in this one. Name a function of a file that registers the "
-                "backbone, as 'module:function', in place of the Recipe. "
-                f"Received: experiments[{name!r}]={recipe!r}"
-            )
+        check_experiment(f"experiments[{name!r}]", recipe, splits)
+
+
+def check_experiment(name: str, recipe, splits) -> None:
+    """Refuse a recipe or splits that cannot be handed to another process.
+
+    Args:
+        name: Name of the recipe, for the error.
+        recipe: What is to be a `Recipe` or `"module:function"`.
+        splits: What are to be `Splits` that can be loaded again.
+    """
+    if not isinstance(recipe, Recipe) and not _can_be_imported(recipe):
+        raise ValueError(
+            "An experiment is a Recipe, or the text 'module:function' that names "
+            "a function in a file of yours which can be imported, because a "
+            "process of its own must find it. "
+            f"Received: {name}={recipe!r}"
+        )
+    if isinstance(recipe, Recipe) and is_from_outside(recipe.backbone):
+        raise ValueError(
+            "A Recipe is trained in processes of its own, which do not know what was "
+            "registered in this one. Name a function of a file that registers the "
+            "backbone, as 'module:function', in place of the Recipe. "
+            f"Received: {name}={recipe!r}"
+        )
     if checked_splits(splits).loader is None:
         raise ValueError(
             "Expected splits from load_dataset, load_directory, Splits.from_arrays or "

@@ -1,6 +1,7 @@
 """Train a classifier by a `Recipe`."""
 
 import typing
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -22,6 +23,7 @@ from keras_transfer.fine_tuning.fine_tune import fine_tune
 from keras_transfer.fine_tuning.freezing import freeze, unfreeze
 from keras_transfer.fine_tuning.gradual_unfreezing import GradualUnfreezing
 from keras_transfer.fine_tuning.learning_rates import discriminative_learning_rates
+from keras_transfer.models.best_weights import BestWeights
 from keras_transfer.models.compiling import compile_classifier
 from keras_transfer.models.learner import give_back, learner_of
 
@@ -40,7 +42,13 @@ class Trained(typing.NamedTuple):
     test: tf.data.Dataset
 
 
-def train(recipe: Recipe, splits: Splits, seed: int, engine: str = "auto") -> Trained:
+def train(
+    recipe: Recipe,
+    splits: Splits,
+    seed: int,
+    engine: str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Trained:
     """Train a new classifier on the training photos of `splits`.
 
     Args:
@@ -48,6 +56,8 @@ def train(recipe: Recipe, splits: Splits, seed: int, engine: str = "auto") -> Tr
         splits: `Splits` of photos.
         seed: Seed of what is drawn here. The caller sets that of Keras.
         engine: As in `extract_features`. Defaults to `"auto"`.
+        callbacks: For the passes over photos or feature maps. A frozen backbone has
+            none. Defaults to none.
     """
     ways = {
         "from_scratch": _from_scratch,
@@ -55,10 +65,10 @@ def train(recipe: Recipe, splits: Splits, seed: int, engine: str = "auto") -> Tr
         "fine_tuned": _fine_tuned,
         "gradual": _gradual,
     }
-    return ways[recipe.kind](recipe, splits, seed, engine)
+    return ways[recipe.kind](recipe, splits, seed, engine, [*callbacks])
 
 
-def _from_scratch(recipe, splits, seed, _) -> Trained:
+def _from_scratch(recipe, splits, seed, _, callbacks) -> Trained:
     classes = len(splits.class_names)
     if recipe.backbone == SMALL:
         model = _small_convnet(splits.image_size, classes)
@@ -77,11 +87,12 @@ def _from_scratch(recipe, splits, seed, _) -> Trained:
         augmented(splits.train, _augmentation(recipe, seed)),
         splits.validation,
         recipe,
+        callbacks,
     )
     return Trained(model, model, splits.test)
 
 
-def _frozen(recipe, splits, _, engine) -> Trained:
+def _frozen(recipe, splits, _, engine, __) -> Trained:
     model = _pretrained(recipe, splits)
     features = extract_features(
         backbone_of(model), splits, verbose=False, engine=engine
@@ -92,7 +103,7 @@ def _frozen(recipe, splits, _, engine) -> Trained:
     return Trained(model, head, test)
 
 
-def _fine_tuned(recipe, splits, seed, engine) -> Trained:
+def _fine_tuned(recipe, splits, seed, engine, callbacks) -> Trained:
     model = _pretrained(recipe, splits)
     before = _block_before(recipe, model)
     fine_tune(
@@ -106,6 +117,7 @@ def _fine_tuned(recipe, splits, seed, engine) -> Trained:
         augmentation=_augmentation(recipe, 0 if before else seed),
         cache_prefix=before is not None,
         engine=engine,
+        callbacks=callbacks,
         verbose=0,
     )
     if before is None:
@@ -115,7 +127,7 @@ def _fine_tuned(recipe, splits, seed, engine) -> Trained:
     return Trained(model, last, maps.test)
 
 
-def _gradual(recipe, splits, seed, engine) -> Trained:
+def _gradual(recipe, splits, seed, engine, callbacks) -> Trained:
     model = _pretrained(recipe, splits)
     before = _block_before(recipe, model)
     names = block_names(model)
@@ -146,7 +158,7 @@ def _gradual(recipe, splits, seed, engine) -> Trained:
     )
     compile_classifier(learner, optimizer)
     schedule = GradualUnfreezing(blocks, recipe.epochs_per_block)
-    _fit(learner, train, data.validation, recipe, schedule)
+    _fit(learner, train, data.validation, recipe, callbacks, schedule)
     give_back(learner, network)
     joined = schedule.trainable_blocks(learner, recipe.epochs - 1)
     if joined:
@@ -200,15 +212,16 @@ def _augmentation(recipe, seed):
     return build_augmentation(strength, seed) if strength else None
 
 
-def _fit(model, train, validation, recipe, *callbacks) -> None:
-    best = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=recipe.epochs, restore_best_weights=True
-    )
+def _fit(model, train, validation, recipe, callbacks, *schedules) -> None:
+    # Also over a restart, where one of the callbacks sees to that.
+    best = BestWeights(float("inf"), model.get_weights(), callbacks)
     model.fit(
         train,
         validation_data=validation,
         epochs=recipe.epochs,
-        callbacks=[*callbacks, best],
+        callbacks=[*schedules, best, *callbacks],
         shuffle=False,  # The data set shuffles itself.
         verbose=0,
     )
+    if best.trained:
+        model.set_weights(best.weights)

@@ -171,7 +171,7 @@ def shuffled_photos(
     def make(cut):
         return _photos(cut.own(indices.map(one)), image_size, cut)
 
-    return shared(make, len(files), batch_size, training=True)
+    return shared(make, len(files), batch_size, training=True, passes=passes)
 
 
 def _photos(encoded, image_size: int, cut: Whole | Part) -> tf.data.Dataset:

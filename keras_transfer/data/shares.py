@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data.passes import Passes
 from keras_transfer.runtime import workers
 from keras_transfer.runtime.workers import Worker
+
+# Iterators that `fit` makes in each epoch: one to read, and one after it.
+ITERATORS = 2
 
 
 class Whole(typing.NamedTuple):
@@ -86,6 +90,7 @@ def shared(
     batch_size: int,
     *,
     training: bool = False,
+    passes: Passes | None = None,
 ) -> tf.data.Dataset:
     """Return a data set of photos that several workers can share out.
 
@@ -99,15 +104,30 @@ def shared(
         count: Number of the photos.
         batch_size: Photos in a batch, of all workers together.
         training: Whether they are trained on. Defaults to `False`.
+        passes: What orders them in each pass. Defaults to none: a step of their own.
     """
     whole, worker = make(Whole(batch_size)), workers.this_worker()
     if worker is not None:
         try:
             own = part(worker, count, batch_size, training)
-            workers.share_out(whole, make(own), own.steps)
+            made = make(own)
+            begin_at = _begin_at(made, passes) if training else None
+            workers.share_out(whole, made, own.steps, begin_at)
         except ValueError as error:
             workers.share_out(whole, error)
     return whole
+
+
+def _begin_at(made: tf.data.Dataset, passes: Passes | None) -> Callable[[int], None]:
+    def begin_at(number):
+        if passes is not None:
+            passes.next = number
+            return
+        # Each iterator draws an order, be it read or not.
+        for _ in range(number * ITERATORS):
+            iter(made)
+
+    return begin_at
 
 
 def part(worker: Worker, count: int, batch_size: int, training: bool) -> Part:

@@ -333,7 +333,8 @@ def _dataset(copies, labels, batch_size, passes=None) -> tf.data.Dataset:
         count = tf.data.experimental.assert_cardinality(cut.number(len(labels)))
         return without_autotune(dataset.apply(count).prefetch(2))
 
-    return shared(make, len(labels), batch_size, training=passes is not None)
+    training = passes is not None
+    return shared(make, len(labels), batch_size, training=training, passes=passes)
 
 
 def _after(dataset: Iterable, done: int) -> Iterator:

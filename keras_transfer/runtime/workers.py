@@ -5,7 +5,7 @@ import json
 import os
 import typing
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -17,8 +17,8 @@ from keras_transfer.runtime.keras_internals import Step
 # These give as many batches as they get, so a part goes through them as the whole does.
 FOLLOWED = {Step.MAP, Step.PARALLEL_MAP, Step.PREFETCH, Step.OPTIONS, Step.REPEAT}
 
-# Of each data set that can be shared out: this worker's part of it, and the number of
-# steps; or the error to raise where it cannot be.
+# Of each data set that can be shared out: this worker's part of it, the number of
+# steps, and what begins it with a later pass; or the error to raise where it cannot be.
 _PARTS = weakref.WeakKeyDictionary()
 
 
@@ -49,12 +49,15 @@ class SharingStrategy(tf.distribute.MultiWorkerMirroredStrategy):
         index, count = _place()
         devices = self.num_replicas_in_sync // count
         self.worker = Worker(index, count, devices)
+        self.begin_at = None
 
     def experimental_distribute_dataset(self, dataset, options=None):
         """Return what an iterator of it gives this worker, as Keras asks for it."""
-        part, steps = _part_of(dataset) or (None, None)
-        if part is None:
+        found = _part_of(dataset)
+        if found is None:
             return super().experimental_distribute_dataset(dataset, options)
+        part, steps, begin_at = found
+        self.begin_at = begin_at or self.begin_at
         shared = self.distribute_datasets_from_function(lambda _: part, options)
         if steps is not None:
             keras_internals.set_steps(shared, steps)
@@ -109,8 +112,18 @@ def alone() -> Iterator[None]:
         tf.distribute.experimental_set_strategy(strategy)
 
 
+def go_on(number: int) -> None:
+    """Begin what is trained on now with a later pass, as if those before had been."""
+    strategy = tf.distribute.get_strategy()
+    if strategy.begin_at is not None:
+        strategy.begin_at(number)
+
+
 def share_out(
-    whole: tf.data.Dataset, part: tf.data.Dataset | ValueError, steps: int = 0
+    whole: tf.data.Dataset,
+    part: tf.data.Dataset | ValueError,
+    steps: int = 0,
+    begin_at: Callable[[int], None] | None = None,
 ) -> None:
     """Let a worker learn from its part where it is told to learn from the whole.
 
@@ -119,11 +132,13 @@ def share_out(
         part: This worker's part of each of them, a batch a device; or the error to
             raise where none can be made.
         steps: The number of steps, in each of which each device gets a batch.
+        begin_at: Function of a number that makes the pass of that number the next one.
+            Defaults to none, for what has one order.
     """
-    _PARTS[whole] = part, steps
+    _PARTS[whole] = part, steps, begin_at
 
 
-def _part_of(dataset: tf.data.Dataset) -> tuple[tf.data.Dataset, int | None] | None:
+def _part_of(dataset: tf.data.Dataset) -> tuple | None:
     """Return the part of what was made of a shared data set batch by batch."""
     after = []
     while dataset not in _PARTS:
@@ -131,7 +146,7 @@ def _part_of(dataset: tf.data.Dataset) -> tuple[tf.data.Dataset, int | None] | N
             return None
         after.append(dataset)
         (dataset,) = keras_internals.made_of(dataset)
-    part, steps = _PARTS[dataset]
+    part, steps, begin_at = _PARTS[dataset]
     if isinstance(part, ValueError):
         raise part
     for step in reversed(after):
@@ -147,7 +162,7 @@ def _part_of(dataset: tf.data.Dataset) -> tuple[tf.data.Dataset, int | None] | N
             part, steps = part.repeat(), None
         elif kind == Step.PREFETCH:
             part = part.prefetch(2)
-    return part, steps
+    return part, steps, begin_at
 
 
 def reduce_logs(values, strategy, reduction: str, own):

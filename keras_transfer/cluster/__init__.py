@@ -1,0 +1,1 @@
+"""Several machines learn one classifier, under Ray."""
