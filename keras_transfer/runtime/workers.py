@@ -113,9 +113,9 @@ def alone() -> Iterator[None]:
 
 
 def go_on(number: int) -> None:
-    """Begin what is trained on now with a later pass, as if those before had been."""
+    """Begin what a worker trains on now with a later pass, as if others had been."""
     strategy = tf.distribute.get_strategy()
-    if strategy.begin_at is not None:
+    if isinstance(strategy, SharingStrategy) and strategy.begin_at is not None:
         strategy.begin_at(number)
 
 

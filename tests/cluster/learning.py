@@ -76,13 +76,18 @@ def main(folder, seeds):
     images, labels = images_and_labels(60)
     images = np.round(images * 8)
     splits = kt.Splits.from_arrays((images, labels), batch_size=8)
-    name, seconds = f"{__spec__.name}:learn", {}
+    seconds = {}
+
+    def trained(seed):
+        name = f"{__spec__.name}:learn"
+        return kt.train_on_cluster(
+            name, splits, cluster=ADDRESS, gpus_per_worker=0, seed=seed
+        )
+
     with ray_nodes(2, num_cpus=1):
         for seed in seeds:
             with timed(f"seed {seed}", seconds):
-                path = kt.train_on_cluster(
-                    name, splits, cluster=ADDRESS, gpus_per_worker=0, seed=seed
-                )
+                path = trained(seed)
             notes = [folder / f"epochs_{number}" for number in range(2)]
             assert {each.read_text() for each in notes} == {
                 "01223" if not seed else "0123"
@@ -97,9 +102,8 @@ def main(folder, seeds):
             for one, other in zip(alone.weights, saved.weights, strict=True):
                 assert one.name == other.name
                 assert np.abs(np.asarray(one) - np.asarray(other)).max() < 1e-6
-    again = time.perf_counter()
-    assert kt.train_on_cluster(name, splits, cluster=ADDRESS, seed=seeds[-1]) == path
-    assert time.perf_counter() - again < 5
+    # Found again, also where there is no cluster any more.
+    assert trained(seeds[-1]) == path
     print(json.dumps(seconds))
 
 
