@@ -22,6 +22,7 @@ SETUP = (
     r"(python -m )?pip install .+",
     r"python -m jupyter lab --notebook-dir=(notebooks|build/exercises)",
     r"python -m pytest( tests/\S+)*",
+    r"ray start (--head|--address=\S+)",
 )
 
 
