@@ -1,0 +1,98 @@
+"""What workers of a cluster are given: all that is missing, in whole batches."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_transfer as kt
+from keras_transfer.data import photo_files
+from keras_transfer.data.splits import decoded, in_batches
+from keras_transfer.features import on_cluster
+from keras_transfer.features.ranges import Range
+from tests.helpers.small_networks import small_backbone
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        path = folder / ("dark", "light")[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        pixels = rng.integers(0, 200, (8, 8, 3)) + 50 * (number % 2)
+        keras.utils.save_img(path, pixels, scale=False)
+    return kt.load_directory(folder, image_size=8, batch_size=5)
+
+
+def rows(splits, missing, count=2):
+    ranges = [Range(split, 0, number) for split, number in splits.counts.items()]
+    batch = on_cluster._batch_size(splits)
+    return [*on_cluster._rows(splits, ranges, missing, count, batch)]
+
+
+@pytest.mark.parametrize("images", [5, 10, 512])
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_leave_nothing_out_and_cut_no_batch(photos, monkeypatch, images, count):
+    monkeypatch.setattr(on_cluster, "IMAGES", images)
+    missing = [(0, 10), (2, 0)]
+    found = rows(photos, missing, count)
+    for part, done in missing:
+        mine = [row for row in found if row["part"] == part]
+        split = mine[0]["split"]
+        assert [row["start"] for row in mine][0] == done
+        assert [row["stop"] for row in mine][-1] == photos.counts[split]
+        assert all(
+            a["stop"] == b["start"] for a, b in zip(mine, mine[1:], strict=False)
+        )
+        assert all(row["start"] % 5 == 0 for row in mine)
+        assert all(row["stop"] - row["start"] <= images for row in mine)
+    assert [row["part"] for row in found] == sorted(row["part"] for row in found)
+
+
+def test_the_files_of_rows_are_the_photos_in_order(photos):
+    images, labels = photos.arrays("train")
+    read = []
+    for row in rows(photos, [(0, 0)]):
+        examples = tf.data.Dataset.from_tensor_slices(pickle.loads(row["files"]))
+        pixels = decoded(examples, photo_files.decode, photos.image_size)
+        read += [*in_batches(pixels, 5).as_numpy_iterator()]
+    assert {len(batch) for batch, _ in read[:-1]} == {5}
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in read]), images)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in read]), labels)
+
+
+class Own(keras.layers.Layer):
+    """A layer of whoever asks."""
+
+    def call(self, images):
+        return images
+
+
+def test_what_a_worker_cannot_have_is_refused(photos, monkeypatch):
+    maps = kt.extract_feature_maps(small_backbone(), photos, verbose=False)
+    with pytest.raises(
+        ValueError, match=r"cannot read feature maps.*Received: splits="
+    ):
+        on_cluster._check(small_backbone(), maps)
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, Own(name="own")(inputs))
+    on_cluster._check(network, photos)
+    monkeypatch.setattr(Own, "__module__", "__main__")
+    with pytest.raises(ValueError, match=r"notebook or a script.*Received: .* own"):
+        on_cluster._check(network, photos)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "received"),
+    [
+        ({"augmentation": [keras.layers.RandomFlip()]}, "augmentation="),
+        ({"engine": "openvino", "gpus_per_worker": 1}, "gpus_per_worker=1"),
+    ],
+)
+def test_maps_that_a_cluster_does_not_compute(photos, monkeypatch, arguments, received):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(ValueError, match=f"Received: .*{received}"):
+        kt.extract_feature_maps(small_backbone(), photos, cluster="auto", **arguments)
