@@ -1,5 +1,6 @@
 """What workers of a cluster are given: all that is missing, in whole batches."""
 
+import itertools
 import pickle
 
 import keras
@@ -42,11 +43,8 @@ def test_rows_leave_nothing_out_and_cut_no_batch(photos, monkeypatch, images, co
     for part, done in missing:
         mine = [row for row in found if row["part"] == part]
         split = mine[0]["split"]
-        assert [row["start"] for row in mine][0] == done
-        assert [row["stop"] for row in mine][-1] == photos.counts[split]
-        assert all(
-            a["stop"] == b["start"] for a, b in zip(mine, mine[1:], strict=False)
-        )
+        assert (mine[0]["start"], mine[-1]["stop"]) == (done, photos.counts[split])
+        assert all(a["stop"] == b["start"] for a, b in itertools.pairwise(mine))
         assert all(row["start"] % 5 == 0 for row in mine)
         assert all(row["stop"] - row["start"] <= images for row in mine)
     assert [row["part"] for row in found] == sorted(row["part"] for row in found)
