@@ -78,6 +78,7 @@ def connected(workers: Workers) -> Iterator[types.ModuleType]:
         ConnectionError: If there is no such cluster.
         ValueError: If it cannot give what is asked for.
     """
+    _show_token()
     ray = importlib.import_module("ray")
     if ray.is_initialized():
         _check_address(ray, workers)
@@ -102,6 +103,20 @@ def connected(workers: Workers) -> Iterator[types.ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _show_token() -> None:
+    """Have Ray show its token to the cluster, where this user has one.
+
+    `ray start --head` asks everybody for it as soon as there is one, which `ray.init`
+    makes for a cluster of this machine alone. But by itself Ray shows it only to a
+    cluster that it has found by "auto". One that asks for none does not mind. Ray reads
+    the variable when it is imported.
+    """
+    kept = pathlib.Path.home() / ".ray/auth_token"
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if named or kept.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_answer(cluster: str) -> None:

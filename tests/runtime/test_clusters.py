@@ -75,3 +75,22 @@ def test_a_worker_takes_over_variables_and_folders_of_modules(monkeypatch, tmp_p
     assert os.environ["KERAS_TRANSFER_OWN"] == "1"
     assert sys.path[-1] == str(tmp_path)
     assert not any(name.startswith("PATH") for name in there.variables)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_token_of_this_user_is_shown_to_a_cluster(kept, monkeypatch, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # So that what is set here is taken back.
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if kept:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray/auth_token").write_text("a" * 64)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        workers = clusters.asked_workers(address)
+        with pytest.raises(ConnectionError), clusters.connected(workers):
+            pass
+    assert os.environ.get("RAY_AUTH_MODE") == ("token" if kept else None)
