@@ -148,16 +148,25 @@ def _check_address(ray, workers: Workers) -> None:
 
 def _check_room(ray, workers: Workers) -> None:
     """Refuse what the cluster does not have: Ray would wait for it for ever."""
-    there = ray.cluster_resources()
-    cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
-    count = workers.count or 1
-    if count > cpus or count * workers.gpus > gpus:
+    if (workers.count or 1) > _room(ray, workers.gpus):
+        there = ray.cluster_resources()
+        cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
         raise ValueError(
             f"The cluster has {cpus} CPUs and {gpus} GPUs on {len(machines(ray))} "
-            "machine(s), and each worker takes a CPU and its GPUs. Ask for fewer, or "
-            "add machines. "
+            "machine(s), and each worker takes a CPU and its GPUs of one of them. Ask "
+            "for fewer, or add machines. "
             f"Received: workers={workers.count}, gpus_per_worker={workers.gpus}"
         )
+
+
+def _room(ray, gpus: int) -> int:
+    """Return for how many workers there is room, each of them on one machine."""
+    found = 0
+    for machine in machines(ray):
+        there = machine["Resources"]
+        cpus = int(there["CPU"])
+        found += min(cpus, int(there.get("GPU", 0)) // gpus) if gpus else cpus
+    return found
 
 
 def machines(ray: types.ModuleType) -> list[dict]:
@@ -174,7 +183,7 @@ def worker_count(ray: types.ModuleType, workers: Workers) -> int:
     if workers.count:
         return workers.count
     if workers.gpus:
-        return int(ray.cluster_resources().get("GPU", 0)) // workers.gpus
+        return _room(ray, workers.gpus)
     # One a machine: a frozen network uses all of its cores.
     return len(machines(ray))
 

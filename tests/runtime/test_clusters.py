@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+import types
 
 import pytest
 
@@ -55,6 +56,41 @@ def test_where_nobody_answers_it_is_said_at_once(by, monkeypatch, tmp_path):
     with pytest.raises(ConnectionError, match=answer), clusters.connected(workers):
         pass
     assert time.perf_counter() - start < 30
+
+
+def cluster(*nodes):
+    """Stand in for a Ray of machines with so many CPUs and GPUs."""
+    there = [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in nodes]
+    total = {kind: sum(each[kind] for each in there) for kind in ("CPU", "GPU")}
+    return types.SimpleNamespace(
+        nodes=lambda: [{"Alive": True, "Resources": each} for each in there],
+        cluster_resources=lambda: total,
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "count", "gpus"),
+    [
+        ([(4, 1), (4, 1)], None, 2),  # Two GPUs, and no machine has both.
+        ([(4, 3), (4, 3)], 3, 2),
+        ([(0, 8), (4, 0)], None, 1),  # The one with GPUs computes nothing.
+        ([(2, 0), (2, 0)], 5, 0),
+    ],
+)
+def test_what_fits_on_no_machine_is_refused_and_not_waited_for(nodes, count, gpus):
+    workers = clusters.Workers("auto", count, gpus)
+    with pytest.raises(ValueError, match=f"Received: workers={count}, .*={gpus}"):
+        clusters._check_room(cluster(*nodes), workers)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "count"),
+    [([(4, 3), (4, 3)], 2, 2), ([(4, 2), (1, 2)], 1, 3), ([(4, 0), (2, 0)], 0, 2)],
+)
+def test_there_are_as_many_workers_as_fit(nodes, gpus, count):
+    ray, workers = cluster(*nodes), clusters.Workers("auto", None, gpus)
+    clusters._check_room(ray, workers)
+    assert clusters.worker_count(ray, workers) == count
 
 
 def test_another_machine_with_other_software_is_refused():
