@@ -42,7 +42,7 @@ class Checkpoints(keras.callbacks.BackupAndRestore):
         if kept is not None:
             with kept.as_directory() as there:
                 shutil.copytree(there, folder, dirs_exist_ok=True)
-        self._random = folder / RANDOM
+        self._random, self._passes = folder / RANDOM, 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Put back weights, optimizer, random numbers, and the order of the photos."""
@@ -50,17 +50,20 @@ class Checkpoints(keras.callbacks.BackupAndRestore):
         if not self._random.exists():
             return
         with np.load(self._random) as kept:
-            states = [kept[name] for name in kept.files if name != "epoch"]
-            epoch = int(kept["epoch"])
+            states = [kept[name] for name in kept.files if name != "passes"]
+            self._passes = int(kept["passes"])
         for state, value in zip(random_states(self.model), states, strict=True):
             state.assign(value)
-        workers.go_on(epoch)
+        workers.go_on(self._passes)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save what there is now, and wait until the first worker's is kept."""
         super().on_epoch_end(epoch, logs)
         states = map(np.asarray, random_states(self.model))
-        np.savez(self._random, *states, epoch=epoch + 1)
+        # Not the number of the epoch: `fine_tune` counts those of its first stage, too,
+        # in which nobody goes through the photos.
+        self._passes += 1
+        np.savez(self._random, *states, passes=self._passes)
         figures = {name: float(value) for name, value in (logs or {}).items()}
         checkpoint = None
         if workers.this_worker().index == 0:

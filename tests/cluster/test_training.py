@@ -117,7 +117,7 @@ def ray(monkeypatch, tmp_path):
     return found
 
 
-def trained(folder, epochs):
+def trained(folder, epochs, initial_epoch=0):
     """Train with dropout, from what is kept on."""
     keras.utils.set_random_seed(0)
     model = small_classifier(dropout=0.5)
@@ -128,6 +128,7 @@ def trained(folder, epochs):
         labels,
         batch_size=8,
         epochs=epochs,
+        initial_epoch=initial_epoch,
         callbacks=[worker.Checkpoints(folder)],
         shuffle=False,
         verbose=0,
@@ -148,3 +149,13 @@ def test_what_begins_again_goes_on_with_the_same_numbers(ray, tmp_path, monkeypa
     _, at_once = trained(tmp_path / "at once", 4)
     for one, other in zip(again, at_once, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_passes_over_the_photos_count_and_not_epochs(ray, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(workers, "go_on", begun.append)
+    # As the second stage of `fine_tune` has them, after 2 epochs of its first one.
+    assert trained(tmp_path / "first", 4, initial_epoch=2)[0] == [2, 3]
+    assert trained(tmp_path / "again", 5, initial_epoch=2)[0] == [4]
+    assert trained(tmp_path / "once more", 6, initial_epoch=2)[0] == [5]
+    assert begun == [2, 3]
