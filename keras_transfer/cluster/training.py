@@ -41,7 +41,8 @@ def train_on_cluster(  # noqa: PLR0913
     each computes its part of each batch, and all have the same weights after each step.
     Without dropout and augmentation the result is that of one process, but for
     rounding. The photos of a batch are those of all workers together, so the batch
-    size of `splits` must be a multiple of `workers`.
+    size of `splits` must be a multiple of `workers`, times their GPUs where each has
+    several.
 
     After each epoch the first worker's state goes to `storage`. Where a worker or its
     machine is lost, all begin again and go on after the last epoch that was kept; so

@@ -95,9 +95,11 @@ def compare(
 
     Raises:
         ValueError: If there is no experiment or seed, a seed is there twice, or an
-            experiment or the splits cannot be handed to a process; or if the machines
-            of a cluster differ in what computes.
-        RuntimeError: If the process of a recipe fails. What was finished stays kept.
+            experiment or the splits cannot be handed to a process.
+        RuntimeError: If the process of a recipe fails, or the machines of a cluster
+            differ in what computes or is installed. What was finished stays kept.
+        ConnectionError: If there is no such cluster.
+        ModuleNotFoundError: If `cluster` is given and Ray is not installed.
 
     Example:
 

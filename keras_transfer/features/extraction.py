@@ -115,6 +115,7 @@ def extract_features(  # noqa: PLR0913
             not that of the splits, or if a part is missing or there twice; or if a
             cluster cannot be given these splits or has too few workers.
         OSError: If nothing can be written into the folder, or there is no such cluster.
+        RuntimeError: If the workers of a cluster fail, or have other software.
         ModuleNotFoundError: If `cluster` is given and Ray is not installed.
 
     Example:

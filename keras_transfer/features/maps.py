@@ -109,6 +109,7 @@ def extract_feature_maps(  # noqa: PLR0913
             cluster cannot be given this work.
         OSError: If there is not enough room on the disk, nothing can be written, or
             there is no such cluster.
+        RuntimeError: If the workers of a cluster fail, or have other software.
         ModuleNotFoundError: If `cluster` is given and Ray is not installed.
 
     Example:

@@ -54,6 +54,7 @@ def computed_on(
     Raises:
         ValueError: If network or splits cannot be given to another process, or the
             cluster has not what is asked for.
+        ConnectionError: If there is no such cluster.
         UnsupportedError: If the engine does not take the network.
     """
     _check(network, splits)
