@@ -6,15 +6,13 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 
-from keras_transfer.comparison.store import Run, computed_here, save_run
-from keras_transfer.comparison.worker import run_seed
+from keras_transfer.comparison import cluster_entry
+from keras_transfer.comparison.store import save_run
 from keras_transfer.runtime.clusters import (
-    Surroundings,
     Workers,
     connected,
     machines,
     surroundings,
-    take_over,
 )
 
 # How often a run is made again whose worker or machine has died.
@@ -63,7 +61,7 @@ def machines_of(workers: Workers, engine: str, shared: bool) -> Iterator[Machine
         hosts = {each["NodeManagerHostname"] for each in there}
         alone = not shared and len(hosts) == len(there)
         alone = alone and len({*cpus}) == len({*gpus}) == 1
-        ask = ray.remote(max_calls=1, **options)(_computed_there)
+        ask = ray.remote(max_calls=1, **options)(cluster_entry.computed_there)
         by = ray.get(ask.remote(engine, surroundings()))
         yield Machines(ray, options, by, alone)
 
@@ -79,7 +77,7 @@ def run_on_cluster(
     """
     ray = machines.ray
     options = {"max_calls": 1, "max_retries": RETRIES, **machines.options}
-    run = ray.remote(**options)(_run_there)
+    run = ray.remote(**options)(cluster_entry.run_there)
     here, waiting = surroundings(), {}
     for name, task in tasks.items():
         for seed, path in task["runs"]:
@@ -101,22 +99,3 @@ def run_on_cluster(
     finally:
         for left in waiting:
             ray.cancel(left, force=True)
-
-
-def _computed_there(engine: str, there: Surroundings) -> dict[str, str]:
-    take_over(there)
-    return computed_here(engine)
-
-
-def _run_there(
-    task: dict, seed: int, computed_by: dict[str, str], there: Surroundings
-) -> Run:
-    take_over(there)
-    here = computed_here(task["engine"])
-    if here != computed_by:
-        raise RuntimeError(
-            "The machines of this cluster compute runs in different ways, so that they "
-            "cannot be compared. Make a cluster of machines that are alike. "
-            f"Received: {here} on one, {computed_by} on another"
-        )
-    return run_seed(task, seed)

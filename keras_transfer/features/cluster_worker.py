@@ -4,7 +4,6 @@ import importlib
 import pathlib
 import pickle
 import tempfile
-import typing
 from collections.abc import Callable
 
 import keras
@@ -16,37 +15,11 @@ from keras_transfer.data.loading_again import load_again
 from keras_transfer.data.splits import decoded, in_batches
 from keras_transfer.features import cache
 from keras_transfer.features.inference import frozen_network
-from keras_transfer.runtime.clusters import Surroundings, take_over
-
-
-class Job(typing.NamedTuple):
-    """Hold all that a worker needs beside its rows.
-
-    Attributes:
-        network: Bytes of its `.keras` file.
-        checksums: Those of its weights.
-        image_shape: Shape of an image.
-        loader: How splits are loaded again, or `None` where the rows name files.
-        fingerprint: That of the splits.
-        image_size: Side of the square images, in pixels.
-        batch_size: Images in a batch.
-        settings: `dtype`, `engine`, `pooled` and `kept`, as `on_cluster.Settings`.
-        surroundings: Those of whoever asks.
-    """
-
-    network: bytes
-    checksums: tuple[str, ...]
-    image_shape: tuple
-    loader: dict | None
-    fingerprint: str
-    image_size: int
-    batch_size: int
-    settings: dict
-    surroundings: Surroundings
+from keras_transfer.features.ranges import Job
 
 
 class Extractor:
-    """Run a frozen network on rows, as Ray Data calls it.
+    """Run a frozen network on rows, as `cluster_entry.Extractor` hands them on.
 
     Args:
         references: List of the one place in which Ray keeps the `Job`.
@@ -54,7 +27,6 @@ class Extractor:
 
     def __init__(self, references):
         (job,) = importlib.import_module("ray").get(references)
-        take_over(job.surroundings)
         settings = job.settings
         self._kept = np.dtype(settings["kept"])
         self._network = frozen_network(

@@ -23,9 +23,9 @@ from keras_transfer.data.photo_files import columns
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Compute, Computed
-from keras_transfer.features.cluster_worker import Extractor, Job
+from keras_transfer.features.cluster_entry import Extractor
 from keras_transfer.features.inference import frozen_network
-from keras_transfer.features.ranges import Range, Settings
+from keras_transfer.features.ranges import Job, Range, Settings
 from keras_transfer.models.graph import operations
 from keras_transfer.runtime.clusters import (
     Workers,

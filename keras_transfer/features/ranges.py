@@ -2,6 +2,8 @@
 
 import typing
 
+from keras_transfer.runtime.clusters import Surroundings
+
 
 class Range(typing.NamedTuple):
     """Name images of a split that follow each other."""
@@ -25,3 +27,29 @@ class Settings(typing.NamedTuple):
     engine: str
     pooled: bool
     kept: str
+
+
+class Job(typing.NamedTuple):
+    """Hold all that a worker needs beside its rows.
+
+    Attributes:
+        network: Bytes of its `.keras` file.
+        checksums: Those of its weights.
+        image_shape: Shape of an image.
+        loader: How splits are loaded again, or `None` where the rows name files.
+        fingerprint: That of the splits.
+        image_size: Side of the square images, in pixels.
+        batch_size: Images in a batch.
+        settings: `dtype`, `engine`, `pooled` and `kept`, as `Settings`.
+        surroundings: Those of whoever asks.
+    """
+
+    network: bytes
+    checksums: tuple[str, ...]
+    image_shape: tuple
+    loader: dict | None
+    fingerprint: str
+    image_size: int
+    batch_size: int
+    settings: dict
+    surroundings: Surroundings

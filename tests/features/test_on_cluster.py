@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -9,10 +11,14 @@ import pytest
 import tensorflow as tf
 
 import keras_transfer as kt
+from keras_transfer.cluster import entry
+from keras_transfer.comparison import cluster_entry
 from keras_transfer.data import photo_files
 from keras_transfer.data.splits import decoded, in_batches
 from keras_transfer.features import on_cluster
-from keras_transfer.features.ranges import Range
+from keras_transfer.features.ranges import Job, Range
+from keras_transfer.runtime.clusters import surroundings
+from keras_transfer.runtime.processes import child_environment
 from tests.helpers.small_networks import small_backbone
 
 
@@ -60,6 +66,25 @@ def test_the_files_of_rows_are_the_photos_in_order(photos):
     assert {len(batch) for batch, _ in read[:-1]} == {5}
     np.testing.assert_array_equal(np.concatenate([x for x, _ in read]), images)
     np.testing.assert_array_equal(np.concatenate([y for _, y in read]), labels)
+
+
+def test_what_a_worker_is_sent_does_not_import_tensorflow_before_it_takes_over():
+    # Which reads TF_ENABLE_ONEDNN_OPTS, and with it what is computed, only then.
+    there = surroundings()
+    job = Job(b"", (), (8, 8, 3), None, "", 8, 5, {}, there)
+    tasks = [cluster_entry.computed_there, cluster_entry.run_there, entry.learn]
+    sent = pickle.dumps([on_cluster.Extractor, job, *tasks, there])
+    script = "import pickle, sys; pickle.load(sys.stdin.buffer); print(*sys.modules)"
+    made = subprocess.run(
+        [sys.executable, "-c", script],
+        input=sent,
+        env=child_environment(),
+        capture_output=True,
+        check=True,
+    )
+    loaded = made.stdout.decode().split()
+    assert on_cluster.Extractor.__module__ in loaded
+    assert not {"tensorflow", "keras"} & {*loaded}
 
 
 class Own(keras.layers.Layer):
