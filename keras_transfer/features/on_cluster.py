@@ -9,6 +9,7 @@ takes with it are given to another one by Ray.
 import contextlib
 import importlib
 import logging
+import math
 import pathlib
 import pickle
 import tempfile
@@ -38,6 +39,9 @@ from keras_transfer.runtime.status_lines import say
 # Images of a row: many, for each costs the making of a pipeline, and few, because what
 # a worker that dies was computing is computed again.
 IMAGES = 512
+# What is made of them, in float32, so that a worker can hold it several times: maps of
+# a first block are a few megabytes an image.
+ROW_BYTES = 256 * 1024**2
 # Rows that each worker gets at least, so that none is idle for long at the end.
 ROWS = 4
 
@@ -65,7 +69,7 @@ def computed_on(
         )
     with connected(workers) as ray, handed_over(splits) as loader:
         count = worker_count(ray, workers)
-        batch = _batch_size(splits)
+        batch, images = _batch_size(splits), _images(network, splits, settings)
         job = ray.put(_job(network, splits, settings, loader, batch))
         say(f"Cluster: {count} worker(s) of {ray.get_runtime_context().gcs_address}")
 
@@ -73,7 +77,7 @@ def computed_on(
             assert batches is None, "These batches are of the process that asks."
 
             def compute(missing):
-                rows = [*_rows(splits, ranges, missing, count, batch)]
+                rows = [*_rows(splits, ranges, missing, count, batch, images)]
                 yield from _computed(ray, job, rows, count, workers.gpus)
 
             return compute
@@ -146,11 +150,17 @@ def _rows(
     missing: Iterable[tuple[int, int]],
     count: int,
     batch: int,
+    at_most: int | None = None,
 ) -> Iterator[dict]:
-    """Yield what is missing as rows, cut where one process would cut batches."""
+    """Yield what is missing as rows, cut where one process would cut batches.
+
+    Of `at_most` images, or of `IMAGES`; of one batch at least.
+    """
     missing = [*missing]
     images = sum(ranges[p].stop - ranges[p].start - done for p, done in missing)
-    most = max(1, min(IMAGES, images // (count * ROWS)) // batch) * batch
+    at_most = IMAGES if at_most is None else at_most
+    most = min(at_most, images // (count * ROWS))
+    most = max(1, most // batch) * batch
     for part, done in missing:
         split, start, stop = ranges[part]
         for first in range(start + done, stop, most):
@@ -159,6 +169,13 @@ def _rows(
             row = {"part": part, "split": split, "start": first, "stop": last}
             # Arrays take half the time and bytes that the files as such would.
             yield {**row, "files": pickle.dumps(files)}
+
+
+def _images(network: keras.Model, splits: Splits, settings: Settings) -> int:
+    """Return how many images a row has at most."""
+    shape = cache.check_network(network, splits)
+    shape = shape[-1:] if settings.pooled else shape
+    return min(IMAGES, ROW_BYTES // (4 * math.prod(shape)))
 
 
 def _batch_size(splits: Splits) -> int:

@@ -16,7 +16,7 @@ from keras_transfer.comparison import cluster_entry
 from keras_transfer.data import photo_files
 from keras_transfer.data.splits import decoded, in_batches
 from keras_transfer.features import on_cluster
-from keras_transfer.features.ranges import Job, Range
+from keras_transfer.features.ranges import Job, Range, Settings
 from keras_transfer.runtime.clusters import surroundings
 from keras_transfer.runtime.processes import child_environment
 from tests.helpers.small_networks import small_backbone
@@ -34,10 +34,10 @@ def photos(tmp_path_factory):
     return kt.load_directory(folder, image_size=8, batch_size=5)
 
 
-def rows(splits, missing, count=2):
+def rows(splits, missing, count=2, *at_most):
     ranges = [Range(split, 0, number) for split, number in splits.counts.items()]
     batch = on_cluster._batch_size(splits)
-    return [*on_cluster._rows(splits, ranges, missing, count, batch)]
+    return [*on_cluster._rows(splits, ranges, missing, count, batch, *at_most)]
 
 
 @pytest.mark.parametrize("images", [5, 10, 512])
@@ -54,6 +54,19 @@ def test_rows_leave_nothing_out_and_cut_no_batch(photos, monkeypatch, images, co
         assert all(row["start"] % 5 == 0 for row in mine)
         assert all(row["stop"] - row["start"] <= images for row in mine)
     assert [row["part"] for row in found] == sorted(row["part"] for row in found)
+
+
+def test_a_row_of_large_maps_has_fewer_images(photos, monkeypatch):
+    network = small_backbone()
+    floats = np.prod(network.output_shape[1:])
+    monkeypatch.setattr(on_cluster, "ROW_BYTES", 4 * 10 * floats)
+    maps, features = (Settings("float32", "tensorflow", x, "float16") for x in (0, 1))
+    assert on_cluster._images(network, photos, maps) == 10
+    assert on_cluster._images(network, photos, features) > 10
+    found = rows(photos, [(0, 0)], 1, 10)
+    assert max(row["stop"] - row["start"] for row in found) == 10
+    # A batch is not cut, whatever it makes.
+    assert len(rows(photos, [(0, 0)], 1, 0)) == -(-photos.counts["train"] // 5)
 
 
 def test_the_files_of_rows_are_the_photos_in_order(photos):
