@@ -76,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.showwarning = _warn
             return options.run(options)
     except ModuleNotFoundError as error:
+        if error.name is None:  # What this package says of Ray, in a sentence.
+            say(f"error: {error}", file=sys.stderr)
+            return 1
         if (error.name or "").partition(".")[0] not in LESSON_MODULES:
             raise
         say(

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from keras_transfer.cli import main as command_line
-from keras_transfer.runtime import atomic_files, paths
+from keras_transfer.runtime import atomic_files, clusters, paths
 
 ROOT = pathlib.Path(atomic_files.__file__).parent.parent.parent
 
@@ -467,6 +467,19 @@ def test_without_jupyter_it_says_what_is_missing(here):
         assert not heavy, heavy
     """
     assert "01_a" in fresh(script, here)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch, capsys):
+    def run(options):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        clusters.asked_workers("auto")
+
+    made = argparse.Namespace(needs_keras=False, run=run)
+    monkeypatch.setattr(command_line, "parse", lambda arguments: made)
+    assert command_line.main([]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: Clusters need Ray: python -m pip install")
+    assert said.count("\n") == 1
 
 
 def test_another_backend_is_one_sentence_before_keras_is_imported(here):
