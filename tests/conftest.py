@@ -4,6 +4,7 @@ pytest reads this file before it collects anything, and the kernels inherit what
 set here: no test sees or harms the data, weights and settings of the machine.
 """
 
+import collections
 import contextlib
 import gc
 import os
@@ -13,6 +14,8 @@ import subprocess
 import sys
 
 import pytest
+
+from tests.helpers.slow_cells import SLOW_CELLS
 
 BUILD = pathlib.Path(__file__).absolute().parent.parent / "build" / "test"
 
@@ -156,16 +159,20 @@ def pytest_collection_modifyitems(items):
 
     from keras_transfer.lessons.exercises import find_exercises
 
+    twice = bool(os.environ.get("EVERY_CELL_TWICE"))
     for item in [item for item in items if hasattr(item, "cell")]:
         cell = item.cell
-        more = [("again", _with_epochs(cell, None))]
+        once = cell.id in SLOW_CELLS.get(item.path.stem, ()) and not twice
+        more = [] if once else [("again", _with_epochs(cell, None))]
         for exercise in find_exercises(item.parent.nb):
             if exercise.check is cell:
                 more += [
                     (f"refuses: {what}", nbformat.v4.new_code_cell(code))
                     for what, code in exercise.refusals().items()
                 ]
-        if "assert" not in cell.source:
+        if once:
+            item.cell = _with_epochs(cell, None)
+        elif "assert" not in cell.source:
             item.cell = _with_epochs(cell, 1)
         position = items.index(item) + 1
         items[position:position] = [
@@ -178,3 +185,16 @@ def pytest_collection_modifyitems(items):
             )
             for what, cell in more
         ]
+    _longest_first(items)
+
+
+def _longest_first(items):
+    """Put files first that take long: one that begins last lets a worker wait for it.
+
+    Lessons take longest, and then what starts processes.
+    """
+    weights = collections.Counter()
+    for item in items:
+        slow = item.get_closest_marker("slow") is not None
+        weights[item.path] += 100 if hasattr(item, "cell") else 30 if slow else 1
+    items.sort(key=lambda item: (-weights[item.path], item.path))

@@ -1,0 +1,33 @@
+"""Cells of lessons that the tests run once, because twice would take too long.
+
+All others are run twice in place. These took 8 seconds or more each time, on two cores
+that two lessons shared, and together a sixth of all lessons' time. To run them twice,
+too, before a lesson that has changed is handed in:
+
+    EVERY_CELL_TWICE=1 .venv/bin/python -m pytest tests/conftest.py notebooks
+"""
+
+SLOW_CELLS = {
+    "06_silent_failures": {
+        "cell-07",
+        "cell-15",
+        "cell-54",
+        "cell-59",
+        "exercise-1-answer",
+        "exercise-1-check",
+        "exercise-2-check",
+    },
+    "07_your_own_images": {"cell-23", "cell-25", "cell-56"},
+    "09_sentiment_with_bert": {"cell-18", "cell-31", "cell-38", "cell-43", "cell-50"},
+    "10_spoken_words": {
+        "cell-25-features",
+        "cell-35-photos",
+        "cell-49-tuned",
+        "cell-50-scratch",
+        "cell-57-final",
+        "cell-58-save",
+    },
+    "11_from_drawings_to_photos": {"cell-19"},
+    "12_two_answers": {"cell-08", "cell-15", "cell-24", "cell-49", "cell-62"},
+    "13_search_by_picture": {"cell-11"},
+}
