@@ -8,6 +8,13 @@ too, before a lesson that has changed is handed in:
 """
 
 SLOW_CELLS = {
+    "01_feature_extraction": {
+        "cell-29",
+        "exercise-2-answer",
+        "exercise-3-answer",
+        "exercise-4-answer",
+    },
+    "05_evaluation_and_explanation": {"cell-05", "cell-35"},
     "06_silent_failures": {
         "cell-07",
         "cell-15",
@@ -27,7 +34,7 @@ SLOW_CELLS = {
         "cell-57-final",
         "cell-58-save",
     },
-    "11_from_drawings_to_photos": {"cell-19"},
+    "11_from_drawings_to_photos": {"cell-19", "cell-46"},
     "12_two_answers": {"cell-08", "cell-15", "cell-24", "cell-49", "cell-62"},
     "13_search_by_picture": {"cell-11"},
 }
