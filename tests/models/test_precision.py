@@ -28,8 +28,8 @@ def small_splits(size=8):
 
     def read(part):
         images_of_part = images[part].astype("uint8")
-        return lambda: tf.data.Dataset.from_tensor_slices(
-            (images_of_part, labels[part])
+        return lambda start=0, stop=None: tf.data.Dataset.from_tensor_slices(
+            (images_of_part[start:stop], labels[part][start:stop])
         )
 
     return build_splits(
