@@ -192,8 +192,8 @@ def _onnx_int8(photos: np.ndarray, path: pathlib.Path) -> None:
         Photos(),
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
-        # With signed weights, as processors multiply fastest. Those of 8 bits overflow in
-        # sums of 16 on a processor without VNNI; of 7 they are the same on all.
+        # With signed weights, as processors multiply fastest. Those of 8 bits overflow
+        # in sums of 16 on a processor without VNNI; of 7 they are the same on all.
         reduce_range=True,
         activation_type=quantization.QuantType.QUInt8,
     )

@@ -14,6 +14,15 @@ SLOW_CELLS = {
         "exercise-3-answer",
         "exercise-4-answer",
     },
+    "02_fine_tuning": {
+        "cell-19",
+        "cell-22",
+        "exercise-1-answer",
+        "exercise-2-answer",
+        "exercise-3-answer",
+    },
+    "03_vgg16_flowers": {"cell-17", "cell-25-alone"},
+    "04_gradual_unfreezing": {"cell-13", "exercise-4-answer-2"},
     "05_evaluation_and_explanation": {"cell-05", "cell-35"},
     "06_silent_failures": {
         "cell-07",
@@ -25,6 +34,15 @@ SLOW_CELLS = {
         "exercise-2-check",
     },
     "07_your_own_images": {"cell-23", "cell-25", "cell-56"},
+    "08_deploy": {
+        "cell-06",
+        "cell-08",
+        "cell-11",
+        "cell-13",
+        "cell-16",
+        "cell-18",
+        "cell-25",
+    },
     "09_sentiment_with_bert": {"cell-18", "cell-31", "cell-38", "cell-43", "cell-50"},
     "10_spoken_words": {
         "cell-25-features",
