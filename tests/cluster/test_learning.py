@@ -12,5 +12,5 @@ def test_two_workers_of_which_one_dies(tmp_path):
     pytest.importorskip("ray", reason="Without Ray: pip install ray[data,train]")
     if unshared() is None:
         pytest.skip("This user may make no network namespace (unshare --net).")
-    printed = run_unshared("tests.cluster.learning", str(tmp_path), "0", timeout=400)
+    printed = run_unshared("tests.cluster.learning", str(tmp_path), "0", timeout=1000)
     assert len(json.loads(printed.splitlines()[-1])) == 1, printed
