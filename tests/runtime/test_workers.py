@@ -52,7 +52,7 @@ for index in (None, *range(len(ports))):
         traceback.print_exc()
         os._exit(1)
 # The others would wait for one that has failed.
-end, failed = time.monotonic() + 400, False
+end, failed = time.monotonic() + 1200, False
 while processes:
     pid, status = os.waitpid(-1, os.WNOHANG)
     failed |= bool(status) or time.monotonic() > end
