@@ -139,11 +139,11 @@ def test_maps_go_on_with_the_same_random_numbers(splits, tmp_path, monkeypatch):
     runs, stopped = [], tmp_path / "stopped"
     write = array_files._Pair.append
 
-    def append(self, outputs, labels):
+    def append(self, outputs, labels, begun):
         runs.append(1)
         if len(runs) == 11:  # In the middle of the augmented copy.
             raise KeyboardInterrupt
-        write(self, outputs, labels)
+        write(self, outputs, labels, begun)
 
     monkeypatch.setattr(array_files._Pair, "append", append)
     with pytest.raises(KeyboardInterrupt):
