@@ -1,8 +1,8 @@
 """Cells of lessons that the tests run once, because twice would take too long.
 
 All others are run twice in place. These took 8 seconds or more each time, on two cores
-that two lessons shared, and together a sixth of all lessons' time. To run them twice,
-too, before a lesson that has changed is handed in:
+that two lessons shared: one of the two times was a quarter of what all lessons took. To
+run them twice, too, before a lesson that has changed is handed in:
 
     EVERY_CELL_TWICE=1 .venv/bin/python -m pytest tests/conftest.py notebooks
 """
