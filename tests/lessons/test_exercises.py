@@ -187,14 +187,15 @@ def test_notebook_run_asks_each_check_about_wrong_answers(tmp_path):
     """The hook in conftest.py: nbval alone would know nothing of wrong answers."""
     careless = CHECK.replace("assert walls == 4", "assert walls >= 4")
     write(tmp_path, "01_a", exercise(1), exercise(2, check=careless))
-    (tmp_path / "tests").mkdir()
-    conftest = pathlib.Path(__file__).parent.parent / "conftest.py"
-    shutil.copy(conftest, tmp_path / "tests")
+    tests = pathlib.Path(__file__).parent.parent
+    (tmp_path / "tests/helpers").mkdir(parents=True)
+    for name in ("conftest.py", "helpers/slow_cells.py"):
+        shutil.copy(tests / name, tmp_path / "tests" / name)
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-v"]
     command = [sys.executable, "-m", "pytest", "tests", "01_a.ipynb", *options]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     # The lesson, and for each exercise: answer, check, both again, one wrong answer.
-    assert "13 passed" in ended.stdout
+    assert "13 passed" in ended.stdout, ended.stderr
     assert "1 failed" in ended.stdout
     assert "Cell 4 refuses: Five of them FAILED" in ended.stdout
     assert "The check accepts a wrong answer" in ended.stdout
