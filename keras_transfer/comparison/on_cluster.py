@@ -11,6 +11,7 @@ from keras_transfer.comparison.store import save_run
 from keras_transfer.runtime.clusters import (
     Workers,
     connected,
+    last_line,
     machines,
     surroundings,
 )
@@ -47,6 +48,9 @@ def machines_of(workers: Workers, engine: str, shared: bool) -> Iterator[Machine
         workers: The cluster.
         engine: What features and maps are computed by.
         shared: Whether several runs share a machine.
+
+    Raises:
+        RuntimeError: If a machine has other software, or cannot make runs.
     """
     with connected(workers) as ray:
         there = machines(ray)
@@ -62,7 +66,14 @@ def machines_of(workers: Workers, engine: str, shared: bool) -> Iterator[Machine
         alone = not shared and len(hosts) == len(there)
         alone = alone and len({*cpus}) == len({*gpus}) == 1
         ask = ray.remote(max_calls=1, **options)(cluster_entry.computed_there)
-        by = ray.get(ask.remote(engine, surroundings()))
+        try:
+            by = ray.get(ask.remote(engine, surroundings()))
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(
+                "A machine of the cluster could not say how it computes a run. Look "
+                "for the reason there, or leave cluster out to compare here. "
+                f"Received from Ray: {last_line(error)}"
+            ) from error
         yield Machines(ray, options, by, alone)
 
 

@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import pickle
+import platform
 import tempfile
 from collections.abc import Callable
 
@@ -52,6 +53,15 @@ class Extractor:
 
 
 def _loaded(job: Job) -> keras.Model:
+    for module in job.modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise RuntimeError(
+                "A worker cannot import what this network is made of. Its file must "
+                "lie at the same place on each machine, or its package be installed "
+                f"there. Received: module={module}, on {platform.node()} ({error})"
+            ) from error
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "network.keras")
         path.write_bytes(job.network)

@@ -32,7 +32,11 @@ def engine_for(asked: Workers | None, engine: str) -> str:
 
 @contextlib.contextmanager
 def computing(
-    asked: Workers | None, network: keras.Model, splits: Splits, settings: Settings
+    asked: Workers | None,
+    network: keras.Model,
+    splits: Splits,
+    settings: Settings,
+    verbose: bool = True,
 ) -> Iterator[Callable[..., Compute]]:
     """Yield a function from the ranges of the parts to what computes them.
 
@@ -44,12 +48,13 @@ def computing(
         network: The frozen network.
         splits: `Splits` of which the ranges are.
         settings: How it is run.
+        verbose: Whether to print which workers compute. Defaults to `True`.
 
     Raises:
         UnsupportedError: If the engine does not take the network.
     """
     if asked is not None:
-        with computed_on(asked, network, splits, settings) as compute_of:
+        with computed_on(asked, network, splits, settings, verbose) as compute_of:
             yield compute_of
         return
     run = frozen_network(

@@ -162,7 +162,7 @@ def extract_features(  # noqa: PLR0913
             return _put_together(parts, path)
         ranges = _ranges(splits, shard or (0, 1))
         settings = Settings(dtype, chosen, pooled=True, kept="float32")
-        with computing(asked, backbone, splits, settings) as compute_of:
+        with computing(asked, backbone, splits, settings, verbose) as compute_of:
             return _extract(compute_of(ranges), ranges, path, channels)
 
     try:

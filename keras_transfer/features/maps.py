@@ -149,7 +149,8 @@ def extract_feature_maps(  # noqa: PLR0913
 
         def make(engine):
             how = Settings(dtype, engine, pooled=False, kept="float16")
-            return stack.enter_context(computing(asked, network, splits, how))
+            run = computing(asked, network, splits, how, verbose)
+            return stack.enter_context(run)
 
         plan, compute_of = _first_ready(plans, make)
         free = paths.check_room(cache_dir, plan.needed)

@@ -8,6 +8,7 @@ takes with it are given to another one by Ray.
 
 import contextlib
 import importlib
+import json
 import logging
 import math
 import pathlib
@@ -24,13 +25,14 @@ from keras_transfer.data.photo_files import columns
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import cache
 from keras_transfer.features.array_files import Compute, Computed
-from keras_transfer.features.cluster_entry import Extractor
+from keras_transfer.features.cluster_entry import Begun, Extractor
 from keras_transfer.features.inference import frozen_network
 from keras_transfer.features.ranges import Job, Range, Settings
 from keras_transfer.models.graph import operations
 from keras_transfer.runtime.clusters import (
     Workers,
     connected,
+    last_line,
     surroundings,
     worker_count,
 )
@@ -44,6 +46,10 @@ IMAGES = 512
 ROW_BYTES = 256 * 1024**2
 # Rows that each worker gets at least, so that none is idle for long at the end.
 ROWS = 4
+# How often a row is begun, and a worker for each of them, until that ends the run: Ray
+# Data would go on for ever where the row, or the network, is what kills them.
+TRIES = 5
+STARTS = 30
 
 
 @contextlib.contextmanager
@@ -52,6 +58,7 @@ def computed_on(
     network: keras.Model,
     splits: Splits,
     settings: Settings,
+    verbose: bool,
 ) -> Iterator[Callable[[Sequence[Range]], Compute]]:
     """Yield a function from the ranges of the parts to what computes them.
 
@@ -71,7 +78,9 @@ def computed_on(
         count = worker_count(ray, workers)
         batch, images = _batch_size(splits), _images(network, splits, settings)
         job = ray.put(_job(network, splits, settings, loader, batch))
-        say(f"Cluster: {count} worker(s) of {ray.get_runtime_context().gcs_address}")
+        if verbose:
+            address = ray.get_runtime_context().gcs_address
+            say(f"Cluster: {count} worker(s) of {address}")
 
         def compute_of(ranges: Sequence[Range], batches: None = None) -> Compute:
             assert batches is None, "These batches are of the process that asks."
@@ -90,17 +99,23 @@ def _computed(
 ) -> Iterator[Computed]:
     """Yield what the workers make of rows, in their order."""
     data = importlib.import_module("ray.data")
+    limits = {"a row": TRIES, "a worker": STARTS * count}
+    # It needs no processor, and is made again where its machine is lost.
+    endless = {"max_restarts": -1, "max_task_retries": -1}
+    begun = ray.remote(num_cpus=0, **endless)(Begun).remote(limits)
     with _quiet(data):
         dataset = data.from_items(rows, override_num_blocks=len(rows)).map(
             Extractor,
             # In a list: what is not, Ray fetches itself, and fails where it is lost.
-            fn_constructor_args=([job],),
+            fn_constructor_args=([job], begun),
             compute=data.ActorPoolStrategy(size=min(count, len(rows))),
             num_cpus=1,
             num_gpus=gpus,
         )
         try:
             for row in dataset.iter_rows():
+                if "error" in row:
+                    raise pickle.loads(row["error"])
                 values = np.frombuffer(row["values"], row["dtype"])
                 yield Computed(
                     row["part"],
@@ -108,16 +123,21 @@ def _computed(
                     np.frombuffer(row["labels"], "int32"),
                 )
         except ray.exceptions.RayError as error:
-            raise _own_error(error) from error
+            raise RuntimeError(
+                "The workers of the cluster could not compute this. What was finished "
+                "is kept: call again to go on, or leave cluster out to compute it "
+                f"here. Received from Ray: {last_line(error)}"
+            ) from error
 
 
 @contextlib.contextmanager
 def _quiet(data: types.ModuleType) -> Iterator[None]:
-    """Have Ray Data keep the order of rows, and print no plans and bars."""
+    """Have Ray Data keep the order of rows, and print nothing."""
     log, context = logging.getLogger("ray.data"), data.DataContext.get_current()
     level, bars = log.level, context.enable_progress_bars
     ordered = context.execution_options.preserve_order
-    log.setLevel(logging.ERROR)
+    # Errors as well: they are raised here.
+    log.setLevel(logging.CRITICAL)
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     try:
@@ -126,22 +146,6 @@ def _quiet(data: types.ModuleType) -> Iterator[None]:
         log.setLevel(level)
         context.enable_progress_bars = bars
         context.execution_options.preserve_order = ordered
-
-
-def _own_error(error: Exception) -> Exception:
-    """Return what a worker has raised, where that says why, or a summary."""
-    found = error
-    while found is not None:
-        cause = getattr(found, "cause", None) or found.__cause__
-        if isinstance(found, ValueError | OSError) and not hasattr(found, "cause"):
-            return type(found)(*found.args)
-        found = cause
-    last = str(error).strip().splitlines()
-    return RuntimeError(
-        "The workers of the cluster could not compute this. What was finished is kept: "
-        "call again to go on, or leave cluster out to compute it here. "
-        f"Received from a worker: {' '.join(last[-1:])}"
-    )
 
 
 def _rows(
@@ -194,6 +198,7 @@ def _job(
         saved = path.read_bytes()
     return Job(
         network=saved,
+        modules=tuple(sorted({made.__module__ for made in _registered(network)})),
         checksums=cache.checksums(network),
         image_shape=cache.image_shape(splits),
         # A folder of photos is read again by nobody: its rows say all.
@@ -214,11 +219,8 @@ def _check(network: keras.Model, splits: Splits) -> None:
             "feature maps, and splits made in another way: leave cluster out. "
             f"Received: splits={splits!r}"
         )
-    own = [
-        operation.name
-        for operation in operations(network)
-        if type(operation).__module__ == "__main__"
-    ]
+    made_of = {*map(type, operations(network)), *_registered(network)}
+    own = sorted(made.__name__ for made in made_of if made.__module__ == "__main__")
     if own:
         raise ValueError(
             "The workers of a cluster cannot import what is defined in a notebook or a "
@@ -226,3 +228,13 @@ def _check(network: keras.Model, splits: Splits) -> None:
             "decorate it with keras.saving.register_keras_serializable(). "
             f"Received: {network.name} with {', '.join(own[:5])}"
         )
+
+
+def _registered(network: keras.Model) -> list:
+    """Return the registered classes and functions that a network is made of.
+
+    Keras finds them again only where their modules have been imported.
+    """
+    saved = network.to_json()
+    registered = keras.saving.get_custom_objects().items()
+    return [made for name, made in registered if json.dumps(name) in saved]

@@ -34,6 +34,7 @@ class Job(typing.NamedTuple):
 
     Attributes:
         network: Bytes of its `.keras` file.
+        modules: Names of those in which its own layers and functions are registered.
         checksums: Those of its weights.
         image_shape: Shape of an image.
         loader: How splits are loaded again, or `None` where the rows name files.
@@ -45,6 +46,7 @@ class Job(typing.NamedTuple):
     """
 
     network: bytes
+    modules: tuple[str, ...]
     checksums: tuple[str, ...]
     image_shape: tuple
     loader: dict | None

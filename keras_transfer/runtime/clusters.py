@@ -188,6 +188,11 @@ def worker_count(ray: types.ModuleType, workers: Workers) -> int:
     return len(machines(ray))
 
 
+def last_line(error: Exception) -> str:
+    """Return the end of what Ray says, which begins with where it was raised."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
 class Surroundings(typing.NamedTuple):
     """Hold what a worker needs in order to find and do what is found and done here.
 

@@ -14,4 +14,4 @@ def test_two_machines_of_which_one_dies(tmp_path):
         pytest.skip("This user may make no network namespace (unshare --net).")
     printed = run_unshared("tests.cluster.two_nodes", str(tmp_path), timeout=1500)
     seconds = json.loads(printed.splitlines()[-1])
-    assert len(seconds) == 5, printed
+    assert len(seconds) == 6, printed

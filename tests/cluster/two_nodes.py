@@ -13,10 +13,14 @@ import sys
 import threading
 import time
 
+import keras
 import numpy as np
+import pytest
 from PIL import Image
 
 import keras_transfer as kt
+from keras_transfer.features import on_cluster
+from tests.helpers.own_layers import Doubled
 from tests.helpers.ray_cluster import (
     ADDRESS,
     bring_loopback_up,
@@ -50,11 +54,14 @@ def workers():
 
 @contextlib.contextmanager
 def killing(folder, kill):
-    """Kill somebody as soon as a first batch is on disk, and hold that it was so."""
+    """Kill somebody as soon as one more batch is on disk, and hold that it was so."""
     killed = []
 
-    def wait():
-        while not any(path.stat().st_size for path in folder.rglob("*.progress")):
+    def written():
+        return sum(path.stat().st_size for path in folder.rglob("*.progress"))
+
+    def wait(before=written()):  # noqa: B008
+        while written() <= before:
             time.sleep(0.02)
         killed.append(kill())
 
@@ -77,27 +84,36 @@ def drawn_as_files(folder):
     return kt.load_directory(folder, image_size=96)
 
 
-def features(folder):
-    """Compute features of files while a worker is killed."""
+def features(folder, nodes):
+    """Compute features of files while a worker is killed, and then a machine."""
     photos = drawn_as_files(folder / "photos")
     backbone = kt.build_backbone("efficientnet_lite0", image_size=96)
     one = kt.extract_features(backbone, photos, folder / "one")
 
+    def compute():
+        return kt.extract_features(backbone, photos, folder / "two", cluster=ADDRESS)
+
     def kill():
         os.kill(workers()[0], signal.SIGKILL)
 
-    with killing(folder / "two", kill), timed("features, a worker killed"):
-        two = kt.extract_features(backbone, photos, folder / "two", cluster=ADDRESS)
+    allowed, on_cluster.TRIES = on_cluster.TRIES, 1
+    died = pytest.raises(RuntimeError, match=r"again.*Received: images \d+ to \d+ of")
+    with killing(folder / "two", kill), timed("features, a worker killed"), died:
+        compute()
+    on_cluster.TRIES = allowed
+    with killing(folder / "two", nodes[1].kill), timed("features, a machine killed"):
+        two = compute()
     same(lambda split: getattr(one, split), lambda split: getattr(two, split))
 
 
-def maps(folder, nodes):
-    """Compute maps of records while a machine is killed."""
+def maps(folder):
+    """Compute maps of records, with a layer that workers have not imported."""
     records = kt.load_dataset("sample_cats_vs_dogs", image_size=96)
     backbone = kt.build_backbone("efficientnet_lite0", image_size=96)
     first, _ = kt.split_at_block(backbone, kt.block_names(backbone)[4])
+    first = keras.Model(first.input, Doubled()(first.output), name="doubled")
     one = kt.extract_feature_maps(first, records, cache_dir=folder / "maps one")
-    with killing(folder / "maps two", nodes[1].kill), timed("maps, a machine killed"):
+    with timed("maps"):
         two = kt.extract_feature_maps(
             first, records, cache_dir=folder / "maps two", cluster=ADDRESS
         )
@@ -126,8 +142,8 @@ def main(folder):
     with contextlib.ExitStack() as stack:
         with timed("two machines to start"):
             nodes = stack.enter_context(ray_nodes(2))
-        features(folder)
-        maps(folder, nodes)
+        features(folder, nodes)
+        maps(folder)
         comparison(folder)
     assert not workers(), "Workers are left."
     print(json.dumps(SECONDS))

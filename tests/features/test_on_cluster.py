@@ -19,6 +19,7 @@ from keras_transfer.features import on_cluster
 from keras_transfer.features.ranges import Job, Range, Settings
 from keras_transfer.runtime.clusters import surroundings
 from keras_transfer.runtime.processes import child_environment
+from tests.helpers.own_layers import Doubled
 from tests.helpers.small_networks import small_backbone
 
 
@@ -84,7 +85,7 @@ def test_the_files_of_rows_are_the_photos_in_order(photos):
 def test_what_a_worker_is_sent_does_not_import_tensorflow_before_it_takes_over():
     # Which reads TF_ENABLE_ONEDNN_OPTS, and with it what is computed, only then.
     there = surroundings()
-    job = Job(b"", (), (8, 8, 3), None, "", 8, 5, {}, there)
+    job = Job(b"", (), (), (8, 8, 3), None, "", 8, 5, {}, there)
     tasks = [cluster_entry.computed_there, cluster_entry.run_there, entry.learn]
     sent = pickle.dumps([on_cluster.Extractor, job, *tasks, there])
     script = "import pickle, sys; pickle.load(sys.stdin.buffer); print(*sys.modules)"
@@ -107,6 +108,12 @@ class Own(keras.layers.Layer):
         return images
 
 
+@keras.saving.register_keras_serializable("tests")
+def halved(values):
+    """Halve what comes in."""
+    return values / 2
+
+
 def test_what_a_worker_cannot_have_is_refused(photos, monkeypatch):
     maps = kt.extract_feature_maps(small_backbone(), photos, verbose=False)
     with pytest.raises(
@@ -117,8 +124,16 @@ def test_what_a_worker_cannot_have_is_refused(photos, monkeypatch):
     network = keras.Model(inputs, Own(name="own")(inputs))
     on_cluster._check(network, photos)
     monkeypatch.setattr(Own, "__module__", "__main__")
-    with pytest.raises(ValueError, match=r"notebook or a script.*Received: .* own"):
+    with pytest.raises(ValueError, match=r"notebook or a script.*Received: .* Own"):
         on_cluster._check(network, photos)
+
+
+def test_workers_import_what_the_network_is_made_of():
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Conv2D(2, 3, activation=halved)(inputs)
+    network = keras.Model(inputs, Doubled()(outputs))
+    assert {*on_cluster._registered(network)} == {halved, Doubled}
+    assert on_cluster._registered(small_backbone()) == []
 
 
 @pytest.mark.parametrize(
