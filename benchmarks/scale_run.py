@@ -21,7 +21,7 @@ import keras_transfer as kt
 from keras_transfer.data.photo_files import PhotoFile
 from keras_transfer.data.splits import Splits
 from keras_transfer.features import on_cluster
-from keras_transfer.features.cluster_worker import Extractor
+from keras_transfer.features.cluster_entry import Extractor
 from keras_transfer.features.ranges import Range
 from keras_transfer.runtime.processes import peak_memory
 from subjects import build_network, write_photos
@@ -34,13 +34,15 @@ SMALL_ROW = 64
 EVERY = 0.5
 
 
-class Zeros:
+class Zeros(Extractor):
     """Answer rows of photos with zeros in place of features, and compute nothing."""
 
-    def __init__(self, references):
+    def __init__(self, references, begun):
+        # Not that of `Extractor`, which prepares the network.
+        self._ray, self._begun, self._error = ray, begun, None
         (self._job,) = ray.get(references)
 
-    def __call__(self, row: dict) -> dict:
+    def _run(self, row: dict) -> dict:
         _, labels = pickle.loads(row["files"])
         values = np.zeros((len(labels), CHANNELS), "float32")
         return {
@@ -60,8 +62,8 @@ class Timed(Extractor):
 
     folder: str
 
-    def __init__(self, references):
-        super().__init__(references)
+    def __init__(self, references, begun):
+        super().__init__(references, begun)
         self._note("ready")
 
     def __call__(self, row: dict) -> dict:
