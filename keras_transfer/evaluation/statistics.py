@@ -344,8 +344,8 @@ def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
         return _exact_p_value(int((a & ~b).sum()), int((b & ~a).sum()))
     by_photo = a.mean(axis=0) - b.mean(axis=0)
     by_photo = by_photo[by_photo != 0]
-    if not len(by_photo):
-        return 1.0
+    if len(by_photo) < 2:
+        return 1.0  # One photo alone is as likely to be to either's advantage.
     test = stats.permutation_test(
         (by_photo,),
         np.sum,

@@ -82,6 +82,21 @@ def test_one_seed_is_mcnemar_s_exact_test():
     assert several == pytest.approx(stats.binomtest(9, 11).pvalue)
 
 
+@pytest.mark.parametrize("photos", [1, 2, 15])
+@pytest.mark.parametrize("differ", [0, 1, 2])
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_recipes_that_differ_on_a_photo_or_two_are_not_told_apart(
+    photos, differ, seeds
+):
+    a = np.ones((seeds, photos), bool)
+    b = a.copy()
+    b[-1, :differ] = False
+    (pair,) = compare_pairs({"a": a, "b": b})
+    # All of one sign: of the 2^n ways to change places two are as far apart.
+    assert pair["p_value"] == min(1, 2 / 2 ** min(differ, photos))
+    assert not pair["clear"]
+
+
 def test_interval_of_one_seed_is_that_of_a_bootstrap_over_photos():
     a, b = (x[:1] for x in answers(300, 0.9, 0.8))
     difference = (a.astype(float) - b)[0]
