@@ -307,6 +307,25 @@ def test_a_class_named_as_a_decision_is_not_guessed_at(tmp_path):
         kt.apply_review(photos, table, tmp_path / "c")
 
 
+def test_a_class_with_spaces_around_its_name_can_be_decided_for(tmp_path):
+    photos = small_folder(tmp_path / "p", *(f"{c}/1.png" for c in (" sun", "é", "b")))
+    decided = '"b/1.png",b," sun"'
+    for number, decision in enumerate((decided, "b/1.png,b,sun", "b/1.png,b,e\u0301")):
+        table = write_decisions(tmp_path / "r.csv", decision)
+        copy = kt.apply_review(photos, table, tmp_path / str(number)).path
+        there = copy / ("é" if "\u0301" in decision else " sun") / "1-2.png"
+        assert there.is_file()
+    small_folder(tmp_path / "q", "sun/1.png", " sun/1.png", "sun /1.png", "b/1.png")
+    for decision, name in ((" sun", " sun"), ("sun", "sun"), ("sun ", "sun ")):
+        table = write_decisions(tmp_path / "r.csv", f"b/1.png,b,{decision}")
+        copy = kt.apply_review(tmp_path / "q", table, tmp_path / f"q{name}").path
+        assert (copy / name / "1-2.png").is_file()
+    small_folder(tmp_path / "d", " drop/1.png", "b/1.png")
+    table = write_decisions(tmp_path / "r.csv", "b/1.png,b,drop")
+    with pytest.raises(ValueError, match="Rename the folder of the class"):
+        kt.apply_review(tmp_path / "d", table, tmp_path / "dd")
+
+
 def test_small_classes_and_missing_packages_are_named(tmp_path, monkeypatch):
     names = [f"a/{n}.png" for n in range(30)] + ["b/1.png", "b/2.png"]
     photos = small_folder(tmp_path / "p", *names)
