@@ -359,6 +359,43 @@ def test_decisions_stay_when_a_folder_is_checked_again(check, folder, written):
     assert again == [*rows, ["cat/002.png", "cat", "", "", "", "drop"]]
 
 
+def test_decisions_are_not_taken_from_another_folder_of_the_same_name(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for year in ("2024", "2025 & <more>"):
+        small_folder(
+            tmp_path / year / "photos", *(f"{c}/{n}.png" for c in "ab" for n in "123")
+        )
+    words = ["check", "2024/photos", "--no-labels"]
+    assert command_line.main(words) == 0
+    written = tmp_path / "build" / "check" / "photos" / "review.csv"
+    write_decisions(written, "a/1.png,a,drop")
+    other = ["check", "2025 & <more>/photos", "--no-labels"]
+    assert command_line.main(other) == 2
+    said = capsys.readouterr().err
+    assert "with --output. Received: folder=2025 & <more>" in said
+    assert written.read_text("utf-8").endswith("a/1.png,a,drop")
+    words[1] = "2025 & <more>/../2024/photos"
+    assert command_line.main(words) == 0
+    assert "a/1.png,a,,,,drop" in written.read_text("utf-8-sig")
+    assert command_line.main([*other, "--output", "other"]) == 0
+    assert command_line.main([*other, "--output", "other"]) == 0
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(
+    tmp_path, monkeypatch, capsys
+):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    (tmp_path / "file").write_text("here")
+    monkeypatch.setattr(kt, "check_directory", None)
+    for output in ("file", "file/below"):
+        words = ["check", str(photos), "--output", str(tmp_path / output)]
+        assert command_line.main(words) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "name another one with --output. Received: folder=" in said
+
+
 def test_splits_that_share_a_photo(tmp_path):
     names = [
         f"{s}/{c}/{n}.png" for s in ("train", "test") for c in "ab" for n in (1, 2)
