@@ -19,6 +19,7 @@ from keras_transfer.runtime.sampling import in_turn
 from keras_transfer.samples import draw_cats_vs_dogs
 from keras_transfer.workflow import folder_check, photo_quality, review, wrong_labels
 from keras_transfer.workflow.suspicions import KINDS
+from tests.helpers.small_networks import small_classifier
 
 # What a table, a console and a file system may stumble over.
 ODD_FILE = 'cat/=1+1, "odd"\nü.png'
@@ -381,6 +382,42 @@ def test_decisions_are_not_taken_from_another_folder_of_the_same_name(
     assert "a/1.png,a,,,,drop" in written.read_text("utf-8-sig")
     assert command_line.main([*other, "--output", "other"]) == 0
     assert command_line.main([*other, "--output", "other"]) == 0
+
+
+def test_nothing_is_kept_among_the_classes(tmp_path, monkeypatch, capsys):
+    names = [f"{c}/{n}.png" for c in "ab" for n in "123"]
+    photos = small_folder(tmp_path / "photos", *names)
+    model = small_classifier(size=32)
+    kt.save_classifier(model, tmp_path / "m.keras", ["a", "b"])
+    monkeypatch.delenv("KERAS_TRANSFER_DATA_DIR")
+    for place in (photos, photos / "a"):
+        monkeypatch.chdir(place)
+        for words in (
+            "check {} --output {}/../review",
+            "train {} --output {}/../n.keras",
+            "evaluate {}/../m.keras {}",
+            "diagnose {}/../m.keras {}",
+            "export {}/../m.keras --output {}/../onnx --photos {}",
+            "features efficientnet_lite0@32 {}",
+        ):
+            typed = words.replace("{}", str(photos)).split()
+            assert command_line.main(typed) == 2
+            said = capsys.readouterr().err
+            assert "outside of it with KERAS_TRANSFER_DATA_DIR; " in said, words
+    assert names_in(photos) == sorted(names)
+    monkeypatch.chdir(tmp_path)
+    words = ["features", "efficientnet_lite0@32", "photos", "--cache-dir", "photos/x"]
+    assert command_line.main(words) == 2
+    assert "outside of it with --cache-dir; " in capsys.readouterr().err
+    words = ["export", "m.keras", "--output", "photos/x", "--photos", "photos"]
+    assert command_line.main(words) == 2
+    assert "output must lie outside of the folder" in capsys.readouterr().err
+    assert names_in(photos) == sorted(names)
+    # Beside folders of splits it is no class.
+    names = [f"{s}/{name}" for s in ("train", "test") for name in names]
+    monkeypatch.chdir(small_folder(tmp_path / "splits", *names))
+    words = ["check", ".", "--no-labels", "--output", str(tmp_path / "r")]
+    assert command_line.main(words) == 0
 
 
 def test_where_nothing_can_be_written_is_told_before_the_work(
