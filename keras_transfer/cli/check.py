@@ -75,12 +75,23 @@ def _check(options: argparse.Namespace) -> int:
 
     import keras_transfer as kt
     from keras_transfer.runtime import paths
+    from keras_transfer.workflow.review_page import is_of_another_folder
 
     name = options.folder.absolute().name or "photos"
     output = options.output or paths.build_dir() / "check" / name
     # Said before the work, not after it.
     paths.outside_of(options.folder, "output", output)
+    # Its decisions would be taken for those of photos of the same names here.
+    if not options.output and is_of_another_folder(
+        output / "review.html", options.folder
+    ):
+        raise FileExistsError(
+            "The review of another folder of this name lies where this one would be "
+            "written. Name a folder for this one with --output. "
+            f"Received: folder={options.folder}, review={output / 'review.csv'}"
+        )
     try:
+        paths.make_folder(paths.existing_parent(output), "--output")
         # What is said meanwhile is no part of the JSON.
         with contextlib.redirect_stdout(sys.stderr):
             found = kt.check_directory(

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from keras_transfer.cli.arguments import backbone_at_size, load_photos, path_argument
+from keras_transfer.runtime.arguments import file_path
 from keras_transfer.runtime.status_lines import say
 
 
@@ -47,6 +48,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _features(options: argparse.Namespace) -> int:
     import keras_transfer as kt
+    from keras_transfer.data.photo_folders import check_kept_outside, read_layout
 
     name, size = backbone_at_size(options.backbone)
     numbers = (options.shard or "0/1").split("/")
@@ -55,6 +57,10 @@ def _features(options: argparse.Namespace) -> int:
             "Expected a part such as 0/2, the first one of two. "
             f"Received: --shard {options.shard}"
         )
+    folder = file_path("FOLDER", options.data)
+    if folder.is_dir():
+        given = read_layout(folder.absolute()).splits
+        check_kept_outside(folder, given, options.cache_dir)
     splits = load_photos(options.data, size)
     features = kt.extract_features(
         kt.build_backbone(name, image_size=size),

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 
 from keras_transfer.data import decoding, split_names
 from keras_transfer.data.skipped import Skipped
+from keras_transfer.runtime import paths
 
 # What systems and programs leave in folders of photos, in lower case.
 SYSTEM = {
@@ -122,6 +123,30 @@ def read_layout(path: pathlib.Path, known: Collection[str] = ()) -> Layout:
         photos=photos,
         skipped=skipped + _beside(path, {*used}),
     )
+
+
+def check_kept_outside(
+    folder: pathlib.Path, splits: Collection[str], cache_dir: pathlib.Path | None = None
+) -> None:
+    """Refuse a folder of photos in which features and networks would be kept.
+
+    They would be one more class of it: the next call would fail. Beside folders of
+    splits they do no harm.
+
+    Args:
+        folder: The folder of photos.
+        splits: Splits that it gives.
+        cache_dir: Where they are kept. Defaults to the folder of all that is.
+    """
+    way = "KERAS_TRANSFER_DATA_DIR" if cache_dir is None else "--cache-dir"
+    kept, place = (cache_dir or paths.data_dir()).resolve(), folder.resolve()
+    if kept.is_relative_to(place) and not (splits and kept.parent == place):
+        raise ValueError(
+            "What is kept by itself, such as features, would lie in the folder of "
+            "photos and be taken for a class. Change into another folder, or name one "
+            f"outside of it with {way}; if what is named here is there already, move "
+            f"it away. Received: folder={folder}, kept in {kept}"
+        )
 
 
 def photos_below(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:

@@ -26,6 +26,7 @@ from keras_transfer.data.photo_files import (
     labels_by_name,
     read_folder,
 )
+from keras_transfer.data.photo_folders import check_kept_outside
 from keras_transfer.deployment import client
 from keras_transfer.deployment.agreement import (
     COUNT,
@@ -45,7 +46,7 @@ from keras_transfer.deployment.exported import (
 )
 from keras_transfer.evaluation.files import NOT_KNOWN, test_files
 from keras_transfer.evaluation.statistics import PairedTest
-from keras_transfer.runtime import atomic_files
+from keras_transfer.runtime import atomic_files, paths
 from keras_transfer.runtime.arguments import file_path, one_of
 from keras_transfer.runtime.sampling import in_turn
 
@@ -159,6 +160,8 @@ def export_classifier(
     found = None
     if folder is not None:
         found = read_folder(folder, classifier.class_names, with_thumbnails=False)
+        check_kept_outside(folder, found.splits)
+        paths.outside_of(folder, "output", path)
     calibration = None
     if precision == "int8":
         calibration = _training_photos(classifier, found)

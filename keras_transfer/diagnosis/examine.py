@@ -25,6 +25,7 @@ from keras_transfer.data.photo_files import (
     photo_dataset,
     read_folder,
 )
+from keras_transfer.data.photo_folders import check_kept_outside
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.case import SPLITS, Case, checked_model, checked_parts
 from keras_transfer.diagnosis.checks import (
@@ -179,6 +180,7 @@ def diagnose_files(
     folder = file_path("folder", folder)
     if named:
         found = read_folder(folder, loaded.class_names, with_thumbnails=False)
+        check_kept_outside(folder, found.splits)
         labels, known = labels_by_name(found, loaded.class_names), known_photos(loaded)
         # Where classes are missing, a folder's own labels are others.
         if known or len(labels) < len(loaded.class_names):

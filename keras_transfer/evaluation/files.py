@@ -21,6 +21,7 @@ from keras_transfer.data.photo_files import (
     labels_by_name,
     read_folder,
 )
+from keras_transfer.data.photo_folders import check_kept_outside
 from keras_transfer.evaluation.evaluate import measure
 from keras_transfer.evaluation.report import ClassificationReport
 from keras_transfer.runtime.arguments import file_path
@@ -159,6 +160,7 @@ def evaluate_files(
         classifier = load_classifier(model_path("model", model))
     path = file_path("folder", folder)
     found = read_folder(path, classifier.class_names, with_thumbnails=False)
+    check_kept_outside(path, found.splits)
     labels = labels_by_name(found, classifier.class_names)
     files, left_out, notes = test_files(found, classifier)
     report = None

@@ -22,6 +22,8 @@ _UNFINISHED = re.compile(r"\.kt-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}-(.+)")
 # are kept.
 PROGRESS = ".progress"
 _KEPT_SECONDS = 7 * 24 * 3600
+# Bytes of a name's end that fit behind what says whose it is: all may have 255.
+_LONGEST = 180
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _in_use: set[str] = set()
@@ -172,13 +174,20 @@ def _own(path: pathlib.Path) -> Iterator[pathlib.Path]:
     process = os.getpid()
     name = (
         f".kt-{_machine()}-{process}-{_started(process) or 0}-{uuid.uuid4().hex[:8]}"
-        f"-{path.name}"
+        f"-{_short(path.name)}"
     )
     _in_use.add(name)
     try:
         yield path.with_name(name)
     finally:
         _in_use.discard(name)
+
+
+def _short(name: str) -> str:
+    """Return the end of a name, with its suffixes, or all of it."""
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[1:]
+    return name
 
 
 def _abandoned(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -238,7 +247,7 @@ def _left_behind(folder: pathlib.Path) -> list[pathlib.Path]:
     return [
         path
         for path in _abandoned(folder.parent)
-        if _UNFINISHED.fullmatch(path.name)[4] == folder.name and _goes_on(path)
+        if _UNFINISHED.fullmatch(path.name)[4] == _short(folder.name) and _goes_on(path)
     ]
 
 

@@ -27,10 +27,15 @@ def command_again(
         settings = {name: _last_part(value) for name, value in settings.items()}
     if not typed:
         return _call(settings)
-    words = ["python", "-m", "keras_transfer", "train", str(settings["folder"])]
+    folder = str(settings["folder"])
+    # What begins with a dash is taken for an option.
+    folder = f".{os.sep}{folder}" if folder.startswith("-") else folder
+    words = ["python", "-m", "keras_transfer", "train", folder]
     for name in OPTIONS:
+        option, value = f"--{name.replace('_', '-')}", str(settings[name])
         if settings[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+            dashed = value.startswith("-")
+            words += [f"{option}={value}"] if dashed else [option, value]
     if settings["fine_tune"]:
         words.append("--fine-tune")
     if settings["class_weight"] is not None:

@@ -16,6 +16,7 @@ from keras_transfer.data.photo_files import (
     is_readable,
     read_folder,
 )
+from keras_transfer.data.photo_folders import check_kept_outside
 from keras_transfer.data.splits import IN_TWO_CLASSES
 from keras_transfer.features.photos import photo_features
 from keras_transfer.runtime.arguments import file_path, flag, one_of, square_size
@@ -91,6 +92,7 @@ def check_directory(
     labels = flag("labels", labels)
     groups = grouping.read_groups(groups, path.absolute())
     found = read_folder(path)
+    check_kept_outside(path, found.splits)
     photos = [file for file in found.files if is_readable(file)]
     not_examined = {}
     pairs, units = _near_copies(found, photos, groups, not_examined)

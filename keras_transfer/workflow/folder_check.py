@@ -80,7 +80,7 @@ class FolderCheck:
             Path of `review.csv`.
         """
         output = outside_of(self.path, "output", file_path("output", output))
-        make_folder(output)
+        make_folder(output, "output")
         review.write_review(self.suspicions, self.photos, output / "review.csv")
         review_page.write_page(self, output / "review.html")
         return output / "review.csv"

@@ -233,7 +233,7 @@ def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
     class_of = {folder.name(f): folder.class_names[f.label] for f in folder.files}
     decisions = {}
     for line, row in _rows(path):
-        name, decision = row["path"], row["decision"].strip()
+        name, decision = row["path"], row["decision"]
         received = f"Received: review={path}, line={line}, path={name}"
         if name not in class_of:
             raise ValueError(
@@ -245,7 +245,7 @@ def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
                 f"This photo is in the class {class_of[name]} and not in "
                 f"{row['class']}: the review is of another folder. {received}"
             )
-        if not decision:
+        if not decision.strip():
             decisions.setdefault(name, "")
             continue
         decision = _checked(decision, folder.class_names, received)
@@ -255,17 +255,23 @@ def _read_decisions(path: pathlib.Path, folder: Folder) -> dict[str, str]:
     return decisions
 
 
-def _checked(decision: str, class_names: tuple[str, ...], received: str) -> str:
+def _checked(typed: str, class_names: tuple[str, ...], received: str) -> str:
     """Return a decision as it is meant, or refuse it."""
+    decision = _composed(typed.strip())
     received += f", decision={decision}"
-    word = decision.lower() if decision.lower() in (KEEP, DROP) else decision
-    if word in (KEEP, DROP) and decision in class_names:
+    # Spaces around a cell are no part of it, but the name of a folder may have some.
+    meant = [name for name in class_names if name.strip() == decision]
+    word = decision.lower()
+    if word in (KEEP, DROP) and meant:
         raise ValueError(
             f"A class has the name {decision}, so it cannot be told whether the photo "
             f"shall be there. Rename the folder of the class. {received}"
         )
-    if word in (KEEP, DROP, *class_names):
+    if word in (KEEP, DROP):
         return word
+    exact = [name for name in class_names if name == _composed(typed)]
+    if len(exact or meant) == 1:
+        return (exact or meant)[0]
     known = {each.casefold(): each for each in (KEEP, DROP, *class_names)}
     near = difflib.get_close_matches(decision.casefold(), known, 1)
     raise ValueError(

@@ -1,10 +1,14 @@
 """A page with the photos of a check, so that somebody can look and decide."""
 
+import contextlib
 import functools
+import html
 import pathlib
+import re
 import shlex
 import typing
 
+from keras_transfer.data.photo_folders import printable
 from keras_transfer.workflow import pages
 from keras_transfer.workflow.suspicions import KINDS, Suspicion
 
@@ -32,7 +36,18 @@ def write_page(check: typing.Any, path: pathlib.Path) -> None:
         check: `FolderCheck`, which imports this.
         path: The page to write.
     """
-    pages.write_page("review.html.j2", path, **described(check, MOST_CARDS))
+    place = printable(check.path.resolve())
+    shown = described(check, MOST_CARDS)
+    pages.write_page("review.html.j2", path, place=place, **shown)
+
+
+def is_of_another_folder(page: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Return whether a page of `write_page` says that it is of another folder."""
+    with contextlib.suppress(OSError, ValueError):
+        head = page.read_text(encoding="utf-8").partition("</head>")[0]
+        found = re.search(r'<meta name="folder" content="(.*)">', head)
+        return bool(found) and html.unescape(found[1]) != printable(folder.resolve())
+    return False
 
 
 def fragment(check: typing.Any, most_cards: int) -> str:

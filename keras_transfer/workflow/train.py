@@ -16,7 +16,7 @@ from keras_transfer.classifier.unknown import fit_unknown_detector
 from keras_transfer.data.directory import load_directory
 from keras_transfer.data.grouping import read_groups
 from keras_transfer.data.photo_files import PhotoFile
-from keras_transfer.data.photo_folders import read_layout
+from keras_transfer.data.photo_folders import check_kept_outside, read_layout
 from keras_transfer.data.splits import Splits
 from keras_transfer.diagnosis.examine import diagnose
 from keras_transfer.evaluation.calibration import calibration_temperature
@@ -99,7 +99,7 @@ def train_classifier(  # noqa: PLR0913
     (0.949, 0.99)
     """
     folder = _photos_path(folder)
-    read_layout(folder.absolute())
+    check_kept_outside(folder, read_layout(folder.absolute()).splits)
     read_groups(groups, folder.absolute())
     settings = {
         "folder": folder,

@@ -388,3 +388,13 @@ def test_the_seconds_of_both_runs_count(splits, tmp_path):
     with cache.spared_seconds() as both:
         kt.extract_features(network(), splits, tmp_path)
     assert both[features.path] > spared[features.path]
+
+
+@pytest.mark.parametrize("name", ["n" * 249 + ".keras", "字" * 83], ids=len)
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, name):
+    with atomic_files.written_whole(tmp_path / name) as temporary:
+        assert temporary.suffix == (tmp_path / name).suffix
+        temporary.touch()
+    with atomic_files.unfinished_folder(tmp_path / name) as temporary:
+        assert temporary.is_dir()
+    assert [*tmp_path.iterdir()] == [tmp_path / name]

@@ -19,6 +19,7 @@ from keras_transfer.runtime.sampling import in_turn
 from keras_transfer.samples import draw_cats_vs_dogs
 from keras_transfer.workflow import folder_check, photo_quality, review, wrong_labels
 from keras_transfer.workflow.suspicions import KINDS
+from tests.helpers.small_networks import small_classifier
 
 # What a table, a console and a file system may stumble over.
 ODD_FILE = 'cat/=1+1, "odd"\nü.png'
@@ -307,6 +308,25 @@ def test_a_class_named_as_a_decision_is_not_guessed_at(tmp_path):
         kt.apply_review(photos, table, tmp_path / "c")
 
 
+def test_a_class_with_spaces_around_its_name_can_be_decided_for(tmp_path):
+    photos = small_folder(tmp_path / "p", *(f"{c}/1.png" for c in (" sun", "é", "b")))
+    decided = '"b/1.png",b," sun"'
+    for number, decision in enumerate((decided, "b/1.png,b,sun", "b/1.png,b,e\u0301")):
+        table = write_decisions(tmp_path / "r.csv", decision)
+        copy = kt.apply_review(photos, table, tmp_path / str(number)).path
+        there = copy / ("é" if "\u0301" in decision else " sun") / "1-2.png"
+        assert there.is_file()
+    small_folder(tmp_path / "q", "sun/1.png", " sun/1.png", "sun /1.png", "b/1.png")
+    for decision, name in ((" sun", " sun"), ("sun", "sun"), ("sun ", "sun ")):
+        table = write_decisions(tmp_path / "r.csv", f"b/1.png,b,{decision}")
+        copy = kt.apply_review(tmp_path / "q", table, tmp_path / f"q{name}").path
+        assert (copy / name / "1-2.png").is_file()
+    small_folder(tmp_path / "d", " drop/1.png", "b/1.png")
+    table = write_decisions(tmp_path / "r.csv", "b/1.png,b,drop")
+    with pytest.raises(ValueError, match="Rename the folder of the class"):
+        kt.apply_review(tmp_path / "d", table, tmp_path / "dd")
+
+
 def test_small_classes_and_missing_packages_are_named(tmp_path, monkeypatch):
     names = [f"a/{n}.png" for n in range(30)] + ["b/1.png", "b/2.png"]
     photos = small_folder(tmp_path / "p", *names)
@@ -338,6 +358,79 @@ def test_decisions_stay_when_a_folder_is_checked_again(check, folder, written):
     check.write(written.parent)
     again = [*csv.reader(written.open(encoding="utf-8-sig", newline=""))]
     assert again == [*rows, ["cat/002.png", "cat", "", "", "", "drop"]]
+
+
+def test_decisions_are_not_taken_from_another_folder_of_the_same_name(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for year in ("2024", "2025 & <more>"):
+        small_folder(
+            tmp_path / year / "photos", *(f"{c}/{n}.png" for c in "ab" for n in "123")
+        )
+    words = ["check", "2024/photos", "--no-labels"]
+    assert command_line.main(words) == 0
+    written = tmp_path / "build" / "check" / "photos" / "review.csv"
+    write_decisions(written, "a/1.png,a,drop")
+    other = ["check", "2025 & <more>/photos", "--no-labels"]
+    assert command_line.main(other) == 2
+    said = capsys.readouterr().err
+    assert "with --output. Received: folder=2025 & <more>" in said
+    assert written.read_text("utf-8").endswith("a/1.png,a,drop")
+    words[1] = "2025 & <more>/../2024/photos"
+    assert command_line.main(words) == 0
+    assert "a/1.png,a,,,,drop" in written.read_text("utf-8-sig")
+    assert command_line.main([*other, "--output", "other"]) == 0
+    assert command_line.main([*other, "--output", "other"]) == 0
+
+
+def test_nothing_is_kept_among_the_classes(tmp_path, monkeypatch, capsys):
+    names = [f"{c}/{n}.png" for c in "ab" for n in "123"]
+    photos = small_folder(tmp_path / "photos", *names)
+    model = small_classifier(size=32)
+    kt.save_classifier(model, tmp_path / "m.keras", ["a", "b"])
+    monkeypatch.delenv("KERAS_TRANSFER_DATA_DIR")
+    for place in (photos, photos / "a"):
+        monkeypatch.chdir(place)
+        for words in (
+            "check {} --output {}/../review",
+            "train {} --output {}/../n.keras",
+            "evaluate {}/../m.keras {}",
+            "diagnose {}/../m.keras {}",
+            "export {}/../m.keras --output {}/../onnx --photos {}",
+            "features efficientnet_lite0@32 {}",
+        ):
+            typed = words.replace("{}", str(photos)).split()
+            assert command_line.main(typed) == 2
+            said = capsys.readouterr().err
+            assert "outside of it with KERAS_TRANSFER_DATA_DIR; " in said, words
+    assert names_in(photos) == sorted(names)
+    monkeypatch.chdir(tmp_path)
+    words = ["features", "efficientnet_lite0@32", "photos", "--cache-dir", "photos/x"]
+    assert command_line.main(words) == 2
+    assert "outside of it with --cache-dir; " in capsys.readouterr().err
+    words = ["export", "m.keras", "--output", "photos/x", "--photos", "photos"]
+    assert command_line.main(words) == 2
+    assert "output must lie outside of the folder" in capsys.readouterr().err
+    assert names_in(photos) == sorted(names)
+    # Beside folders of splits it is no class.
+    names = [f"{s}/{name}" for s in ("train", "test") for name in names]
+    monkeypatch.chdir(small_folder(tmp_path / "splits", *names))
+    words = ["check", ".", "--no-labels", "--output", str(tmp_path / "r")]
+    assert command_line.main(words) == 0
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(
+    tmp_path, monkeypatch, capsys
+):
+    photos = small_folder(tmp_path / "p", "a/1.png", "b/1.png")
+    (tmp_path / "file").write_text("here")
+    monkeypatch.setattr(kt, "check_directory", None)
+    for output in ("file", "file/below"):
+        words = ["check", str(photos), "--output", str(tmp_path / output)]
+        assert command_line.main(words) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "name another one with --output. Received: folder=" in said
 
 
 def test_splits_that_share_a_photo(tmp_path):

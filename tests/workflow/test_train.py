@@ -422,6 +422,20 @@ def test_what_makes_it_again_can_be_typed():
     assert "ann" not in command_again(table, whole_paths=False)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="quotes of another shell")
+@pytest.mark.parametrize("whole_paths", [True, False])
+def test_what_begins_with_a_dash_can_be_typed_again(whole_paths):
+    dashed = {
+        "folder": pathlib.Path("-my photos"),
+        "output": pathlib.Path("-m.keras"),
+        "report": pathlib.Path("-m.html"),
+        "groups": "-?[0-9]+",
+    }
+    command = command_again(SETTINGS | dashed, whole_paths=whole_paths)
+    options = command_line.parse(shlex.split(command)[3:])
+    assert {name: getattr(options, name) for name in dashed} == dashed
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
