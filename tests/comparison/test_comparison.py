@@ -112,6 +112,13 @@ def test_the_interval_of_several_seeds_is_that_of_their_mean():
     assert (lows[1], highs[1]) == pytest.approx(kt.accuracy_interval(2, 3))
 
 
+@pytest.mark.parametrize(("photos", "points"), [(1, 95.0), (2, 77.6), (1000, 0.3)])
+def test_differences_that_cannot_be_told_apart_are_at_most_all_photos(photos, points):
+    same = [run([True] * photos)]
+    verdict = summarize({"a": same, "b": same}, [0]).verdict
+    assert f"differences below about {points} points" in verdict
+
+
 def test_interval_of_one_seed_is_that_of_a_bootstrap_over_photos():
     a, b = (x[:1] for x in answers(300, 0.9, 0.8))
     difference = (a.astype(float) - b)[0]
