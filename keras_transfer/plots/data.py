@@ -10,8 +10,10 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.plots.arguments import (
     class_labels,
     image_list,
+    legend_label,
     named_classes,
     named_series,
+    plain,
 )
 from keras_transfer.plots.images import pixels
 from keras_transfer.plots.style import (
@@ -93,7 +95,7 @@ def show_class_balance(
                 # Told apart in grey print too.
                 hatch=("", "///", "...")[index % 3],
                 edgecolor="white",
-                label=f"{split} ({counts.sum():,})",
+                label=legend_label(f"{split} ({counts.sum():,})"),
             )
             left = left + counts
         fontsize = 8 if len(rows) < 55 else 5
@@ -102,7 +104,7 @@ def show_class_balance(
                 axes.text(total, row, f" {total:,}", va="center", fontsize=fontsize)
         else:
             say_none_found(axes)
-        axes.set_yticks(rows, class_names, fontsize=fontsize)
+        axes.set_yticks(rows, [*map(plain, class_names)], fontsize=fontsize)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(0, max(1, 1.1 * left.max(initial=0)))
         axes.grid(visible=False, axis="y")
@@ -183,7 +185,7 @@ def show_embedding(  # noqa: PLR0913
                 s=16,
                 color=color_of(label),
                 marker=MARKERS[label % len(MARKERS)],
-                label=class_names[label],
+                label=legend_label(class_names[label]),
             )
         if method == "tsne":
             axes.set(xticks=[], yticks=[])

@@ -10,7 +10,9 @@ from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.plots.arguments import (
     check_predictions,
     class_labels,
+    legend_label,
     named_classes,
+    plain,
 )
 from keras_transfer.plots.style import (
     COLORS,
@@ -68,9 +70,9 @@ def show_confusion_matrix(
         axes = axes_or_new(axes, (size + 0.6, size), title)
         # Many classes leave no room for numbers: then a bar says what a colour means.
         many = len(class_names) > 20
-        display = ConfusionMatrixDisplay(counts, display_labels=class_names).plot(
-            cmap="Blues", include_values=not many, colorbar=False, ax=axes
-        )
+        display = ConfusionMatrixDisplay(
+            counts, display_labels=[*map(plain, class_names)]
+        ).plot(cmap="Blues", include_values=not many, colorbar=False, ax=axes)
         axes.set(xlabel="predicted", ylabel="true")
         if many:
             bar = axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
@@ -312,7 +314,7 @@ def _show_curves(axes, curves, **line) -> None:
             100 * y,
             color=COLORS[index],
             ls=("-", "--", "-.")[index % 3],
-            label=f"{name} ({score:.3f})",
+            label=legend_label(f"{name} ({score:.3f})"),
             **line,
         )
     axes.set(xlim=(-2, 102), ylim=(-2, 102))

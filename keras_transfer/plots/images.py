@@ -11,6 +11,7 @@ from keras_transfer.plots.arguments import (
     check_predictions,
     image_list,
     named_classes,
+    plain,
 )
 from keras_transfer.plots.style import COLORS, say_none_found, style
 from keras_transfer.runtime.arguments import (
@@ -55,7 +56,7 @@ def show_images(
     for index, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
         show_pixels(axis, image)
         if titles is not None:
-            axis.set_title(titles[index], fontsize=8)
+            axis.set_title(plain(titles[index]), fontsize=8)
     return figure
 
 
@@ -220,7 +221,7 @@ def show_grad_cam(
         below.imshow(grey, cmap="gray", vmin=0, vmax=255)
         overlay = below.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
         if titles is not None:
-            above.set_title(titles[index], fontsize=8)
+            above.set_title(plain(titles[index]), fontsize=8)
     if len(images):
         bar = figure.colorbar(overlay, ax=axes, shrink=0.6, aspect=30, pad=0.02)
         bar.set_label("evidence, as a share of the peak", fontsize=8)
@@ -326,7 +327,7 @@ def show_predictions(
         if not right:
             text = f"\u2717 {said}\ntrue: {class_names[label]}"
         show_pixels(axis, image)
-        axis.set_title(text, fontsize=8)
+        axis.set_title(plain(text), fontsize=8)
         if not right:
             _frame(axis, COLORS[1])
     return figure

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 import keras_transfer as kt
+from keras_transfer.comparison.result import Comparison
 from tests.runtime.test_devices import splits as random_splits
 
 NAMES = ["cat", "dog"]
@@ -346,6 +347,44 @@ def test_dollars_in_class_names_are_no_formula():
     ]
     for figure in figures:
         figure.draw_without_rendering()
+
+
+def read(text):
+    """Return a text as it is read when it is drawn, which must be no formula."""
+    drawn, formula = text._preprocess_math(text.get_text())
+    assert formula is False
+    return drawn
+
+
+def test_names_are_drawn_letter_by_letter():
+    names = ["_hidden", "$5 or $10"]
+    show, images = kt.plots, IMAGES[:2]
+    swapped = np.array([[0.1, 0.9], [0.8, 0.2]])
+    right = {name: np.array([True, False]) for name in names}
+    row = {"accuracies": [0.5], "accuracy": 0.5, "interval": [0.1, 0.9], "seconds": 1}
+    row |= {"peak_memory": None, "trained_parameters": 1}
+    rows = tuple(row | {"recipe": name} for name in names)
+    features = np.eye(4)
+    figures = [
+        show.show_images(images, names),
+        show.show_pairs(images, images, names),
+        show.show_grad_cam(images, np.zeros((2, 8, 8)), names),
+        show.show_predictions(images, [0, 1], swapped, names),
+        show.show_mistakes(images, [0, 1], swapped, names),
+        show.show_confusion_matrix([0, 1], [0, 1], names),
+        show.show_class_balance({name: [0, 1] for name in names}, names),
+        show.show_embedding(features, LABELS, names),
+        show.show_roc_curve([0, 1, 2], np.eye(3), [*names, "c"]),
+        show.show_precision_recall_curve([0, 1, 2], np.eye(3), [*names, "c"]),
+        show.show_accuracies(right),
+        show.show_learning_curve([1, 2], {name: [0, 1] for name in names}),
+        show.show_training_history({name: history() for name in names}),
+        show.show_comparison(Comparison(rows, (), "", 2, (0,))),
+    ]
+    for figure in figures:
+        figure = figure if isinstance(figure, plt.Figure) else figure.figure
+        said = "\n".join(map(read, figure.findobj(matplotlib.text.Text)))
+        assert all(name in said for name in names) and "\\" not in said
 
 
 @pytest.mark.parametrize(
