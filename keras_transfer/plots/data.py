@@ -208,22 +208,25 @@ def _embed(features, method, seed) -> tuple[np.ndarray, list[str]]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    names = ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
+    # The authors of t-SNE take 30 components first: faster, and less noise.
+    components = 2 if method == "pca" else min(30, *features.shape)
+    with np.errstate(invalid="ignore"):  # Of features that are all the same.
+        pca = PCA(components, random_state=seed)
+        points = pca.fit_transform(features)
     if method == "pca":
-        with np.errstate(invalid="ignore"):  # Of features that are all the same.
-            pca = PCA(2, random_state=seed).fit(features)
         shares = 100 * np.nan_to_num(pca.explained_variance_ratio_)
         names = [
             f"component {number} ({share:.0f} % of the variance)"
             for number, share in enumerate(shares, start=1)
         ]
-        return pca.transform(features), names
-    # Its authors take 30 components first: faster, and less noise.
-    small = PCA(min(30, *features.shape), random_state=seed).fit_transform(features)
+    if method == "pca" or not points.any():  # t-SNE would divide by their spread.
+        return points[:, :2], names
     perplexity = min(30, (len(features) - 1) / 3)
     # Its tree of points pays only where there are many.
     way = "exact" if len(features) <= EXACT else "barnes_hut"
     tsne = TSNE(2, perplexity=perplexity, random_state=seed, method=way)
-    return tsne.fit_transform(small), ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
+    return tsne.fit_transform(points), names
 
 
 def _add_thumbnails(axes, points, labels, images, side: int = 30) -> None:

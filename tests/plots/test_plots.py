@@ -333,9 +333,13 @@ def test_blocks_that_stay_frozen_are_grey():
     axes.figure.draw_without_rendering()
 
 
-def test_features_that_are_all_the_same_make_one_point():
-    axes = kt.plots.show_embedding(np.ones((4, 4)), LABELS, NAMES)
-    assert axes.get_xlabel() == "component 1 (0 % of the variance)"
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_features_that_are_all_the_same_make_one_point(method):
+    axes = kt.plots.show_embedding(np.ones((4, 4)), LABELS, NAMES, method=method)
+    if method == "pca":
+        assert axes.get_xlabel() == "component 1 (0 % of the variance)"
+    points = np.concatenate([drawn.get_offsets() for drawn in axes.collections])
+    np.testing.assert_array_equal(points, np.zeros((4, 2)))
 
 
 def test_dollars_in_class_names_are_no_formula():
