@@ -353,6 +353,41 @@ def test_dollars_in_class_names_are_no_formula():
         figure.draw_without_rendering()
 
 
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_long_names_are_drawn_beside_each_other(count):
+    names = [
+        "black-eyed susan",
+        "staffordshire_bull_terrier",
+        "soft_coated_wheaten_terrier",
+        "common dandelion",
+        "american_pit_bull_terrier",
+        "lily of the valley",
+        "english_cocker_spaniel",
+    ][:count]
+    labels = np.arange(2 * count) % count
+    images, wrong = np.zeros((2 * count, 8, 8, 3)), np.eye(count)[labels - 1]
+    show = kt.plots
+    matrix = show.show_confusion_matrix(labels, labels, names)
+    grids = [
+        show.show_predictions(images, labels, wrong, names, columns=4),
+        show.show_images(images[:count], names),
+        show.show_grad_cam(images[:count], np.zeros((count, 8, 8)), names),
+        show.show_pairs(images[:count], images[:count], names, columns=2),
+    ]
+    beside = [matrix.get_xticklabels(), matrix.get_yticklabels()]
+    beside += [[axes.title for axes in grid.axes if axes.images] for grid in grids]
+    curves = show.show_roc_curve(labels, wrong, names)
+    beside.append(curves.get_legend().get_texts())
+    for drawn in beside:
+        figure = drawn[0].figure
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in drawn if text.get_text()]
+        # Half a line may be what Matplotlib leaves above and below letters.
+        inside = figure.bbox.padded(7)
+        assert all(inside.count_contains(box.corners()) == 4 for box in boxes)
+        assert not any(box.count_overlaps(boxes) > 1 for box in boxes)
+
+
 def read(text):
     """Return a text as it is read when it is drawn, which must be no formula."""
     drawn, formula = text._preprocess_math(text.get_text())
