@@ -379,6 +379,8 @@ def test_what_does_not_fit_is_refused_before_the_pass():
             kt.evaluate_classifier(model, dataset, class_names)
 
     refused("Received: an empty dataset", dataset=dataset.take(0))
+    none = dataset.map(lambda x, y: (x[y > 1], y[y > 1]))
+    refused("Received: an empty dataset", dataset=none)
     refused("that ends", dataset=dataset.repeat())
     refused("needs .batch", dataset=dataset.unbatch())
     refused("takes them", dataset=batched(*random_answers(5)))
