@@ -441,6 +441,9 @@ def test_temperature_of_probabilities_that_were_rounded():
     )
     sure = np.tile([0.6, 0.4], (5, 1))
     assert kt.fit_temperature([0] * 5, sure) == pytest.approx(0.05, rel=1e-2)
+    # However sure it is.
+    for one in ([0.999, 0.001], [1, 0]):
+        assert kt.fit_temperature([0], np.array([one])) == 0.05
 
 
 def test_calibration_refuses_what_is_no_probability():
