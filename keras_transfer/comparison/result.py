@@ -166,9 +166,9 @@ def _sentence(best: dict, other: dict, pair: dict, photos: int) -> str:
     )
     if pair["clear"]:
         return f"{best['recipe']} beats {other['recipe']} by {found}."
-    # Without a single photo that tells them apart, the rule of three bounds what
-    # such photos could show (Hanley and Lippman-Hand, 1983).
-    margin = max((high - low) / 2, 300 / photos)
+    # Without a single photo that tells them apart, this bounds what such photos could
+    # show; of many photos it is the rule of three (Hanley and Lippman-Hand, 1983).
+    margin = max((high - low) / 2, 100 * (1 - 0.05 ** (1 / photos)))
     return (
         f"The difference between {best['recipe']} and {other['recipe']} is no more "
         f"than noise: {found}, where differences below about {margin:.1f} points "

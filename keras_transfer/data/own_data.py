@@ -6,6 +6,7 @@ or draws at random. What has no single meaning is refused.
 """
 
 import hashlib
+import itertools
 import typing
 import warnings
 import weakref
@@ -84,8 +85,9 @@ def hard_labels(name: str, labels) -> tuple[np.ndarray, int | None]:
             )
         return labels.argmax(axis=1).astype("int32"), labels.shape[1]
     flat = labels.reshape(-1)
-    if not np.isfinite(flat).all() or flat.min() < 0 or (flat != np.floor(flat)).any():
-        raise ValueError(f"{wanted}. {got}, such as {_odd(flat)}")
+    odd = flat[~_are_labels(flat)]
+    if len(odd):
+        raise ValueError(f"{wanted}. {got}, such as {odd[0]}")
     return flat.astype("int32"), None
 
 
@@ -185,23 +187,25 @@ def fingerprint(content: Content, class_names: Sequence[str]) -> str:
 def _checked_names(class_names, content: Content, width) -> tuple[str, ...]:
     classes = width or int(content.labels.max()) + 1
     named = class_names is not None
-    names = class_names if named else tuple(map(str, range(classes)))
-    if len(names) != classes or len({*names}) != len(names) or classes < 2:
+    # Not as texts before it is known that there are no more than images.
+    names = class_names if named else range(classes)
+    if len(names) != classes or (named and len({*names}) != classes) or classes < 2:
         highest = int(content.labels.max())
         raise ValueError(
             "class_names must hold one different name for each class, at least two, in "
-            f"the order of the labels. Received: class_names={shown(names)}, and "
+            f"the order of the labels. Received: class_names={shown(class_names)}, and "
             + (f"one-hot labels of {width}" if width else f"labels from 0 to {highest}")
         )
     in_train = {*content.labels[content.parts["train"]].tolist()}
-    missing = [f"{i} ({names[i]})" for i in range(classes) if i not in in_train]
+    missing = (f"{i} ({names[i]})" for i in range(classes) if i not in in_train)
+    missing = [*itertools.islice(missing, 5)]
     if missing:
         begin = " Labels begin at 0." if missing[0].startswith("0 ") else ""
         raise ValueError(
             f"Each class needs images in train.{begin} Received: none of class "
-            f"{', '.join(missing[:5])}, labels {sorted(in_train)[:10]}"
+            f"{', '.join(missing)}, labels {sorted(in_train)[:10]}"
         )
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def _cut(content: Content, shares: dict[str, float], seed: int, names) -> None:
@@ -316,9 +320,9 @@ def _gathered(content: Content, pairs: tf.data.Dataset) -> tf.data.Dataset:
     return without_autotune(gathered.prefetch(2))
 
 
-def _odd(labels: np.ndarray) -> typing.Any:
-    """Return the first number that is no label."""
-    for label in labels:
-        if not np.isfinite(label) or label < 0 or label != np.floor(label):
-            return label
-    return labels[0]
+def _are_labels(numbers: np.ndarray) -> np.ndarray:
+    """Tell of each number whether it can be a label."""
+    numbers = numbers.astype("float64")
+    # Above it, another number would be kept.
+    most = np.iinfo("int32").max
+    return (numbers >= 0) & (numbers <= most) & (numbers == np.floor(numbers))

@@ -221,8 +221,8 @@ def _class_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
             entries = [x for x in folder.iterdir() if not _passed_over(x.name)]
         except OSError:
             return {}
-        if len(entries) != 1 or not _is_folder(entries[0]):
-            break
+        if len(entries) != 1 or not _is_folder(entries[0]) or _has_photos(entries[0]):
+            break  # A lone folder of photos is the one class that is there.
         folder = entries[0]
     return _by_name(sorted(filter(_is_folder, entries)))
 

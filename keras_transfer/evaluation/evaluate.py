@@ -132,7 +132,7 @@ def evaluate_classifier(
         labels.append(checked_labels(batch_labels, num_classes))
         if len(batch_outputs):
             outputs.append(batch_outputs)
-    if not labels:
+    if not outputs:  # Nor where each batch is empty, of a class that is not there.
         raise ValueError(
             "Expected a data set with at least one image. Received: an empty dataset"
         )

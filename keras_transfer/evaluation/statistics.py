@@ -302,8 +302,7 @@ def wilson_interval(right: np.ndarray) -> tuple[float, float]:
     Over several seeds the mean accuracy is taken. Seeds see the same photos, so they
     make the interval no narrower.
     """
-    photos = right.shape[1]
-    return accuracy_interval(round(float(right.mean()) * photos), photos)
+    return _wilson(float(right.mean()), right.shape[1], 0.95)
 
 
 def bootstrap_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

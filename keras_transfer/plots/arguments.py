@@ -48,6 +48,18 @@ def captions(
     return words
 
 
+def plain(text: str) -> str:
+    """Return a text as Matplotlib draws it letter by letter."""
+    # Of two dollar signs, it takes what is between them for a formula.
+    return text.replace("$", r"\$")
+
+
+def legend_label(text: str) -> str:
+    """Return a text as Matplotlib draws it letter by letter in a legend."""
+    # What begins with an underscore would be left out.
+    return plain(f" {text}" if text.startswith("_") else text)
+
+
 def named_classes(class_names: Sequence[str]) -> list[str]:
     """Return the names of classes, of which there is at least one."""
     names = captions("class_names", class_names)
@@ -56,8 +68,7 @@ def named_classes(class_names: Sequence[str]) -> list[str]:
             "class_names must be a list of the names of the classes. "
             f"Received: class_names={shown(class_names)}"
         )
-    # Of two dollar signs, Matplotlib takes what is between them for a formula.
-    return [name.replace("$", r"\$") for name in names]
+    return names
 
 
 def class_labels(

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from keras_transfer.comparison.result import Comparison, duration
 from keras_transfer.evaluation.statistics import accuracy_interval
-from keras_transfer.plots.arguments import named_series
+from keras_transfer.plots.arguments import legend_label, named_series, plain
 from keras_transfer.plots.style import (
     COLORS,
     MARKERS,
@@ -64,7 +64,7 @@ def show_comparison(
                 color=COLORS[index % len(COLORS)],
                 ms=8,
                 capsize=4,
-                label=f"{row['recipe']}: {mean:.1%} in {duration(row)}",
+                label=legend_label(f"{row['recipe']}: {mean:.1%} in {duration(row)}"),
             )
             accuracies = [100 * accuracy for accuracy in row["accuracies"]]
             if len(accuracies) > 1:
@@ -135,7 +135,8 @@ def show_learning_curve(
             axes.fill_between(
                 sizes, values.min(0), values.max(0), color=color, alpha=0.2, lw=0
             )
-            axes.plot(sizes, values.mean(0), marker=marker, color=color, label=name)
+            label = legend_label(name)
+            axes.plot(sizes, values.mean(0), marker=marker, color=color, label=label)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.minorticks_off()
@@ -188,7 +189,7 @@ def show_accuracies(
             low, high = accuracy_interval(np.sum(found), len(found))
             errors = [[100 * (mean - low)], [100 * (high - mean)]]
             axes.errorbar(100 * mean, row, xerr=errors, fmt="o", capsize=4)
-        axes.set_yticks(range(len(right)), list(right))
+        axes.set_yticks(range(len(right)), [*map(plain, right)])
         axes.set_ylim(max(1, len(right)) - 0.5, -0.5)
         axes.set_xlabel("test accuracy (%)")
     return axes

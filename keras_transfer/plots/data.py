@@ -10,8 +10,10 @@ from keras_transfer.data.splits import Splits
 from keras_transfer.plots.arguments import (
     class_labels,
     image_list,
+    legend_label,
     named_classes,
     named_series,
+    plain,
 )
 from keras_transfer.plots.images import pixels
 from keras_transfer.plots.style import (
@@ -93,7 +95,7 @@ def show_class_balance(
                 # Told apart in grey print too.
                 hatch=("", "///", "...")[index % 3],
                 edgecolor="white",
-                label=f"{split} ({counts.sum():,})",
+                label=legend_label(f"{split} ({counts.sum():,})"),
             )
             left = left + counts
         fontsize = 8 if len(rows) < 55 else 5
@@ -102,7 +104,7 @@ def show_class_balance(
                 axes.text(total, row, f" {total:,}", va="center", fontsize=fontsize)
         else:
             say_none_found(axes)
-        axes.set_yticks(rows, class_names, fontsize=fontsize)
+        axes.set_yticks(rows, [*map(plain, class_names)], fontsize=fontsize)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(0, max(1, 1.1 * left.max(initial=0)))
         axes.grid(visible=False, axis="y")
@@ -183,7 +185,7 @@ def show_embedding(  # noqa: PLR0913
                 s=16,
                 color=color_of(label),
                 marker=MARKERS[label % len(MARKERS)],
-                label=class_names[label],
+                label=legend_label(class_names[label]),
             )
         if method == "tsne":
             axes.set(xticks=[], yticks=[])
@@ -206,22 +208,25 @@ def _embed(features, method, seed) -> tuple[np.ndarray, list[str]]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    names = ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
+    # The authors of t-SNE take 30 components first: faster, and less noise.
+    components = 2 if method == "pca" else min(30, *features.shape)
+    with np.errstate(invalid="ignore"):  # Of features that are all the same.
+        pca = PCA(components, random_state=seed)
+        points = pca.fit_transform(features)
     if method == "pca":
-        with np.errstate(invalid="ignore"):  # Of features that are all the same.
-            pca = PCA(2, random_state=seed).fit(features)
         shares = 100 * np.nan_to_num(pca.explained_variance_ratio_)
         names = [
             f"component {number} ({share:.0f} % of the variance)"
             for number, share in enumerate(shares, start=1)
         ]
-        return pca.transform(features), names
-    # Its authors take 30 components first: faster, and less noise.
-    small = PCA(min(30, *features.shape), random_state=seed).fit_transform(features)
+    if method == "pca" or not points.any():  # t-SNE would divide by their spread.
+        return points[:, :2], names
     perplexity = min(30, (len(features) - 1) / 3)
     # Its tree of points pays only where there are many.
     way = "exact" if len(features) <= EXACT else "barnes_hut"
     tsne = TSNE(2, perplexity=perplexity, random_state=seed, method=way)
-    return tsne.fit_transform(small), ["t-SNE 1 (no unit)", "t-SNE 2 (no unit)"]
+    return tsne.fit_transform(points), names
 
 
 def _add_thumbnails(axes, points, labels, images, side: int = 30) -> None:

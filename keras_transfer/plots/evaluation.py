@@ -10,7 +10,9 @@ from keras_transfer.evaluation.statistics import accuracy_interval
 from keras_transfer.plots.arguments import (
     check_predictions,
     class_labels,
+    legend_label,
     named_classes,
+    plain,
 )
 from keras_transfer.plots.style import (
     COLORS,
@@ -21,6 +23,9 @@ from keras_transfer.plots.style import (
     style,
 )
 from keras_transfer.runtime.arguments import whole_number
+
+# Letters of a name for which a figure grows.
+LONGEST = 80
 
 
 def show_confusion_matrix(
@@ -60,24 +65,29 @@ def show_confusion_matrix(
             "Expected one predicted label for each label. "
             f"Received: {len(labels)} labels, {len(predicted)} predicted"
         )
-    size = min(2.2 + 0.5 * len(class_names), 9)
+    # Many classes leave no room for numbers: then a bar says what a colour means.
+    many = len(class_names) > 20
+    longest = max(map(len, class_names))
+    # What the longest name needs more than there is beside the matrix.
+    room = (0.05 if many else 0.085) * max(0, min(longest, LONGEST) - 12)
+    size = min(2.2 + 0.5 * len(class_names), 9) + room
     counts = np.zeros([len(class_names)] * 2, int)
     if len(labels):
         counts = confusion_matrix(labels, predicted, labels=range(len(class_names)))
     with style(**{"axes.grid": False}):
         axes = axes_or_new(axes, (size + 0.6, size), title)
-        # Many classes leave no room for numbers: then a bar says what a colour means.
-        many = len(class_names) > 20
-        display = ConfusionMatrixDisplay(counts, display_labels=class_names).plot(
-            cmap="Blues", include_values=not many, colorbar=False, ax=axes
-        )
+        display = ConfusionMatrixDisplay(
+            counts, display_labels=[*map(plain, class_names)]
+        ).plot(cmap="Blues", include_values=not many, colorbar=False, ax=axes)
         axes.set(xlabel="predicted", ylabel="true")
         if many:
             bar = axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
             bar.set_label("images")
             axes.tick_params(labelsize=min(7, 420 / len(class_names)))
-        if len(class_names) > 3:
-            axes.tick_params(axis="x", rotation=90 if many else 35)
+        # Side by side, long names would lie on each other.
+        if len(class_names) > 3 or longest > 8:
+            upright = many or longest > 16
+            axes.tick_params(axis="x", rotation=90 if upright else 35)
         if not len(labels):
             say_none_found(axes)
     return axes
@@ -294,7 +304,10 @@ def _one_against_rest(labels, probabilities, class_names):
 
 def _legend(curves, inside: str) -> dict:
     """Return where the legend goes: that of several curves lies below the axes."""
-    return LEGEND_BELOW if len(curves) > 1 else LEGEND | {"loc": inside}
+    if len(curves) < 2:
+        return LEGEND | {"loc": inside}
+    longest = max(len(name) for _, name, _, _ in curves)
+    return LEGEND_BELOW | {"ncols": 1 if longest > 20 else 2}
 
 
 def _show_curves(axes, curves, **line) -> None:
@@ -312,7 +325,7 @@ def _show_curves(axes, curves, **line) -> None:
             100 * y,
             color=COLORS[index],
             ls=("-", "--", "-.")[index % 3],
-            label=f"{name} ({score:.3f})",
+            label=legend_label(f"{name} ({score:.3f})"),
             **line,
         )
     axes.set(xlim=(-2, 102), ylim=(-2, 102))

@@ -1,5 +1,6 @@
 """Figures of images: grids, augmentation, Grad-CAM."""
 
+import textwrap
 from collections.abc import Sequence
 
 import keras
@@ -11,6 +12,7 @@ from keras_transfer.plots.arguments import (
     check_predictions,
     image_list,
     named_classes,
+    plain,
 )
 from keras_transfer.plots.style import COLORS, say_none_found, style
 from keras_transfer.runtime.arguments import (
@@ -21,6 +23,9 @@ from keras_transfer.runtime.arguments import (
     text,
     whole_number,
 )
+
+# Letters above an image: more would reach into what is above the next one.
+LETTERS = 24
 
 
 def show_images(
@@ -50,12 +55,16 @@ def show_images(
     >>> figure = kt.plots.show_images(np.zeros((2, 8, 8, 3)), ["left", "right"])
     """
     images = image_list("images", images)
+    return _in_grid(images, titles, columns, title)
+
+
+def _in_grid(images, titles, columns, title, letters: int = LETTERS) -> plt.Figure:
     titles = captions("titles", titles, len(images))
     figure, axes = grid(len(images), columns, title)
     for index, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
         show_pixels(axis, image)
         if titles is not None:
-            axis.set_title(titles[index], fontsize=8)
+            _write_above(axis, titles[index], letters)
     return figure
 
 
@@ -101,7 +110,7 @@ def show_pairs(
         height, width, *channels = left.shape
         gap = np.full((height, max(1, width // 16), *channels), 255)
         joined.append(np.hstack([left, gap, right]))
-    figure = show_images(joined, titles, columns=columns, title=title)
+    figure = _in_grid(joined, titles, columns, title, 2 * LETTERS)
     width, height = figure.get_size_inches()
     figure.set_size_inches(2 * width, height)
     return figure
@@ -220,7 +229,7 @@ def show_grad_cam(
         below.imshow(grey, cmap="gray", vmin=0, vmax=255)
         overlay = below.imshow(heat, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
         if titles is not None:
-            above.set_title(titles[index], fontsize=8)
+            _write_above(above, titles[index])
     if len(images):
         bar = figure.colorbar(overlay, ax=axes, shrink=0.6, aspect=30, pad=0.02)
         bar.set_label("evidence, as a share of the peak", fontsize=8)
@@ -326,7 +335,7 @@ def show_predictions(
         if not right:
             text = f"\u2717 {said}\ntrue: {class_names[label]}"
         show_pixels(axis, image)
-        axis.set_title(text, fontsize=8)
+        _write_above(axis, text)
         if not right:
             _frame(axis, COLORS[1])
     return figure
@@ -384,6 +393,12 @@ def show_mistakes(
         columns=columns,
         title=title,
     )
+
+
+def _write_above(axis: plt.Axes, text: str, letters: int = LETTERS) -> None:
+    """Write lines above an image, those that are longer than it is wide in several."""
+    lines = [textwrap.fill(line, letters) for line in text.split("\n")]
+    axis.set_title(plain("\n".join(lines)), fontsize=8)
 
 
 def _frame(axis: plt.Axes, color: str) -> None:

@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from keras_transfer.fine_tuning.learning_rate_finder import LearningRateFinder
+from keras_transfer.plots.arguments import plain
 from keras_transfer.plots.style import (
     COLORS,
     axes_or_new,
@@ -139,7 +140,7 @@ def _show_run(
 def _add_legend_of_runs(figure: plt.Figure, runs: Mapping) -> None:
     """Say below the axes which colour is which run, and what the lines mean."""
     handles = [
-        Line2D([], [], color=color_of(index), lw=3, label=run)
+        Line2D([], [], color=color_of(index), lw=3, label=plain(run))
         for index, run in enumerate(runs)
     ]
     handles += [

@@ -388,9 +388,16 @@ def _show(splits, shared: list[SharedImage]) -> None:
             return next(iter(splits.ordered(name, index, index + 1)))[0][0].numpy()
         return splits[name][index]
 
+    pairs = []
+    for x in shared:
+        first = np.asarray(image(x.first, x.duplicate.first_index))
+        second = np.asarray(image(x.second, x.duplicate.second_index))
+        if second.shape != first.shape:  # A copy that was resized.
+            second = tf.image.resize(second, first.shape[:2], antialias=True).numpy()
+        pairs.append((first, second))
     show_pairs(
-        [image(x.first, x.duplicate.first_index) for x in shared],
-        [image(x.second, x.duplicate.second_index) for x in shared],
+        [first for first, _ in pairs],
+        [second for _, second in pairs],
         [str(x) for x in shared],
         title="Images in two splits",
     )

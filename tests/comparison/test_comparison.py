@@ -97,6 +97,28 @@ def test_recipes_that_differ_on_a_photo_or_two_are_not_told_apart(
     assert not pair["clear"]
 
 
+def test_the_interval_of_several_seeds_is_that_of_their_mean():
+    one, none = [True], [False]
+    (row,) = summarize({"a": [run(one), run(none)]}, [0, 1]).rows
+    low, high = row["interval"]
+    # Half of one photo is no photo as little as it is a whole one.
+    assert low + high == pytest.approx(1)
+    sixths = [
+        summarize({"a": [run([True] * k + [False] * (3 - k)) for k in of]}, [0, 1])
+        for of in ((1, 2), (2, 2), (2, 3))
+    ]
+    lows, highs = zip(*(each.rows[0]["interval"] for each in sixths), strict=True)
+    assert lows[0] < lows[1] < lows[2] and highs[0] < highs[1] < highs[2]
+    assert (lows[1], highs[1]) == pytest.approx(kt.accuracy_interval(2, 3))
+
+
+@pytest.mark.parametrize(("photos", "points"), [(1, 95.0), (2, 77.6), (1000, 0.3)])
+def test_differences_that_cannot_be_told_apart_are_at_most_all_photos(photos, points):
+    same = [run([True] * photos)]
+    verdict = summarize({"a": same, "b": same}, [0]).verdict
+    assert f"differences below about {points} points" in verdict
+
+
 def test_interval_of_one_seed_is_that_of_a_bootstrap_over_photos():
     a, b = (x[:1] for x in answers(300, 0.9, 0.8))
     difference = (a.astype(float) - b)[0]

@@ -450,6 +450,7 @@ def test_classes_with_folders_in_them_stay_classes(tmp_path):
             "test has none of the name c",
         ),
         ({"train": {"a": 3, "b": 3}, "test": {}}, "test has none of the name a, b"),
+        ({"train": {"a": 3, "b": 3}, "test": {"a": 1}}, r"none of the name b\. "),
         (
             {"train": {"a": 3, "b": 3}, "test": {"a": 3, "b": 0}},
             "no readable image of b in test",

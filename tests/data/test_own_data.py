@@ -562,6 +562,9 @@ X, Y = photos(24, 0)
         ((X, np.array(["cat", 1] * 12, dtype=object)), "whole numbers"),
         ((X, [b"cat", b"dog"] * 12), "whole numbers"),
         ((X, 2 * Y), "none of class 1"),
+        # As names of all classes they would fill the memory, or be kept as 0 and 1.
+        ((X, (2**31 - 1) * Y.astype("int64")), r"none of class 1 \(1\), 2 \(2\)"),
+        ((X, 2**32 + Y.astype("int64")), "such as 4294967296"),
     ],
 )
 def test_arrays_without_one_meaning_are_refused(train, message):

@@ -379,6 +379,8 @@ def test_what_does_not_fit_is_refused_before_the_pass():
             kt.evaluate_classifier(model, dataset, class_names)
 
     refused("Received: an empty dataset", dataset=dataset.take(0))
+    none = dataset.map(lambda x, y: (x[y > 1], y[y > 1]))
+    refused("Received: an empty dataset", dataset=none)
     refused("that ends", dataset=dataset.repeat())
     refused("needs .batch", dataset=dataset.unbatch())
     refused("takes them", dataset=batched(*random_answers(5)))
@@ -439,6 +441,9 @@ def test_temperature_of_probabilities_that_were_rounded():
     )
     sure = np.tile([0.6, 0.4], (5, 1))
     assert kt.fit_temperature([0] * 5, sure) == pytest.approx(0.05, rel=1e-2)
+    # However sure it is.
+    for one in ([0.999, 0.001], [1, 0]):
+        assert kt.fit_temperature([0], np.array([one])) == 0.05
 
 
 def test_calibration_refuses_what_is_no_probability():

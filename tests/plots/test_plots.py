@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 import keras_transfer as kt
+from keras_transfer.comparison.result import Comparison
 from tests.runtime.test_devices import splits as random_splits
 
 NAMES = ["cat", "dog"]
@@ -332,9 +333,13 @@ def test_blocks_that_stay_frozen_are_grey():
     axes.figure.draw_without_rendering()
 
 
-def test_features_that_are_all_the_same_make_one_point():
-    axes = kt.plots.show_embedding(np.ones((4, 4)), LABELS, NAMES)
-    assert axes.get_xlabel() == "component 1 (0 % of the variance)"
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_features_that_are_all_the_same_make_one_point(method):
+    axes = kt.plots.show_embedding(np.ones((4, 4)), LABELS, NAMES, method=method)
+    if method == "pca":
+        assert axes.get_xlabel() == "component 1 (0 % of the variance)"
+    points = np.concatenate([drawn.get_offsets() for drawn in axes.collections])
+    np.testing.assert_array_equal(points, np.zeros((4, 2)))
 
 
 def test_dollars_in_class_names_are_no_formula():
@@ -346,6 +351,79 @@ def test_dollars_in_class_names_are_no_formula():
     ]
     for figure in figures:
         figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_long_names_are_drawn_beside_each_other(count):
+    names = [
+        "black-eyed susan",
+        "staffordshire_bull_terrier",
+        "soft_coated_wheaten_terrier",
+        "common dandelion",
+        "american_pit_bull_terrier",
+        "lily of the valley",
+        "english_cocker_spaniel",
+    ][:count]
+    labels = np.arange(2 * count) % count
+    images, wrong = np.zeros((2 * count, 8, 8, 3)), np.eye(count)[labels - 1]
+    show = kt.plots
+    matrix = show.show_confusion_matrix(labels, labels, names)
+    grids = [
+        show.show_predictions(images, labels, wrong, names, columns=4),
+        show.show_images(images[:count], names),
+        show.show_grad_cam(images[:count], np.zeros((count, 8, 8)), names),
+        show.show_pairs(images[:count], images[:count], names, columns=2),
+    ]
+    beside = [matrix.get_xticklabels(), matrix.get_yticklabels()]
+    beside += [[axes.title for axes in grid.axes if axes.images] for grid in grids]
+    curves = show.show_roc_curve(labels, wrong, names)
+    beside.append(curves.get_legend().get_texts())
+    for drawn in beside:
+        figure = drawn[0].figure
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in drawn if text.get_text()]
+        # Half a line may be what Matplotlib leaves above and below letters.
+        inside = figure.bbox.padded(7)
+        assert all(inside.count_contains(box.corners()) == 4 for box in boxes)
+        assert not any(box.count_overlaps(boxes) > 1 for box in boxes)
+
+
+def read(text):
+    """Return a text as it is read when it is drawn, which must be no formula."""
+    drawn, formula = text._preprocess_math(text.get_text())
+    assert formula is False
+    return drawn
+
+
+def test_names_are_drawn_letter_by_letter():
+    names = ["_hidden", "$5 or $10"]
+    show, images = kt.plots, IMAGES[:2]
+    swapped = np.array([[0.1, 0.9], [0.8, 0.2]])
+    right = {name: np.array([True, False]) for name in names}
+    row = {"accuracies": [0.5], "accuracy": 0.5, "interval": [0.1, 0.9], "seconds": 1}
+    row |= {"peak_memory": None, "trained_parameters": 1}
+    rows = tuple(row | {"recipe": name} for name in names)
+    features = np.eye(4)
+    figures = [
+        show.show_images(images, names),
+        show.show_pairs(images, images, names),
+        show.show_grad_cam(images, np.zeros((2, 8, 8)), names),
+        show.show_predictions(images, [0, 1], swapped, names),
+        show.show_mistakes(images, [0, 1], swapped, names),
+        show.show_confusion_matrix([0, 1], [0, 1], names),
+        show.show_class_balance({name: [0, 1] for name in names}, names),
+        show.show_embedding(features, LABELS, names),
+        show.show_roc_curve([0, 1, 2], np.eye(3), [*names, "c"]),
+        show.show_precision_recall_curve([0, 1, 2], np.eye(3), [*names, "c"]),
+        show.show_accuracies(right),
+        show.show_learning_curve([1, 2], {name: [0, 1] for name in names}),
+        show.show_training_history({name: history() for name in names}),
+        show.show_comparison(Comparison(rows, (), "", 2, (0,))),
+    ]
+    for figure in figures:
+        figure = figure if isinstance(figure, plt.Figure) else figure.figure
+        said = "\n".join(map(read, figure.findobj(matplotlib.text.Text)))
+        assert all(name in said for name in names) and "\\" not in said
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,21 @@ def test_the_same_photo_in_two_splits_is_shown():
         verify.assert_disjoint_splits(broken, max_share=0.14)
 
 
+def test_a_resized_photo_in_two_splits_is_shown():
+    matplotlib.use("Agg")
+    plt.close("all")
+    train, test = np.split(photos(24), [16])
+    small = tf.image.resize(np.stack([train[3], *test]), (64, 64), antialias=True)
+    broken = {"train": train, "test": small.numpy()}
+    with pytest.raises(AssertionError, match="1 nearly, for example train 3 and test"):
+        verify.assert_disjoint_splits(broken)
+    (axes,) = [axes for axes in plt.gcf().axes if axes.images]
+    shown = np.asarray(axes.images[0].get_array()).astype(float)
+    np.testing.assert_array_equal(shown[:, :96], train[3])
+    assert np.abs(shown[:, :96] - shown[:, -96:]).mean() < 10
+    plt.close("all")
+
+
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
