@@ -101,6 +101,7 @@ def test_what_a_worker_is_sent_does_not_import_tensorflow_before_it_takes_over()
     assert not {"tensorflow", "keras"} & {*loaded}
 
 
+@keras.saving.register_keras_serializable("tests")
 class Own(keras.layers.Layer):
     """A layer of whoever asks."""
 
@@ -132,8 +133,43 @@ def test_workers_import_what_the_network_is_made_of():
     inputs = keras.Input((8, 8, 3))
     outputs = keras.layers.Conv2D(2, 3, activation=halved)(inputs)
     network = keras.Model(inputs, Doubled()(outputs))
-    assert {*on_cluster._registered(network)} == {halved, Doubled}
-    assert on_cluster._registered(small_backbone()) == []
+    found = on_cluster._registered(on_cluster._config(network))
+    assert {*found} == {halved, Doubled}
+    assert on_cluster._registered(on_cluster._config(small_backbone())) == []
+
+
+def test_what_would_not_come_back_on_a_worker_is_refused_here(photos):
+    class Unregistered(keras.layers.Layer):
+        def call(self, images):
+            return images
+
+    class Unsaved(Unregistered):
+        def __init__(self, values):
+            super().__init__()
+
+    def unknown(images):
+        return images
+
+    def network(*layers):
+        return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+    def refused(layer, words):
+        with pytest.raises(ValueError, match=words):
+            on_cluster._check(network(network(layer)), photos)
+
+    refused(Unregistered(), r"only if it is registered.*Received.*\.Unregistered")
+    refused(keras.layers.Activation(unknown), "registered.*Received: .* unknown")
+    refused(Unsaved(np.ones(3)), r"get_config.*Received: .*\(NotImplemented")
+    on_cluster._check(network(keras.layers.Activation("relu")), photos)
+
+
+def test_a_loss_that_only_this_process_knows_is_no_hindrance(photos):
+    def loss(labels, predictions):
+        return predictions
+
+    network = small_backbone()
+    network.compile("sgd", loss)
+    on_cluster._check(network, photos)
 
 
 @pytest.mark.parametrize(
