@@ -7,6 +7,7 @@ takes with it are given to another one by Ray.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -106,6 +107,8 @@ def _computed(
 ) -> Iterator[Computed]:
     """Yield what the workers make of rows, in their order."""
     data = importlib.import_module("ray.data")
+    # Raised where no row is finished for half an hour.
+    late = importlib.import_module("ray.data.exceptions").ExecutionTimeoutError
     limits = {"a row": TRIES, "a worker": STARTS * count}
     # It needs no processor, and is made again where its machine is lost.
     endless = {"max_restarts": -1, "max_task_retries": -1}
@@ -129,12 +132,27 @@ def _computed(
                     values.reshape(row["shape"]),
                     np.frombuffer(row["labels"], "int32"),
                 )
+        except late as error:
+            why, *_ = str(error).splitlines()
+            raise RuntimeError(
+                "The workers of the cluster finished nothing for so long that Ray gave "
+                "up, most often because its machines compute for others. What was "
+                "finished is kept: call again to go on, with "
+                "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S set to more seconds, or -1, "
+                f"to wait longer. Received from Ray: {why}"
+            ) from error
         except ray.exceptions.RayError as error:
             raise RuntimeError(
                 "The workers of the cluster could not compute this. What was finished "
                 "is kept: call again to go on, or leave cluster out to compute it "
                 f"here. Received from Ray: {last_line(error)}"
             ) from error
+        finally:
+            # It is in a cycle, and would keep workers, and their machines' processors,
+            # of a connection that goes on.
+            del dataset
+            gc.collect()
+            ray.kill(begun)
 
 
 @contextlib.contextmanager
