@@ -150,9 +150,8 @@ def _computed(
         finally:
             # It is in a cycle, and would keep workers, and their machines' processors,
             # of a connection that goes on.
-            del dataset
+            del dataset, begun
             gc.collect()
-            ray.kill(begun)
 
 
 @contextlib.contextmanager
