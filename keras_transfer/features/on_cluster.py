@@ -52,6 +52,7 @@ ROWS = 4
 # Data would go on for ever where the row, or the network, is what kills them.
 TRIES = 5
 STARTS = 30
+_WRITTEN = {"class_name", "config", "module", "registered_name"}
 # Where Keras looks by itself for classes and functions when it loads a network.
 _FOUND_BY_KERAS = {"builtins", "keras", "keras_cv", "keras_hub", "keras_nlp"}
 _FUNCTIONS = (
@@ -295,14 +296,16 @@ def _registered(config: dict) -> list:
 def _unregistered(config: typing.Any) -> Iterator[str]:
     """Yield the names of classes and functions that Keras will not find again."""
     if isinstance(config, dict):
-        module, name = config.get("module"), config.get("registered_name")
-        if config.get("class_name") == "function":
-            module, name = None, config["config"]
-            known = any(hasattr(each, name) for each in _FUNCTIONS)
-        else:
-            known = not module or module.partition(".")[0] in _FOUND_BY_KERAS
-        if not known and name not in keras.saving.get_custom_objects():
-            yield f"{module}.{name}" if module else name
+        # What is written of a class or function, and not what a layer says of itself.
+        if config.keys() >= _WRITTEN:
+            module, name = config["module"], config["registered_name"]
+            if config["class_name"] == "function":
+                module, name = None, config["config"]
+                known = any(hasattr(each, name) for each in _FUNCTIONS)
+            else:
+                known = not module or module.partition(".")[0] in _FOUND_BY_KERAS
+            if not known and name not in keras.saving.get_custom_objects():
+                yield f"{module}.{name}" if module else name
         config = config.values()
     elif not isinstance(config, list | tuple):
         return

@@ -112,6 +112,9 @@ class Own(keras.layers.Layer):
     def call(self, images):
         return images
 
+    def get_config(self):
+        return {**super().get_config(), "module": "neck", "class_name": "function"}
+
 
 @keras.saving.register_keras_serializable("tests")
 def halved(values):
