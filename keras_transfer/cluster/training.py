@@ -8,7 +8,7 @@ import keras
 from keras_transfer.cluster.entry import learn
 from keras_transfer.comparison.recipe import Recipe
 from keras_transfer.comparison.runner import check_experiment
-from keras_transfer.comparison.store import describe, run_path
+from keras_transfer.comparison.store import describe, run_path, source_of
 from keras_transfer.data.loading_again import handed_over
 from keras_transfer.data.splits import Splits
 from keras_transfer.runtime import paths
@@ -98,6 +98,7 @@ def train_on_cluster(  # noqa: PLR0913
         return path
     task = {
         "recipe": describe(recipe),
+        "source": source_of(recipe),
         "fingerprint": splits.fingerprint,
         "seed": seed,
         "dtype_policy": keras.config.dtype_policy().name,

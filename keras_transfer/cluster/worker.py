@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_transfer.classifier.saved import save_classifier
 from keras_transfer.comparison.recipe import Recipe
+from keras_transfer.comparison.store import imported
 from keras_transfer.comparison.training import train
 from keras_transfer.data.loading_again import load_again
 from keras_transfer.models.training_state import random_states
@@ -87,16 +88,16 @@ def learn(task: dict) -> None:
     splits = load_again(task["loader"], task["fingerprint"])
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [Checkpoints(pathlib.Path(folder, "backup"))]
-        model = _learnt(task["recipe"], splits, task["seed"], callbacks)
+        model = _learnt(task, splits, callbacks)
     if workers.this_worker().index == 0:
         save_classifier(model, path, splits.class_names)
 
 
-def _learnt(recipe, splits, seed: int, callbacks: list) -> keras.Model:
+def _learnt(task: dict, splits, callbacks: list) -> keras.Model:
+    recipe, seed = task["recipe"], task["seed"]
     if not isinstance(recipe, str):
         return train(Recipe(**recipe), splits, seed, callbacks=callbacks).model
-    module, name = recipe.split(":")
-    function = getattr(importlib.import_module(module), name)
+    function = imported(recipe, task["source"])
     given = {}
     if "callbacks" in inspect.signature(function).parameters:
         given["callbacks"] = callbacks

@@ -25,6 +25,7 @@ from keras_transfer.comparison.store import (
     describe,
     read_run,
     run_path,
+    source_of,
 )
 from keras_transfer.data.loading_again import handed_over
 from keras_transfer.data.splits import Splits, checked_splits
@@ -141,6 +142,7 @@ def compare(
         tasks = {
             name: {
                 "recipe": describe(experiments[name]),
+                "source": source_of(experiments[name]),
                 "runs": [(seed, str(path)) for seed, path in missing[name].items()],
                 "loader": loader,
                 "fingerprint": splits.fingerprint,

@@ -3,12 +3,15 @@
 import ast
 import dataclasses
 import hashlib
+import importlib
 import importlib.util
 import json
 import pathlib
+import platform
+import sys
 import typing
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -91,7 +94,7 @@ def run_path(
     }
     if isinstance(recipe, str):
         sources = [*module_sources(recipe.split(":")[0])]
-        described["source"] = _digests(sources)
+        described["source"] = source_of(recipe)
         text = b"".join(path.read_bytes() for path in sources)
         named = [name for name in ARCHITECTURES if name.encode() in text]
     else:
@@ -106,6 +109,42 @@ def run_path(
 def pretrained(recipe: Recipe | str) -> bool:
     """Return whether a recipe is known to begin with ImageNet weights."""
     return isinstance(recipe, Recipe) and recipe.kind != "from_scratch"
+
+
+def source_of(recipe: Recipe | str) -> list[str]:
+    """Return the checksums of the source of a function, none of a `Recipe`."""
+    if not isinstance(recipe, str):
+        return []
+    return _digests(module_sources(recipe.split(":")[0]))
+
+
+def imported(recipe: str, source: list[str]) -> Callable:
+    """Return the function that a recipe names, in the process that makes its run.
+
+    Args:
+        recipe: Its name.
+        source: What `source_of` returned where the run was named.
+
+    Raises:
+        RuntimeError: If the source is another one here.
+    """
+    module, name = recipe.split(":")
+    # What has been imported stays what it was, whatever its file is meanwhile.
+    is_new = module not in sys.modules
+    function = getattr(importlib.import_module(module), name)
+    if is_new:
+        here, there = {*source_of(recipe)}, {*source}
+        # Where it is installed, the files beside it are not counted.
+        if not (here <= there or there <= here):
+            others = sorted(each.rpartition(" ")[0] for each in here ^ there)
+            raise RuntimeError(
+                "The source of this function is another one than where its run was "
+                "asked for, so the run would be kept as what it is not. Have the same "
+                "file on all machines, do not change it meanwhile, and call again. "
+                f"Received: {recipe} with other {', '.join(dict.fromkeys(others))}, on "
+                f"{platform.node()}"
+            )
+    return function
 
 
 def module_sources(module: str) -> Iterator[pathlib.Path]:

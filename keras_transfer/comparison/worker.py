@@ -5,7 +5,6 @@ JSON on standard input, and it writes the number of each seed whose run is kept.
 """
 
 import contextlib
-import importlib
 import json
 import math
 import os
@@ -18,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.comparison.recipe import Recipe
-from keras_transfer.comparison.store import Run, save_run
+from keras_transfer.comparison.store import Run, imported, save_run
 from keras_transfer.comparison.training import Trained, train
 from keras_transfer.data.loading_again import load_again
 from keras_transfer.data.splits import Splits
@@ -29,7 +28,7 @@ from keras_transfer.runtime.processes import machine_kind, peak_memory
 
 
 def run_once(
-    recipe: Recipe | str, splits: Splits, seed: int, engine: str = "auto"
+    recipe: Recipe | str, splits: Splits, seed: int, engine: str, source: list[str]
 ) -> Run:
     """Train a recipe, and predict the test photos.
 
@@ -39,7 +38,7 @@ def run_once(
     """
     with cache.spared_seconds() as spared:
         start = time.perf_counter()
-        trained = _by_function(recipe, splits, seed)
+        trained = _by_function(recipe, splits, seed, source)
         trained = trained or train(recipe, splits, seed, engine)
         seconds = time.perf_counter() - start + sum(spared.values())
     outputs, labels = zip(
@@ -78,8 +77,8 @@ def run_seed(task: dict, seed: int) -> Run:
     """Do a task with a seed as if it were the first one in this process.
 
     Args:
-        task: `recipe`, as `store.describe` gives it, `loader` and `fingerprint` of the
-            splits, `dtype_policy` and `engine`.
+        task: `recipe`, as `store.describe` gives it, its `source`, `loader` and
+            `fingerprint` of the splits, `dtype_policy` and `engine`.
         seed: The seed.
     """
     recipe = task["recipe"]
@@ -90,14 +89,15 @@ def run_seed(task: dict, seed: int) -> Run:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     splits = load_again(task["loader"], task["fingerprint"])
-    return run_once(recipe, splits, seed, task["engine"])
+    return run_once(recipe, splits, seed, task["engine"], task["source"])
 
 
-def _by_function(recipe: Recipe | str, splits: Splits, seed: int) -> Trained | None:
+def _by_function(
+    recipe: Recipe | str, splits: Splits, seed: int, source: list[str]
+) -> Trained | None:
     if not isinstance(recipe, str):
         return None
-    module, name = recipe.split(":")
-    model = getattr(importlib.import_module(module), name)(splits, seed)
+    model = imported(recipe, source)(splits, seed)
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"{recipe} must return the trained keras.Model. Received: {model!r}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import platform
 from collections.abc import Iterator
 
 from keras_transfer.data.directory import load_directory
@@ -49,6 +50,13 @@ def load_again(loader: dict, expected: str) -> Splits:
 
 
 def _read(folder, class_names, name, batch_size, seed) -> Splits:
+    if not pathlib.Path(folder).is_dir():
+        raise FileNotFoundError(
+            "Own arrays and data sets wait in files for the process that loads them "
+            "again, and it does not see them. All machines of a cluster must see the "
+            "folder of data under the same path; KERAS_TRANSFER_DATA_DIR names another "
+            f"one. Received: folder={folder}, on {platform.node()}"
+        )
     content = Content.read(pathlib.Path(folder))
     data = OwnData(content, tuple(class_names), fingerprint(content, class_names))
     return own_splits(data, name, batch_size, seed)

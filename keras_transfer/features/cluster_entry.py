@@ -72,6 +72,9 @@ class Extractor:
 def _told(error: Exception) -> Exception:
     """Return an error that says to whoever asked what happened here."""
     if type(error) in (ValueError, OSError, FileNotFoundError, RuntimeError):
+        # The one error of a worker that could not begin is told for each of its rows.
+        if not getattr(error, "__notes__", ()):
+            error.add_note(f"This was raised on {platform.node()}, for whoever asked.")
         return error
     return RuntimeError(
         "A worker of the cluster could not compute this. What was finished is kept: "

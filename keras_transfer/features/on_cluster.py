@@ -7,6 +7,7 @@ takes with it are given to another one by Ray.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -15,6 +16,7 @@ import pathlib
 import pickle
 import tempfile
 import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
@@ -50,6 +52,13 @@ ROWS = 4
 # Data would go on for ever where the row, or the network, is what kills them.
 TRIES = 5
 STARTS = 30
+_WRITTEN = {"class_name", "config", "module", "registered_name"}
+# Where Keras looks by itself for classes and functions when it loads a network.
+_FOUND_BY_KERAS = {"builtins", "keras", "keras_cv", "keras_hub", "keras_nlp"}
+_FUNCTIONS = (
+    *(keras.activations, keras.constraints, keras.initializers, keras.losses),
+    *(keras.metrics, keras.optimizers, keras.regularizers),
+)
 
 
 @contextlib.contextmanager
@@ -99,6 +108,8 @@ def _computed(
 ) -> Iterator[Computed]:
     """Yield what the workers make of rows, in their order."""
     data = importlib.import_module("ray.data")
+    # Raised where no row is finished for half an hour.
+    late = importlib.import_module("ray.data.exceptions").ExecutionTimeoutError
     limits = {"a row": TRIES, "a worker": STARTS * count}
     # It needs no processor, and is made again where its machine is lost.
     endless = {"max_restarts": -1, "max_task_retries": -1}
@@ -122,12 +133,26 @@ def _computed(
                     values.reshape(row["shape"]),
                     np.frombuffer(row["labels"], "int32"),
                 )
+        except late as error:
+            why, *_ = str(error).splitlines()
+            raise RuntimeError(
+                "The workers of the cluster finished nothing for so long that Ray gave "
+                "up, most often because its machines compute for others. What was "
+                "finished is kept: call again to go on, with "
+                "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S set to more seconds, or -1, "
+                f"to wait longer. Received from Ray: {why}"
+            ) from error
         except ray.exceptions.RayError as error:
             raise RuntimeError(
                 "The workers of the cluster could not compute this. What was finished "
                 "is kept: call again to go on, or leave cluster out to compute it "
                 f"here. Received from Ray: {last_line(error)}"
             ) from error
+        finally:
+            # It is in a cycle, and would keep workers, and their machines' processors,
+            # of a connection that goes on.
+            del dataset, begun
+            gc.collect()
 
 
 @contextlib.contextmanager
@@ -196,9 +221,10 @@ def _job(
         path = pathlib.Path(folder, "network.keras")
         network.save(path)
         saved = path.read_bytes()
+    config = _config(network)
     return Job(
         network=saved,
-        modules=tuple(sorted({made.__module__ for made in _registered(network)})),
+        modules=tuple(sorted({each.__module__ for each in _registered(config)})),
         checksums=cache.checksums(network),
         image_shape=cache.image_shape(splits),
         # A folder of photos is read again by nobody: its rows say all.
@@ -219,7 +245,8 @@ def _check(network: keras.Model, splits: Splits) -> None:
             "feature maps, and splits made in another way: leave cluster out. "
             f"Received: splits={splits!r}"
         )
-    made_of = {*map(type, operations(network)), *_registered(network)}
+    config = _config(network)
+    made_of = {*map(type, operations(network)), *_registered(config)}
     own = sorted(made.__name__ for made in made_of if made.__module__ == "__main__")
     if own:
         raise ValueError(
@@ -228,13 +255,59 @@ def _check(network: keras.Model, splits: Splits) -> None:
             "decorate it with keras.saving.register_keras_serializable(). "
             f"Received: {network.name} with {', '.join(own[:5])}"
         )
+    unknown = sorted({*_unregistered(config)})
+    if unknown:
+        raise ValueError(
+            "The workers of a cluster load the network, and Keras finds a class or a "
+            "function of your own again only if it is registered: decorate it, in a "
+            "file that workers can import, with "
+            "keras.saving.register_keras_serializable(). "
+            f"Received: {network.name} with {', '.join(unknown[:5])}"
+        )
 
 
-def _registered(network: keras.Model) -> list:
+def _config(network: keras.Model) -> dict:
+    """Return what Keras writes of a network that is to be loaded again."""
+    try:
+        config = keras.saving.serialize_keras_object(network)
+        json.dumps(config)
+    except Exception as error:
+        raise ValueError(
+            "The workers of a cluster load the network from a file, and this one "
+            "cannot be saved. Give each class of your own a get_config with all "
+            "arguments of its __init__, or leave cluster out. "
+            f"Received: {network.name} ({type(error).__name__}: {str(error).strip()})"
+        ) from error
+    # Nothing is trained there, so nobody loads its loss.
+    config.pop("compile_config", None)
+    return config
+
+
+def _registered(config: dict) -> list:
     """Return the registered classes and functions that a network is made of.
 
     Keras finds them again only where their modules have been imported.
     """
-    saved = network.to_json()
+    saved = json.dumps(config)
     registered = keras.saving.get_custom_objects().items()
     return [made for name, made in registered if json.dumps(name) in saved]
+
+
+def _unregistered(config: typing.Any) -> Iterator[str]:
+    """Yield the names of classes and functions that Keras will not find again."""
+    if isinstance(config, dict):
+        # What is written of a class or function, and not what a layer says of itself.
+        if config.keys() >= _WRITTEN:
+            module, name = config["module"], config["registered_name"]
+            if config["class_name"] == "function":
+                module, name = None, config["config"]
+                known = any(hasattr(each, name) for each in _FUNCTIONS)
+            else:
+                known = not module or module.partition(".")[0] in _FOUND_BY_KERAS
+            if not known and name not in keras.saving.get_custom_objects():
+                yield f"{module}.{name}" if module else name
+        config = config.values()
+    elif not isinstance(config, list | tuple):
+        return
+    for each in config:
+        yield from _unregistered(each)

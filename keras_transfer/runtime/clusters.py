@@ -16,7 +16,10 @@ from keras_transfer.runtime.arguments import shown, whole_number
 from keras_transfer.runtime.software import check_software, software
 
 # What is handed on of the surroundings of whoever asks.
-_HANDED_ON = ("KERAS_TRANSFER_", "KERAS_HOME", "TFDS_DATA_DIR", "TF_ENABLE_ONEDNN_OPTS")
+_ROUNDING = "TF_ENABLE_ONEDNN_OPTS"
+_HANDED_ON = ("KERAS_TRANSFER_", "KERAS_HOME", "TFDS_DATA_DIR", _ROUNDING)
+# Of these, what is of a service, and no worker's business.
+_KEPT_BACK = "KERAS_TRANSFER_TOKEN"
 
 _ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+")
 
@@ -209,10 +212,20 @@ class Surroundings(typing.NamedTuple):
 
 def surroundings() -> Surroundings:
     """Return those of this process."""
-    variables = {k: v for k, v in os.environ.items() if k.startswith(_HANDED_ON)}
+    variables = {
+        name: _absolute(value) if name.endswith(("_DIR", "_HOME")) else value
+        for name, value in os.environ.items()
+        if name.startswith(_HANDED_ON) and name != _KEPT_BACK
+    }
     variables = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **variables}
     folders = [str(pathlib.Path(folder).absolute()) for folder in sys.path]
     return Surroundings(variables, folders, software())
+
+
+def _absolute(folder: str) -> str:
+    """Return a folder as a process sees it that was started in another one."""
+    elsewhere = not folder or folder.startswith("~") or "://" in folder
+    return folder if elsewhere else str(pathlib.Path(folder).absolute())
 
 
 def take_over(there: Surroundings) -> None:
@@ -221,6 +234,8 @@ def take_over(there: Surroundings) -> None:
     Raises:
         RuntimeError: If other software is installed here.
     """
+    # Where whoever asks has not set it, this machine's own would round otherwise.
+    os.environ.pop(_ROUNDING, None)
     os.environ.update(there.variables)
     sys.path += [folder for folder in there.search_path if folder not in sys.path]
     check_software(there.software)

@@ -346,6 +346,25 @@ def test_splits_must_be_loadable_again(photos, tmp_path):
         worker.load_again(photos.loader, photos.fingerprint)
 
 
+def test_a_function_that_is_another_one_where_it_runs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name, file = "only_there:train", tmp_path / "only_there.py"
+    file.write_text("import beside_it\n\ndef train(splits, seed):\n    return 1\n")
+    beside = tmp_path / "beside_it.py"
+    beside.write_text("")
+    asked = store.source_of(name)
+    beside.write_text("# of last week")
+    with pytest.raises(RuntimeError, match=r"Received: only_there:train .*beside_it"):
+        store.imported(name, asked)
+    del sys.modules["only_there"]
+    # Where it is installed, what lies beside it is not counted.
+    function = store.imported(name, [each for each in asked if "only" in each])
+    assert function(None, 0) == 1
+    file.write_text("# changed while it runs")
+    assert store.imported(name, asked) is function
+    del sys.modules["only_there"], sys.modules["beside_it"]
+
+
 def test_runs_are_kept_by_all_that_they_depend_on(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_TRANSFER_DATA_DIR", str(tmp_path))
     recipe = kt.Recipe("frozen")

@@ -206,6 +206,9 @@ def test_compare_hands_own_data_over(monkeypatch, tmp_path):
         assert again.class_names == NAMES
         with pytest.raises(ValueError, match="The data changed"):
             loading_again.load_again(loader, splits.fingerprint)
+    # As on a machine that does not see the folder of data.
+    with pytest.raises(FileNotFoundError, match=r"All machines.*Received: folder="):
+        loading_again.load_again(loader, other.fingerprint)
     monkeypatch.setattr(own_content.paths, "check_room", no_room)
     with pytest.raises(OSError, match="enough room"):
         kt.compare(experiment, other, seeds=[0], verbose=False)

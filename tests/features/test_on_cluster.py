@@ -2,8 +2,11 @@
 
 import itertools
 import pickle
+import platform
 import subprocess
 import sys
+import types
+import weakref
 
 import keras
 import numpy as np
@@ -15,6 +18,7 @@ from keras_transfer.cluster import entry
 from keras_transfer.comparison import cluster_entry
 from keras_transfer.data import photo_files
 from keras_transfer.data.splits import decoded, in_batches
+from keras_transfer.features import cluster_entry as features_entry
 from keras_transfer.features import on_cluster
 from keras_transfer.features.ranges import Job, Range, Settings
 from keras_transfer.runtime.clusters import surroundings
@@ -101,11 +105,15 @@ def test_what_a_worker_is_sent_does_not_import_tensorflow_before_it_takes_over()
     assert not {"tensorflow", "keras"} & {*loaded}
 
 
+@keras.saving.register_keras_serializable("tests")
 class Own(keras.layers.Layer):
     """A layer of whoever asks."""
 
     def call(self, images):
         return images
+
+    def get_config(self):
+        return {**super().get_config(), "module": "neck", "class_name": "function"}
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -132,8 +140,102 @@ def test_workers_import_what_the_network_is_made_of():
     inputs = keras.Input((8, 8, 3))
     outputs = keras.layers.Conv2D(2, 3, activation=halved)(inputs)
     network = keras.Model(inputs, Doubled()(outputs))
-    assert {*on_cluster._registered(network)} == {halved, Doubled}
-    assert on_cluster._registered(small_backbone()) == []
+    found = on_cluster._registered(on_cluster._config(network))
+    assert {*found} == {halved, Doubled}
+    assert on_cluster._registered(on_cluster._config(small_backbone())) == []
+
+
+def test_what_would_not_come_back_on_a_worker_is_refused_here(photos):
+    class Unregistered(keras.layers.Layer):
+        def call(self, images):
+            return images
+
+    class Unsaved(Unregistered):
+        def __init__(self, values):
+            super().__init__()
+
+    def unknown(images):
+        return images
+
+    def network(*layers):
+        return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+    def refused(layer, words):
+        with pytest.raises(ValueError, match=words):
+            on_cluster._check(network(network(layer)), photos)
+
+    refused(Unregistered(), r"only if it is registered.*Received.*\.Unregistered")
+    refused(keras.layers.Activation(unknown), "registered.*Received: .* unknown")
+    refused(Unsaved(np.ones(3)), r"get_config.*Received: .*\(NotImplemented")
+    on_cluster._check(network(keras.layers.Activation("relu")), photos)
+
+
+def test_a_loss_that_only_this_process_knows_is_no_hindrance(photos):
+    def loss(labels, predictions):
+        return predictions
+
+    network = small_backbone()
+    network.compile("sgd", loss)
+    on_cluster._check(network, photos)
+
+
+class LateError(Exception):
+    """Stand in for the error of Ray Data where no row is finished for long."""
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """Stand in for Ray, whose workers live as long as a data set in a cycle."""
+
+    class Dataset:
+        def __init__(self):
+            self.itself = self
+            ray.workers.add(self)
+
+        def map(self, *_, **__):
+            return self
+
+        def iter_rows(self):
+            yield from ray.rows
+            raise LateError("no progress for 1800s\nOperators:")
+
+    options = types.SimpleNamespace(preserve_order=False)
+    context = types.SimpleNamespace(execution_options=options, enable_progress_bars=1)
+    data = types.SimpleNamespace(
+        DataContext=types.SimpleNamespace(get_current=lambda: context),
+        ActorPoolStrategy=dict,
+        from_items=lambda *_, **__: Dataset(),
+    )
+    errors = types.SimpleNamespace(ExecutionTimeoutError=LateError)
+    monkeypatch.setitem(sys.modules, "ray.data", data)
+    monkeypatch.setitem(sys.modules, "ray.data.exceptions", errors)
+    actor = types.SimpleNamespace(remote=lambda limits: "begun")
+    ray = types.SimpleNamespace(
+        rows=[],
+        workers=weakref.WeakSet(),
+        remote=lambda **_: lambda _: actor,
+        exceptions=types.SimpleNamespace(RayError=KeyError),
+    )
+    return ray
+
+
+def test_an_error_of_a_worker_comes_out_and_leaves_no_worker(ray):
+    told = features_entry._told(ValueError("The data changed. Received: them"))
+    ray.rows.append({"error": pickle.dumps(told)})
+    with pytest.raises(ValueError, match=r"Received: them\nThis was") as caught:
+        next(on_cluster._computed(ray, None, [{}], 1, 0))
+    assert platform.node() in caught.value.__notes__[0]
+    # Of a connection that goes on, though the error is kept.
+    assert not [*ray.workers]
+    told = str(features_entry._told(KeyError("pixels")))
+    assert told.endswith(f"Received: KeyError on {platform.node()}: 'pixels'")
+
+
+def test_a_cluster_that_computes_for_others_only_ends_in_words(ray):
+    with pytest.raises(
+        RuntimeError, match=r"for others.*from Ray: no progress for 1800s$"
+    ):
+        next(on_cluster._computed(ray, None, [{}], 1, 0))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,28 @@ def test_a_worker_takes_over_variables_and_folders_of_modules(monkeypatch, tmp_p
     assert not any(name.startswith("PATH") for name in there.variables)
 
 
+def test_a_worker_finds_the_same_folders_and_rounds_in_the_same_way(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    given = {"KERAS_TRANSFER_DATA_DIR": "data", "KERAS_HOME": "~/keras"}
+    given["TFDS_DATA_DIR"] = "gs://somebody/data"
+    for name, value in {**given, "KERAS_TRANSFER_TOKEN": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    there = clusters.surroundings()
+    folder = str(tmp_path / "data")
+    assert given | {"KERAS_TRANSFER_DATA_DIR": folder} == {
+        name: there.variables[name] for name in given
+    }
+    assert "secret" not in there.variables.values()
+    # As the machine of the worker has it.
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    clusters.take_over(there)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_token_of_this_user_is_shown_to_a_cluster(kept, monkeypatch, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
