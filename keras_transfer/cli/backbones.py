@@ -7,6 +7,9 @@ from keras_transfer.cli.arguments import backbone_at_size, path_argument
 from keras_transfer.runtime.status_lines import say
 
 DEFAULT = ("efficientnet_lite0@160", "resnet50@160", "resnet50@224", "vgg16@160")
+DATASET = "cats_vs_dogs"
+# What --samples has no use for, and what it is where nobody has typed it.
+IGNORED = {"backbones": DEFAULT, "dataset": DATASET, "dtype": None, "output": None}
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -25,14 +28,16 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="NAME@SIZE",
         help=f"default: {' '.join(DEFAULT)}",
     )
-    backbones.add_argument("--dataset", default="cats_vs_dogs")
+    backbones.add_argument("--dataset", default=DATASET)
     backbones.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         help="default: the faster one here",
     )
     backbones.add_argument(
-        "--samples", action="store_true", help="measure the drawn cats and dogs instead"
+        "--samples",
+        action="store_true",
+        help="measure raw pixels and efficientnet_lite0@128 on drawn cats and dogs",
     )
     backbones.add_argument(
         "--output",
@@ -45,6 +50,17 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _backbones(options: argparse.Namespace) -> int:
     specs = [backbone_at_size(text) for text in options.backbones]
     if options.samples:
+        typed = [
+            name
+            for name, value in vars(options).items()
+            if name in IGNORED and value != IGNORED[name]
+        ]
+        if typed:
+            raise ValueError(
+                "--samples measures the same each time. Leave it out to measure what "
+                "else is named, or leave that out. "
+                f"Received: --samples and {typed[0]}={vars(options)[typed[0]]}"
+            )
         return _samples()
     from keras_transfer.backbones.measured import add_measurements, measurements
     from keras_transfer.backbones.weights.sources import WeightsUnavailableError

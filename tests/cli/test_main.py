@@ -80,6 +80,9 @@ def test_backbones_takes_arguments_of_its_own(capsys):
         command_line.main(["backbones", "vgg16@32", "--dataset", "no_such_data"]) == 1
     )
     assert "Received: name=no_such_data" in capsys.readouterr().err
+    for word in ("vgg16@32", "--dtype=float32", "--output=kept.json"):
+        assert command_line.main(["backbones", word, "--samples"]) == 2
+        assert "Received: --samples and " in capsys.readouterr().err
 
 
 ENTRY = {
