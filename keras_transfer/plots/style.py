@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 
 from keras_transfer.runtime.arguments import shown, text
 
@@ -27,6 +28,14 @@ STYLE = {
     "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
 }
+# For letters that Matplotlib's own font has not, of Chinese names, say: what Windows,
+# macOS and Linux bring. One that is named and not there would be a warning a text.
+FALLBACKS = (
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Leelawadee UI"),
+    *("PingFang SC", "Hiragino Sans GB", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "Noto Sans Devanagari"),
+)
 
 
 @contextlib.contextmanager
@@ -48,7 +57,7 @@ def style(**changes: typing.Any) -> Iterator[None]:
     """
     # Not pyplot's rc_context: in a notebook it would also undo what Matplotlib sets up
     # at the first figure, and no later figure would be shown.
-    wanted = STYLE | changes
+    wanted = STYLE | {"font.family": _families()} | changes
     unknown = [name for name in changes if name not in plt.rcParams]
     if unknown:
         raise ValueError(
@@ -68,6 +77,14 @@ def style(**changes: typing.Any) -> Iterator[None]:
         yield
     finally:
         plt.rcParams.update(before)
+
+
+def _families() -> list[str]:
+    """Return the fonts that are set, and behind them those for other letters."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = plt.rcParams["font.family"]
+    more = [x for x in FALLBACKS if x in installed and x not in families]
+    return [*families, *more]
 
 
 def axes_or_new(

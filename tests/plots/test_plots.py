@@ -1,5 +1,8 @@
 """Figures show what they were given, in words too where there is nothing to show."""
 
+import importlib
+import warnings
+
 import keras
 import matplotlib
 import matplotlib.pyplot as plt
@@ -393,6 +396,26 @@ def read(text):
     drawn, formula = text._preprocess_math(text.get_text())
     assert formula is False
     return drawn
+
+
+def test_letters_that_the_font_has_not_come_from_another_one(monkeypatch):
+    # Of the fonts that Matplotlib brings, one has this letter.
+    names = ["\u2312 arc", "dog"]
+    style = importlib.import_module("keras_transfer.plots.style")
+
+    def draw():
+        axes = kt.plots.show_confusion_matrix(LABELS, [0, 1, 0, 1], names)
+        axes.figure.canvas.draw()
+
+    monkeypatch.setattr(style, "FALLBACKS", ("No Such Font",))
+    with pytest.warns(UserWarning, match="Glyph") as missing:
+        draw()
+    assert not [x for x in missing if "No Such" in str(x.message)]
+    monkeypatch.setattr(style, "FALLBACKS", ("DejaVu Sans Mono",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw()
+    assert plt.rcParams["font.family"] == ["sans-serif"]
 
 
 def test_names_are_drawn_letter_by_letter():
