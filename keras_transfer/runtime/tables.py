@@ -1,6 +1,7 @@
 """Tables of printable cells: as text for a terminal, as Markdown and as HTML."""
 
 import html
+import unicodedata
 from collections.abc import Collection, Sequence
 
 Rows = Sequence[Sequence[str]]
@@ -12,17 +13,32 @@ def text_table(rows: Rows, words: Collection[int] = (0,), rule: bool = False) ->
     The columns in `words` are set to the left, all others, which hold numbers, to the
     right. With `rule` there is a line of dashes below the header.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     head, *body = rows
     dashes = [["-" * width for width in widths]] if rule else []
     lines = [
         "  ".join(
-            cell.ljust(width) if i in words else cell.rjust(width)
+            _padded(cell, width, i in words)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in [head, *dashes, *body]
     ]
     return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: of a Chinese letter two."""
+    return sum(
+        0
+        if unicodedata.combining(letter)
+        else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
+
+
+def _padded(cell: str, width: int, left: bool) -> str:
+    room = " " * (width - _width(cell))
+    return cell + room if left else room + cell
 
 
 def markdown_table(rows: Rows) -> str:

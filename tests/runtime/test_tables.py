@@ -15,6 +15,16 @@ def test_text_has_words_to_the_left_and_numbers_to_the_right():
     assert text_table(ROWS[:1], rule=True) == "name  count  kind\n----  -----  ----"
 
 
+def test_columns_of_a_terminal_are_counted_and_not_letters():
+    # A Chinese letter takes two, an accent that follows its letter none.
+    rows = [("name", "count"), ("\u73ab\u7470", "7"), ("e\u0301te\u0301", "12")]
+    assert text_table(rows).splitlines() == [
+        "name  count",
+        "\u73ab\u7470      7",
+        "e\u0301te\u0301      12",
+    ]
+
+
 def test_a_cell_ends_no_column_of_markdown():
     assert markdown_table(ROWS).splitlines() == [
         "| name | count | kind |",
