@@ -94,6 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         say("Interrupted.", file=sys.stderr)
         return 130
     except Exception as error:
+        # What TensorFlow makes of an interruption that comes inside of its C++.
+        if isinstance(error, RuntimeError) and "KeyboardInterrupt" in str(error):
+            say("Interrupted.", file=sys.stderr)
+            return 130
         known = (RuntimeError, OSError, MemoryError, *_tensorflow())
         if not isinstance(error, known):
             raise  # A fault of ours.

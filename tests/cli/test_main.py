@@ -404,11 +404,14 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         command_line.main(["weights", "vgg16"])
 
 
-def test_interrupted(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "raised", [KeyboardInterrupt(), RuntimeError("KeyboardInterrupt: \n\nAt: ops.py")]
+)
+def test_interrupted(monkeypatch, capsys, raised):
     from keras_transfer.backbones.weights import sources
 
     def interrupt(name):
-        raise KeyboardInterrupt
+        raise raised
 
     monkeypatch.setattr(sources, "fetch_weights", interrupt)
     assert command_line.main(["weights", "vgg16"]) == 130
