@@ -71,9 +71,7 @@ SLOW_CELLS = {
         "cell-13",
         "cell-16",
         "cell-18",
-        "cell-21",
         "cell-25",
-        "cell-28",
     },
     "09_sentiment_with_bert": {
         "cell-18",
