@@ -40,9 +40,10 @@ class Zeros(Extractor):
     def __init__(self, references, begun):
         # Not that of `Extractor`, which prepares the network.
         self._ray, self._begun, self._error = ray, begun, None
+        self._run = self.answer
         (self._job,) = ray.get(references)
 
-    def _run(self, row: dict) -> dict:
+    def answer(self, row: dict) -> dict:
         _, labels = pickle.loads(row["files"])
         values = np.zeros((len(labels), CHANNELS), "float32")
         return {
